@@ -1,0 +1,14 @@
+/** Every protocol id. A new major is a new id served beside the old one. */
+
+/** Negotiation and control of one relocation; see viaduct.md. */
+export const VIADUCT_PROTOCOL = '/fluidcloud/viaduct/1.0.0'
+
+/** Redeeming tickets and asking to be paired; see pairing.md. */
+export const PAIRING_PROTOCOL = '/fluidcloud/pairing/1.0.0'
+
+/** Chunk frames over a libp2p stream, when no socket connects; see chunks.md. */
+export const CHUNKS_PROTOCOL = '/fluidcloud/chunks/1.0.0'
+
+/** Version spoken inside the viaduct: an unknown major is refused, of two minors the lower is used. */
+export const PROTOCOL_MAJOR = 1
+export const PROTOCOL_MINOR = 0

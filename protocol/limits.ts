@@ -1,0 +1,184 @@
+/** Every bound: message sizes, windows, queues, waits. The unit is in the name. */
+
+const KiB = 1024
+const MiB = 1024 * KiB
+
+// What moves.
+
+/** Largest volume: 2^53 - 1 would be exact in a number; 4 PiB leaves room for sums. */
+export const MAX_VOLUME_BYTES = 2 ** 52
+/** Unit of holes: a run of zeros shorter than this is data. The block size of common file systems. */
+export const HOLE_BLOCK_BYTES = 4 * KiB
+/** Data bytes of one window, and the boundary at which chunking always restarts. */
+export const WINDOW_BYTES = 4 * MiB
+/** Bounds of a content-defined chunk; the mean is near AVG. */
+export const CHUNK_AVG_BYTES = 64 * KiB
+export const CHUNK_MAX_BYTES = 256 * KiB
+/** Most chunks in one window: every block its own chunk. */
+export const MAX_WINDOW_CHUNKS = WINDOW_BYTES / HOLE_BLOCK_BYTES
+
+// Lanes.
+
+/** Raw bytes of chunks in one data frame. */
+export const DATA_FRAME_BYTES = 1 * MiB
+/** Protobuf header of a lane frame. */
+export const MAX_LANE_HEADER_BYTES = 16 * KiB
+/** Payload of a lane frame: a data frame that did not shrink, or the chunk list of a window. */
+export const MAX_LANE_PAYLOAD_BYTES = DATA_FRAME_BYTES + 64 * KiB
+/** Windows a sender keeps in memory for each lane, and a receiver accepts unanswered or unfinished. */
+export const WINDOWS_PER_LANE = 4
+/** Lanes of one job. */
+export const MAX_LANES = 64
+export const DEFAULT_LANES = 4
+/** Up to here one lane's window is no limit: 4 MiB, the kernel's usual most, at 8 ms is 500 MiB/s. */
+export const NEAR_ROUND_TRIP_MS = 8
+/** Lanes this agent agrees to: each costs it up to 8 MiB of memory. */
+export const MAX_LANES_ACCEPTED = 16
+/** Time for a lane to connect and prove itself. */
+export const LANE_CONNECT_TIMEOUT_MS = 5_000
+/** A lane on which nothing moves for this long while something is owed is broken. */
+export const LANE_STALL_TIMEOUT_MS = 30_000
+/** Offences (bad digest, length, order) after which the viaduct itself is ended. */
+export const MAX_LANE_OFFENCES = 3
+
+// Viaduct control stream.
+
+export const MAX_CONTROL_FRAME_BYTES = 256 * KiB
+/** Control frames a peer may send in a second, on average, before it is a flood. */
+export const MAX_CONTROL_FRAMES_PER_SECOND = 200
+export const HANDSHAKE_TIMEOUT_MS = 15_000
+/** Silence on the control stream after which the peer is gone; heartbeats come four times as often. */
+export const CONTROL_SILENCE_TIMEOUT_MS = 20_000
+/** Ranges in one checkpoint or resume message. */
+export const MAX_RANGES_PER_FRAME = 4096
+/** Bytes of names: destinations, labels, reasons. */
+export const MAX_NAME_BYTES = 255
+export const MAX_TEXT_BYTES = 1024
+export const MAX_REASONS = 16
+export const MAX_ADDRESSES = 16
+
+// Durability.
+
+/** A checkpoint is written when this much was placed since the last one, or after CHECKPOINT_INTERVAL_MS. */
+export const CHECKPOINT_BYTES = 32 * MiB
+export const CHECKPOINT_INTERVAL_MS = 500
+
+// Retries.
+
+export const RETRY_FIRST_MS = 100
+/** Cap of the wait between attempts during the first RETRY_EAGER_FOR_MS, and after it. */
+export const RETRY_EAGER_CAP_MS = 1_000
+export const RETRY_EAGER_FOR_MS = 10 * 60_000
+export const RETRY_CAP_MS = 30_000
+/** Full passes over a source that keeps changing before the job stops. */
+export const MAX_RESCANS = 3
+
+// Pairing.
+
+export const TICKET_SECRET_BYTES = 32
+export const MAX_TICKET_CHARS = 2048
+export const MAX_PENDING_PAIRINGS = 64
+export const PAIRING_TIMEOUT_MS = 10_000
+
+// Local control socket.
+
+export const MAX_SOCKET_LINE_BYTES = 1 * MiB
+export const MAX_JOBS_RUNNING = 8
+export const PROGRESS_INTERVAL_MS = 200
+
+// Storage backends.
+
+/** Longest extent a source or sink names at once. */
+export const MAX_EXTENT_BYTES = 1024 * MiB
+/** Payload of one NBD read or write; servers take up to 32 MiB, and small ones cut across requests better. */
+export const NBD_REQUEST_BYTES = 1 * MiB
+/** One NBD write-zeroes or trim: a server without hardware help may write it all before it answers. */
+export const NBD_ZERO_BYTES = 128 * MiB
+/** One NBD block status request. */
+export const NBD_STATUS_BYTES = 1024 * MiB
+/** Reply chunks that carry no payload of the volume: option replies and messages; and lists of extents (nbdkit: 2^20 of 8 bytes). */
+export const MAX_NBD_OPTION_BYTES = 64 * KiB
+export const MAX_NBD_STATUS_BYTES = 8 * MiB + 4
+/** Replies to one option, and data chunks in the reply to one read. */
+export const MAX_NBD_REPLIES = 4096
+export const NBD_CONNECT_TIMEOUT_MS = 10_000
+/** An NBD server that owes an answer and sends nothing for this long is gone. */
+export const NBD_STALL_TIMEOUT_MS = 30_000
+/** qemu-nbd: time to open the image and listen, and to flush and end. */
+export const QEMU_START_TIMEOUT_MS = 15_000
+export const QEMU_STOP_TIMEOUT_MS = 60_000
+/** Images in a chain of backing files. */
+export const MAX_BACKING_CHAIN = 64
+/** Bytes of a whole destination name, sub-folders included. */
+export const MAX_DESTINATION_BYTES = 1024
+/** Calls one client of the control socket may have open at once; the next is refused. */
+export const MAX_SOCKET_CALLS = 64
+/** Clients of the control socket at once. */
+export const MAX_SOCKET_CLIENTS = 128
+/** Time for the agent to answer a connect on its control socket; it is a local socket. */
+export const SOCKET_CONNECT_TIMEOUT_MS = 2_000
+/** How long a command that follows a job waits for a restarted agent before it gives up. */
+export const FOLLOW_RECONNECT_MS = 15_000
+
+// Fields of fixed or bounded size.
+
+/** Job ids, lane tokens, ticket ids: random, so 16 bytes never meet by chance. */
+export const JOB_ID_BYTES = 16
+export const TOKEN_BYTES = 16
+export const TICKET_ID_BYTES = 16
+/** BLAKE3. */
+export const DIGEST_BYTES = 32
+/** Ed25519. */
+export const SIGNATURE_BYTES = 64
+/** DER of a lane certificate; ours are about 400 bytes. */
+export const MAX_CERTIFICATE_BYTES = 4096
+/** Bytes of a peer ID as text; an Ed25519 one has 52. */
+export const MAX_PEER_ID_BYTES = 128
+/** Chunkings, codecs, lanes, formats one side may list. */
+export const MAX_LISTED = 16
+/** An encoded agreement or receipt. */
+export const MAX_SIGNED_BODY_BYTES = 16 * KiB
+export const MAX_PAIRING_FRAME_BYTES = 4 * KiB
+
+// Lane sockets and lanes over libp2p streams.
+
+/** Most bytes read from a socket before it has shown a whole ClientHello; ours are about 1.5 KiB. */
+export const MAX_CLIENT_HELLO_BYTES = 16 * KiB
+/** Time for a socket to show its ClientHello. */
+export const CLIENT_HELLO_TIMEOUT_MS = 5_000
+/** Sockets that have not shown their ClientHello, in all and from one address; the oldest gives way to a newer one. */
+export const MAX_WAITING_SOCKETS = 256
+export const MAX_WAITING_SOCKETS_PER_ADDRESS = MAX_LANES
+/** Bytes on their way between a lane worker and the thread that owns the libp2p stream, each way. */
+export const LANE_PORT_CREDIT_BYTES = 4 * MiB
+/** One message on a libp2p stream: a Noise record holds 65,519 bytes, yamux's header included. */
+export const LANE_STREAM_MESSAGE_BYTES = 60 * KiB
+/** Read ahead of a paused libp2p stream before it is reset: above the largest yamux window (16 MiB), which is what holds the peer. */
+export const LANE_STREAM_BUFFER_BYTES = 20 * MiB
+
+// Mesh node.
+
+/** Connections of all peers together. */
+export const MAX_MESH_CONNECTIONS = 300
+/** Inbound connections of one host in a second: several agents live on one machine, and all come back after a restart. */
+export const MAX_HOST_CONNECTIONS_PER_SECOND = 64
+/** Inbound connections that have not finished their handshake. */
+export const MAX_UPGRADING_CONNECTIONS = 64
+/** Connections of strangers from one host, out of MAX_PENDING_PAIRINGS. */
+export const MAX_HOST_STRANGERS = 16
+/** Failed attempts to be paired from one host in a minute, before it is refused unheard. */
+export const MAX_PAIRING_FAILURES_PER_MINUTE = 10
+/** Wrong secrets after which a ticket is void. */
+export const MAX_TICKET_FAILURES = 8
+/** Uses of one ticket. */
+export const MAX_TICKET_USES = 1000
+
+/** Most a benchmark sends: enough to fill a 100 Gb/s line for five seconds. */
+export const MAX_BENCH_BYTES = 64 * 1024 * MiB
+
+/** Jobs an agent remembers; the oldest that are over are forgotten first. */
+export const MAX_JOBS_KEPT = 1000
+/** Of these, jobs that one peer began here: it cannot push what others did out of the list. */
+export const MAX_JOBS_KEPT_PER_PEER = 250
+/** Jobs of one peer here that are not over; each may hold staged data. */
+export const MAX_OPEN_JOBS_PER_PEER = 64

@@ -1,0 +1,226 @@
+/** Generators of every valid message, for properties of the codecs. */
+import fc from 'fast-check'
+import type { Agreement, ControlMessage, LaneEndpoint, Receipt } from '../../protocol/control-message.ts'
+import { ERRORS, type ErrorCode } from '../../protocol/errors.ts'
+import { RangeSet, type Range } from '../../protocol/extent.ts'
+import { isPrintable } from '../../protocol/field.ts'
+import type { LaneMessage } from '../../protocol/lane-message.ts'
+import { DATA_FRAME_BYTES, MAX_LANES, MAX_VOLUME_BYTES, MAX_WINDOW_CHUNKS } from '../../protocol/limits.ts'
+import type { PairingMessage } from '../../protocol/pairing-codec.ts'
+
+type Arbitraries<T> = { [K in keyof T]-?: fc.Arbitrary<T[K]> }
+
+const kind = <const K extends string>(name: K) => fc.constant(name)
+const bytes = (length: number) => fc.uint8Array({ minLength: length, maxLength: length })
+const text = fc.string({ unit: 'grapheme', maxLength: 40 }).filter(isPrintable)
+const label = fc
+  .string({ unit: 'grapheme', minLength: 1, maxLength: 40 })
+  .filter((value) => isPrintable(value))
+const token = fc.stringMatching(/^[A-Za-z0-9][A-Za-z0-9._/+-]{0,40}$/)
+const tokens = fc.array(token, { maxLength: 16 })
+const volume = fc.integer({ min: 0, max: MAX_VOLUME_BYTES })
+const total = fc.nat(Number.MAX_SAFE_INTEGER)
+const time = fc.integer({ min: 0, max: 4e12 })
+const count = fc.integer({ min: 1, max: 64 })
+const code = fc.constantFrom(...(Object.keys(ERRORS) as ErrorCode[]))
+const reason = fc.record({ code, message: text })
+const job = bytes(16)
+const digest = bytes(32)
+const signature = bytes(64)
+
+/** Ascending, disjoint, in normal form. */
+export const ranges: fc.Arbitrary<Range[]> = fc
+  .array(fc.tuple(volume, fc.integer({ min: 1, max: 2 ** 40 })), { maxLength: 20 })
+  .map((pairs) =>
+    pairs.map(([start, length]) => ({ start, end: Math.min(start + length, MAX_VOLUME_BYTES) })),
+  )
+  .map((list) => [...new RangeSet(list.filter(({ start, end }) => start < end))])
+
+const endpoint: fc.Arbitrary<LaneEndpoint> = fc.record({
+  addresses: fc.array(fc.constantFrom('127.0.0.1:1', '[::1]:65535', 'vm-3.example:4040'), { maxLength: 16 }),
+  token: bytes(16),
+  certificate: fc.uint8Array({ minLength: 1, maxLength: 500 }),
+})
+
+const agreementFields: Arbitraries<Agreement> = {
+  job,
+  sender: label,
+  receiver: label,
+  destination: label,
+  sizeBytes: volume,
+  allocatedBytes: volume,
+  snapshot: text,
+  targetFormat: token,
+  replace: fc.boolean(),
+  verifyDeep: fc.boolean(),
+  chunking: token,
+  codecs: fc.array(token, { minLength: 1, maxLength: 16 }),
+  lanes: count,
+  minor: fc.nat(),
+  agreedAtMs: time,
+  replacesExisting: fc.boolean(),
+  freeBytes: total,
+  resumes: fc.boolean(),
+}
+
+const receiptFields: Arbitraries<Receipt> = {
+  job,
+  sender: label,
+  receiver: label,
+  destination: label,
+  snapshot: text,
+  sizeBytes: volume,
+  root: digest,
+  chunking: token,
+  chunks: total,
+  dataBytes: volume,
+  zeroBytes: volume,
+  sentBytes: total,
+  dedupedBytes: total,
+  resumedBytes: volume,
+  wireBytes: total,
+  path: text,
+  verifiedDeep: fc.boolean(),
+  startedAtMs: time,
+  finishedAtMs: time,
+  agreementDigest: digest,
+}
+
+export const agreements: fc.Arbitrary<Agreement> = fc.record(agreementFields)
+export const receipts: fc.Arbitrary<Receipt> = fc.record(receiptFields)
+
+const capabilities = fc.record({
+  chunkings: tokens,
+  codecs: tokens,
+  lanes: tokens,
+  formats: tokens,
+  maxLanes: fc.nat(65_535),
+})
+
+const offer = fc.record(
+  {
+    kind: kind('offer'),
+    job,
+    destination: label,
+    sizeBytes: volume,
+    allocatedBytes: volume,
+    sourceFormat: text,
+    snapshot: text,
+    targetFormat: token,
+    replace: fc.boolean(),
+    verifyDeep: fc.boolean(),
+    chunkings: tokens,
+    codecs: tokens,
+    lanes: count,
+    dryRun: fc.boolean(),
+    endpoint,
+    label: text,
+    compression: fc.constantFrom('auto', 'on', 'off'),
+    bench: fc.constant(true as const),
+  },
+  { noNullPrototype: true },
+)
+
+function without<T extends object, K extends keyof T>(arbitrary: fc.Arbitrary<T>, key: K): fc.Arbitrary<T> {
+  return fc.tuple(arbitrary, fc.boolean()).map(([value, drop]) => {
+    if (!drop) return value
+    const { [key]: _, ...rest } = value
+    return rest as T
+  })
+}
+
+export const controlMessages: fc.Arbitrary<ControlMessage> = fc.oneof(
+  fc.record({ kind: kind('hello'), major: fc.constant(1), minor: fc.nat(), agent: text, capabilities }),
+  without(without(offer, 'endpoint'), 'bench'),
+  fc.record({ kind: kind('pending'), reason: text }),
+  without(
+    fc.record({ kind: kind('agreement'), body: fc.uint8Array({ minLength: 1 }), signature, endpoint }),
+    'endpoint',
+  ),
+  fc.record({ kind: kind('refusal'), reasons: fc.array(reason, { minLength: 1, maxLength: 16 }) }),
+  fc.record({ kind: kind('accept'), signature }),
+  fc.record({ kind: kind('committed'), ranges, more: fc.boolean() }),
+  fc.record({ kind: kind('lane-report'), opened: fc.nat(64), reason: text }),
+  fc.record({ kind: kind('checkpoint'), ranges }),
+  fc.record({ kind: kind('pause'), reason: text }),
+  fc.record({ kind: kind('resume') }),
+  fc.record({ kind: kind('cancel'), reason: text }),
+  fc.record({
+    kind: kind('complete'),
+    root: digest,
+    totals: fc.record({
+      sentBytes: total,
+      wireBytes: total,
+      resumedBytes: volume,
+      startedAtMs: time,
+      path: text,
+    }),
+  }),
+  fc.record({ kind: kind('verifying'), doneBytes: volume, totalBytes: volume }),
+  without(
+    fc.record({
+      kind: kind('receipt'),
+      body: fc.uint8Array({ minLength: 1 }),
+      receiverSignature: signature,
+      senderSignature: signature,
+      cpuMs: fc.integer({ min: 1 }),
+    }),
+    'senderSignature',
+  ),
+  without(
+    fc.record({ kind: kind('status'), code, message: text, fatal: fc.boolean(), offset: volume }),
+    'offset',
+  ),
+  fc.record({ kind: kind('heartbeat'), doneBytes: volume }),
+  fc.record({ kind: kind('verify-request'), job, deep: fc.boolean() }),
+  without(
+    fc.record({ kind: kind('verify-result'), root: digest, checkedBytes: volume, error: reason }),
+    'error',
+  ),
+)
+
+export const pairingMessages: fc.Arbitrary<PairingMessage> = fc.oneof(
+  fc.record({ kind: kind('redeem'), ticketId: bytes(16), secret: bytes(32), name: text }),
+  fc.record({ kind: kind('request'), name: text }),
+  without(
+    fc.record({
+      kind: kind('paired'),
+      name: text,
+      grant: fc.record({ write: fc.boolean(), maxBytes: volume, ask: fc.boolean() }),
+    }),
+    'grant',
+  ),
+  fc.record({ kind: kind('refused'), code, message: text }),
+  fc.record({ kind: kind('waiting') }),
+)
+
+const window = fc.integer({ min: 1, max: 2 ** 32 - 1 })
+
+export const laneMessages: fc.Arbitrary<LaneMessage> = fc.oneof(
+  fc.record({ kind: kind('open'), token: bytes(16), lane: fc.nat(MAX_LANES - 1) }),
+  fc
+    .tuple(window, fc.uniqueArray(volume, { minLength: 2, maxLength: 2 }))
+    .map(
+      ([number, [a, b]]) =>
+        ({ kind: 'have', window: number, start: Math.min(a, b), end: Math.max(a, b) }) as const,
+    ),
+  fc.record({ kind: kind('want'), window, idlePermille: fc.nat(1000) }),
+  fc.record({
+    kind: kind('data'),
+    window,
+    first: fc.nat(MAX_WINDOW_CHUNKS / 2),
+    count: fc.integer({ min: 1, max: MAX_WINDOW_CHUNKS / 2 - 1 }),
+    codec: fc.constantFrom('raw', 'zstd'),
+    rawBytes: fc.integer({ min: 4096, max: DATA_FRAME_BYTES }),
+  }),
+  fc.record({ kind: kind('error'), code: fc.nat(), message: text }),
+  fc.record({ kind: kind('bye') }),
+)
+
+/** A payload length that fits the message. */
+export function payloadOf(message: LaneMessage): number {
+  if (message.kind === 'have') return 44 * 3
+  if (message.kind === 'want') return 2
+  if (message.kind === 'data') return message.codec === 'raw' ? message.rawBytes : 100
+  return 0
+}

@@ -1,0 +1,265 @@
+/** One message of every kind, as the golden frames in test/fixtures/frames hold it. Add to them; never change one. */
+import { decodeAgreement, encodeAgreement } from '../../protocol/agreement.ts'
+import {
+  LANE_PREFIX_BYTES,
+  decodeLaneHeader,
+  encodeLaneHeader,
+  parseLanePrefix,
+} from '../../protocol/codec.ts'
+import { decodeControl, encodeControl } from '../../protocol/control-codec.ts'
+import type {
+  Agreement,
+  Capabilities,
+  ControlMessage,
+  LaneEndpoint,
+  Receipt,
+} from '../../protocol/control-message.ts'
+import { createFrameReader, frameControl } from '../../protocol/frame-reader.ts'
+import type { LaneMessage } from '../../protocol/lane-message.ts'
+import { MAX_CONTROL_FRAME_BYTES } from '../../protocol/limits.ts'
+import { decodePairing, encodePairing, type PairingMessage } from '../../protocol/pairing-codec.ts'
+import { decodeReceipt, encodeReceipt } from '../../protocol/receipt.ts'
+import { LANE_END } from '../../transfer/lanes/frame-inbox.ts'
+
+const SENDER = '12D3KooWGRUyh3ecZ7tL2ipCKU2D2NFkm7xgCHZ4hVKjhqPN8tr1'
+const RECEIVER = '12D3KooWJWoaqZhDaoEFshF7Rh1bpY9ohihFhzcW6d69Lr2NASuq'
+const CHUNKING = 'fastcdc-v1/32768-65536-262144'
+const AT = Date.UTC(2026, 10, 22, 12)
+
+function ascending(first: number, length: number): Uint8Array {
+  return Uint8Array.from({ length }, (_, i) => (first + i) % 256)
+}
+
+const job = ascending(0x10, 16)
+const root = ascending(0x40, 32)
+const signature = ascending(0x80, 64)
+const capabilities: Capabilities = {
+  chunkings: [CHUNKING, 'fixed-v1/65536'],
+  codecs: ['zstd', 'raw'],
+  lanes: ['tls', 'libp2p'],
+  formats: ['raw', 'qcow2'],
+  maxLanes: 64,
+}
+const endpoint: LaneEndpoint = {
+  addresses: ['192.0.2.7:4041', '[2001:db8::7]:4041'],
+  token: ascending(0x20, 16),
+  certificate: ascending(0x30, 12),
+}
+const agreement: Agreement = {
+  job,
+  sender: SENDER,
+  receiver: RECEIVER,
+  destination: 'web/disk.raw',
+  sizeBytes: 8 * 2 ** 30,
+  allocatedBytes: 2_759_852_032,
+  snapshot: '8589934592-1763812800000-4711',
+  targetFormat: 'raw',
+  replace: true,
+  verifyDeep: true,
+  chunking: CHUNKING,
+  codecs: ['zstd', 'raw'],
+  lanes: 4,
+  minor: 0,
+  agreedAtMs: AT,
+  replacesExisting: true,
+  freeBytes: 500 * 2 ** 30,
+  resumes: true,
+}
+const receipt: Receipt = {
+  job,
+  sender: SENDER,
+  receiver: RECEIVER,
+  destination: 'web/disk.raw',
+  snapshot: '8589934592-1763812800000-4711',
+  sizeBytes: 8 * 2 ** 30,
+  root,
+  chunking: CHUNKING,
+  chunks: 42_112,
+  dataBytes: 2_759_852_032,
+  zeroBytes: 5_830_082_560,
+  sentBytes: 2_000_000_000,
+  dedupedBytes: 759_852_032,
+  resumedBytes: 33_554_432,
+  wireBytes: 901_000_000,
+  path: 'tls',
+  verifiedDeep: true,
+  startedAtMs: AT,
+  finishedAtMs: AT + 60_000,
+  agreementDigest: ascending(0xc0, 32),
+}
+const controls: ControlMessage[] = [
+  { kind: 'hello', major: 1, minor: 0, agent: 'fluidcloud/0.1.0', capabilities },
+  {
+    kind: 'offer',
+    job,
+    destination: 'web/disk.raw',
+    sizeBytes: 8 * 2 ** 30,
+    allocatedBytes: 2_759_852_032,
+    sourceFormat: 'qcow2',
+    snapshot: '8589934592-1763812800000-4711',
+    targetFormat: 'raw',
+    replace: true,
+    verifyDeep: true,
+    chunkings: capabilities.chunkings,
+    codecs: capabilities.codecs,
+    lanes: 4,
+    dryRun: false,
+    endpoint,
+    label: 'disk.qcow2',
+    compression: 'on',
+  },
+  { kind: 'pending', reason: 'Waiting for the owner to approve' },
+  { kind: 'agreement', body: encodeAgreement(agreement), signature, endpoint },
+  {
+    kind: 'refusal',
+    reasons: [
+      { code: 'NAME_EXISTS', message: 'Destination web/disk.raw exists already' },
+      { code: 'NO_SPACE', message: 'Volume holds 2759852032 bytes of data, 1048576 bytes are free' },
+    ],
+  },
+  { kind: 'accept', signature },
+  {
+    kind: 'committed',
+    ranges: [
+      { start: 0, end: 4_194_304 },
+      { start: 8_388_608, end: 12_582_912 },
+    ],
+    more: true,
+  },
+  { kind: 'lane-report', opened: 4, reason: 'connected to 192.0.2.7:4041' },
+  { kind: 'checkpoint', ranges: [{ start: 4_194_304, end: 8_388_608 }] },
+  { kind: 'pause', reason: 'Target disk is full' },
+  { kind: 'resume' },
+  { kind: 'cancel', reason: 'Cancelled by the operator' },
+  {
+    kind: 'complete',
+    root,
+    totals: {
+      sentBytes: 2_000_000_000,
+      wireBytes: 900_000_000,
+      resumedBytes: 33_554_432,
+      startedAtMs: AT,
+      path: 'tls',
+    },
+  },
+  { kind: 'verifying', doneBytes: 2 ** 30, totalBytes: 8 * 2 ** 30 },
+  {
+    kind: 'receipt',
+    body: encodeReceipt(receipt),
+    receiverSignature: signature,
+    senderSignature: ascending(0, 64),
+  },
+  { kind: 'status', code: 'SOURCE_READ', message: 'Reading 1048576 bytes failed', fatal: true, offset: 0 },
+  { kind: 'heartbeat', doneBytes: 12_582_912 },
+  { kind: 'verify-request', job, deep: true },
+  {
+    kind: 'verify-result',
+    root,
+    checkedBytes: 8 * 2 ** 30,
+    error: { code: 'JOB_UNKNOWN', message: 'No such job' },
+  },
+]
+const benchControls: [string, ControlMessage][] = [
+  [
+    'viaduct-offer-bench',
+    {
+      kind: 'offer',
+      job,
+      destination: '.bench',
+      sizeBytes: 2 ** 30,
+      allocatedBytes: 2 ** 30,
+      sourceFormat: 'raw',
+      snapshot: 'bench:1073741824',
+      targetFormat: 'raw',
+      replace: false,
+      verifyDeep: false,
+      chunkings: capabilities.chunkings,
+      codecs: capabilities.codecs,
+      lanes: 4,
+      dryRun: false,
+      endpoint,
+      label: 'bench',
+      compression: 'auto',
+      bench: true,
+    },
+  ],
+  [
+    'viaduct-receipt-bench',
+    { kind: 'receipt', body: encodeReceipt(receipt), receiverSignature: signature, cpuMs: 1234 },
+  ],
+]
+const lanes: [LaneMessage, Uint8Array][] = [
+  [{ kind: 'open', token: endpoint.token, lane: 3 }, new Uint8Array()],
+  [{ kind: 'have', window: 1, start: 0, end: 12_582_912 }, ascending(0, 88)],
+  [{ kind: 'want', window: 1, idlePermille: 250 }, Uint8Array.of(0b10)],
+  [{ kind: 'data', window: 1, first: 1, count: 1, codec: 'zstd', rawBytes: 65_536 }, ascending(0, 20)],
+  [{ kind: 'error', code: 10, message: 'Chunk at offset 65536 does not match its digest' }, new Uint8Array()],
+  [{ kind: 'bye' }, new Uint8Array()],
+]
+const pairings: PairingMessage[] = [
+  { kind: 'redeem', ticketId: ascending(0x50, 16), secret: ascending(0x60, 32), name: 'Alpine Cloud' },
+  { kind: 'request', name: 'Alpine Cloud' },
+  { kind: 'paired', name: 'Harbour Cloud', grant: { write: true, maxBytes: 2 ** 40, ask: true } },
+  { kind: 'refused', code: 'TICKET_INVALID', message: 'Ticket is used up' },
+  { kind: 'waiting' },
+]
+
+/** A frame as it is on the wire, and what must be read from it. */
+export interface Sample {
+  /** Name of the fixture without its extension. */
+  readonly name: string
+  readonly value: unknown
+  readonly encode: () => Uint8Array
+  readonly decode: (bytes: Uint8Array) => unknown
+}
+
+export const SAMPLES: readonly Sample[] = [
+  ...[...controls.map((value) => [`viaduct-${value.kind}`, value] as const), ...benchControls].map(
+    ([name, value]) => ({
+      name,
+      value,
+      encode: () => frameControl(encodeControl(value)),
+      decode: (bytes: Uint8Array) => decodeControl(unframe(bytes)),
+    }),
+  ),
+  ...lanes.map(([message, payload]) => ({
+    name: `chunks-${message.kind}`,
+    value: { message, payload },
+    encode: () => Buffer.concat([encodeLaneHeader(message, payload.length), payload]),
+    decode: decodeLaneFrame,
+  })),
+  {
+    name: 'chunks-end',
+    value: 'end',
+    encode: () => LANE_END,
+    decode: (bytes) => (Buffer.compare(bytes, LANE_END) === 0 ? 'end' : bytes),
+  },
+  ...pairings.map((value) => ({
+    name: `pairing-${value.kind}`,
+    value,
+    encode: () => frameControl(encodePairing(value)),
+    decode: (bytes: Uint8Array) => decodePairing(unframe(bytes)),
+  })),
+  {
+    name: 'body-agreement',
+    value: agreement,
+    encode: () => encodeAgreement(agreement),
+    decode: decodeAgreement,
+  },
+  { name: 'body-receipt', value: receipt, encode: () => encodeReceipt(receipt), decode: decodeReceipt },
+]
+
+function unframe(bytes: Uint8Array): Uint8Array {
+  return createFrameReader(MAX_CONTROL_FRAME_BYTES).push(bytes)[0]
+}
+
+function decodeLaneFrame(bytes: Uint8Array): unknown {
+  const { headerBytes, payloadBytes } = parseLanePrefix(bytes)
+  const payload = bytes.subarray(LANE_PREFIX_BYTES + headerBytes)
+  if (payload.length !== payloadBytes)
+    throw new RangeError(`Frame holds ${payload.length} bytes, not ${payloadBytes}`)
+  return {
+    message: decodeLaneHeader(bytes.subarray(LANE_PREFIX_BYTES, LANE_PREFIX_BYTES + headerBytes)),
+    payload,
+  }
+}
