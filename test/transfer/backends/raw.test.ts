@@ -1,0 +1,146 @@
+import { execFileSync } from 'node:child_process'
+import { link, open, rename, symlink, truncate, utimes, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import test, { type ExecutionContext } from 'ava'
+import { openRawSink, openRawSource } from '../../../transfer/backends/raw.ts'
+import { testSink } from '../../conformance/sink.ts'
+import { testSource } from '../../conformance/source.ts'
+import { collect } from '../../helpers/collect.ts'
+import { noLoopDevices, run } from '../../helpers/programs.ts'
+import { writeSparse } from '../../helpers/sparse-content.ts'
+import { tempDir } from '../../helpers/temp-dir.ts'
+
+testSource('raw', {
+  async open(t, content) {
+    const path = join(await tempDir(t), 'disk.raw')
+    await writeSparse(path, content)
+    return openRawSource(path)
+  },
+})
+
+testSink('raw', {
+  async create(t, sizeBytes) {
+    const path = await emptyFile(t, sizeBytes)
+    return { open: () => openRawSink(path) }
+  },
+})
+
+test('openRawSource() walks 1 TiB of hole in no time', async (t) => {
+  const path = await emptyFile(t, 2 ** 40)
+  await using file = await open(path, 'r+')
+  for (const offset of [5_000_000, 2 ** 33 + 12_345, 2 ** 40 - 1])
+    await file.write(Buffer.from('x'), 0, 1, offset)
+  await using source = await openRawSource(path)
+  const started = performance.now()
+  const extents = await collect(source.extents(0))
+  const elapsedMs = performance.now() - started
+  t.is(extents.length, 3)
+  t.true(extents[1].offset > 2 ** 33 && extents[1].offset <= 2 ** 33 + 12_345)
+  t.is(extents[2].offset + extents[2].length, 2 ** 40)
+  t.true(elapsedMs < 500, `${elapsedMs} ms`)
+  const last = Buffer.alloc(1)
+  await source.read(last, 2 ** 40 - 1)
+  t.is(last.toString(), 'x')
+})
+
+test('openRawSource() read() reports a source that was cut off, with the offset', async (t) => {
+  const path = join(await tempDir(t), 'disk.raw')
+  await writeFile(path, Buffer.alloc(1_000_000, 1))
+  await using source = await openRawSource(path)
+  await truncate(path, 600_000)
+  const error = t.throws(() => source.read(Buffer.alloc(200_000), 500_000), { code: 'SOURCE_CHANGED' })
+  t.is((error as unknown as { details: { offset: number } }).details.offset, 600_000)
+})
+
+test('openRawSource() extents() never takes what was cut off for a hole', async (t) => {
+  const path = join(await tempDir(t), 'disk.raw')
+  await writeFile(path, Buffer.alloc(1_000_000, 1))
+  await using source = await openRawSource(path)
+  await truncate(path, 600_000)
+  await t.throwsAsync(collect(source.extents(0)), { code: 'SOURCE_CHANGED' })
+})
+
+test('openRawSource() fingerprint() differs after a write, a touch and a replacement', async (t) => {
+  const folder = await tempDir(t)
+  const path = join(folder, 'disk.raw')
+  await writeFile(path, 'one')
+  await using source = await openRawSource(path)
+  const seen = new Set([await source.fingerprint()])
+  await utimes(path, 1, 1)
+  seen.add(await source.fingerprint())
+  await writeFile(path, 'other')
+  seen.add(await source.fingerprint())
+  await writeFile(join(folder, 'new'), 'other')
+  await rename(join(folder, 'new'), path)
+  seen.add(await source.fingerprint())
+  t.is(seen.size, 4)
+})
+
+test('openRawSource() refuses what is not a regular file', async (t) => {
+  const folder = await tempDir(t)
+  execFileSync('mkfifo', [join(folder, 'pipe')])
+  await t.throwsAsync(openRawSource(join(folder, 'pipe')), { code: 'SOURCE_MISSING' })
+  await t.throwsAsync(openRawSource(folder), { code: 'SOURCE_MISSING' })
+  await t.throwsAsync(openRawSource(join(folder, 'none')), { code: 'SOURCE_MISSING' })
+})
+
+test('openRawSink() never follows a symbolic link', async (t) => {
+  const path = await emptyFile(t, 10)
+  await symlink(path, `${path}.link`)
+  await t.throwsAsync(openRawSink(`${path}.link`), { code: 'ELOOP' })
+})
+
+test('openRawSink() zero() gives the space back, and written() tells', async (t) => {
+  const path = await emptyFile(t, 1 << 20)
+  await using sink = await openRawSink(path)
+  await sink.write(Buffer.alloc(1 << 20, 1), 0)
+  await sink.zero(65_536, 917_504)
+  const extents = await collect(sink.written(0, 1 << 20))
+  t.deepEqual(extents, [
+    { offset: 0, length: 65_536 },
+    { offset: 983_040, length: 65_536 },
+  ])
+})
+
+const full = noLoopDevices() === undefined ? test : test.skip
+full(
+  'openRawSink() write() reports a full disk with its offset, and goes on when there is room (needs root)',
+  async (t) => {
+    const folder = await tempDir(t)
+    await run('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', folder])
+    try {
+      const path = join(folder, 'disk.raw')
+      await using file = await open(path, 'w')
+      await file.truncate(4 << 20)
+      await using sink = await openRawSink(path)
+      await sink.write(Buffer.alloc(524_288, 1), 0)
+      const error = t.throws(() => sink.write(Buffer.alloc(1 << 20, 2), 1 << 20), { code: 'NO_SPACE' })
+      t.is((error as unknown as { details: { offset: number } }).details.offset, (1 << 20) + 524_288)
+      await run('mount', ['-o', 'remount,size=8m', folder])
+      await sink.write(Buffer.alloc(1 << 20, 2), 1 << 20)
+      const back = Buffer.alloc(1 << 20)
+      await sink.read(back, 1 << 20)
+      t.true(back.every((byte) => byte === 2))
+    } finally {
+      await run('umount', [folder])
+    }
+  },
+)
+
+test('openRawSink() keeps one volume under two hard links', async (t) => {
+  const path = await emptyFile(t, 100)
+  await link(path, `${path}.other`)
+  await using sink = await openRawSink(path)
+  await using source = await openRawSource(`${path}.other`)
+  await sink.write(Buffer.from('same'), 0)
+  const back = Buffer.alloc(4)
+  await source.read(back, 0)
+  t.is(back.toString(), 'same')
+})
+
+async function emptyFile(t: ExecutionContext, sizeBytes: number): Promise<string> {
+  const path = join(await tempDir(t), 'disk.raw')
+  await using file = await open(path, 'w')
+  await file.truncate(sizeBytes)
+  return path
+}

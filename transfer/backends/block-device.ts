@@ -1,0 +1,157 @@
+/**
+ * Block devices. They know no holes: the engine looks for zeros itself. Sinks are opened plainly, so that
+ * many lanes can write; the exclusive hold is the placement's (openExclusively()).
+ */
+import { closeSync, constants, fdatasync, fstatSync, openSync, fsync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { promisify } from 'node:util'
+import { FluidError, type ErrorCode } from '../../protocol/errors.ts'
+import { adviseDontNeed, adviseWillNeed, blockDeviceSize, zeroRange } from '../linux.ts'
+import type { Sink } from '../sink.ts'
+import type { Source } from '../source.ts'
+import { checkBounds, errnoOf, reason, targetSyncError, targetWriteError } from './bounds.ts'
+import { wholeRange } from './file-extents.ts'
+import { readBack, readFully, writeFully, writeZeros } from './raw.ts'
+
+const fsyncOf = promisify(fsync)
+const fdatasyncOf = promisify(fdatasync)
+/** Ranges given to BLKZEROOUT are cut to this: the largest sector, and the page of the cache. */
+const ZERO_ALIGN_BYTES = 4096
+
+/** Opens a block device for reading. Its fingerprint counts the sectors written to it since boot. */
+export async function openBlockSource(path: string): Promise<Source> {
+  const fd = openDevice(path, constants.O_RDONLY, 'SOURCE_MISSING')
+  const sizeBytes = blockDeviceSize(fd)
+  const { rdev } = fstatSync(fd)
+  let open = true
+  return {
+    sizeBytes,
+    supports: { holes: false },
+    async *extents(from, { signal } = {}) {
+      for (const extent of wholeRange(from, sizeBytes)) {
+        signal?.throwIfAborted()
+        yield extent
+      }
+    },
+    read(target, offset) {
+      checkBounds(sizeBytes, offset, target.length)
+      readFully(fd, target, offset, path)
+    },
+    prefetch(offset, lengthBytes) {
+      adviseWillNeed(fd, offset, lengthBytes)
+    },
+    async fingerprint() {
+      // What others wrote and the cache still holds must count as written too.
+      await fsyncOf(fd).catch(() => undefined)
+      return `block:${sizeBytes}:${rdev}:${await writtenSectors(rdev)}`
+    },
+    async [Symbol.asyncDispose]() {
+      if (open) closeSync(fd)
+      open = false
+    },
+  }
+}
+
+/** Sectors written and discarded since boot, by the kernel's count; the boot itself is part of the text. */
+async function writtenSectors(rdev: number): Promise<string> {
+  // glibc's makedev(): 12 + 20 bits of major, 8 + 12 used bits of minor.
+  const major = Math.floor(rdev / 256) % 4096
+  const minor = (rdev % 256) + Math.floor((rdev % 2 ** 32) / 2 ** 20) * 256
+  try {
+    const fields = (await readFile(`/sys/dev/block/${major}:${minor}/stat`, 'utf8')).trim().split(/\s+/)
+    const boot = await readFile('/proc/sys/kernel/random/boot_id', 'utf8')
+    return `${fields[6]}:${fields[13] ?? 0}:${boot.trim()}`
+  } catch {
+    return 'uncounted'
+  }
+}
+
+/** Opens a block device for writing, shared with the other lanes. Nothing is known of what it holds. */
+export async function openBlockSink(path: string): Promise<Sink> {
+  const fd = openDevice(path, constants.O_RDWR, 'TARGET_WRITE')
+  const sizeBytes = blockDeviceSize(fd)
+  let open = true
+  let lost: FluidError | undefined
+  return {
+    sizeBytes,
+    supports: { zeroed: false, sparse: true, shared: true },
+    write(bytes, offset) {
+      checkBounds(sizeBytes, offset, bytes.length)
+      if (lost) throw lost
+      writeFully(fd, bytes, offset)
+    },
+    zero(offset, lengthBytes) {
+      checkBounds(sizeBytes, offset, lengthBytes)
+      if (lost) throw lost
+      zeroDevice(fd, offset, lengthBytes)
+    },
+    read(target, offset) {
+      checkBounds(sizeBytes, offset, target.length)
+      readBack(fd, target, offset, path)
+    },
+    async *written(from, to) {
+      yield* wholeRange(from, Math.min(to, sizeBytes))
+    },
+    async sync() {
+      if (lost) throw lost
+      try {
+        await fdatasyncOf(fd)
+      } catch (error) {
+        lost = targetSyncError(error)
+        adviseDontNeed(fd, 0, 0)
+        throw lost
+      }
+    },
+    async [Symbol.asyncDispose]() {
+      if (open) closeSync(fd)
+      open = false
+    },
+  }
+}
+
+function zeroDevice(fd: number, offset: number, lengthBytes: number): void {
+  const end = offset + lengthBytes
+  const start = Math.min(end, Math.ceil(offset / ZERO_ALIGN_BYTES) * ZERO_ALIGN_BYTES)
+  const stop = Math.max(start, Math.floor(end / ZERO_ALIGN_BYTES) * ZERO_ALIGN_BYTES)
+  writeZeros(fd, offset, start - offset)
+  if (stop > start && !zeroedByDevice(fd, start, stop - start)) writeZeros(fd, start, stop - start)
+  writeZeros(fd, stop, end - stop)
+}
+
+function zeroedByDevice(fd: number, offset: number, lengthBytes: number): boolean {
+  try {
+    return zeroRange(fd, offset, lengthBytes)
+  } catch (error) {
+    throw targetWriteError(error, offset)
+  }
+}
+
+/**
+ * Holds a block device against mounts, volume groups and other jobs until the descriptor is closed.
+ * Throws NAME_BUSY when it is in use.
+ */
+export function openExclusively(path: string): number {
+  return openDevice(path, constants.O_RDWR | constants.O_EXCL, 'TARGET_WRITE')
+}
+
+function openDevice(path: string, flags: number, code: ErrorCode): number {
+  let fd: number
+  try {
+    fd = openSync(path, flags | constants.O_NONBLOCK)
+  } catch (cause) {
+    if (errnoOf(cause) === 'EBUSY') {
+      throw new FluidError(
+        'NAME_BUSY',
+        `Block device ${path} is in use: mounted, part of a volume group, or held by another job`,
+        {
+          cause,
+          hint: 'Unmount it or free it (lsblk shows what uses it), then try again',
+        },
+      )
+    }
+    throw new FluidError(code, `Cannot open block device ${path}: ${reason(cause)}`, { cause })
+  }
+  if (fstatSync(fd).isBlockDevice()) return fd
+  closeSync(fd)
+  throw new FluidError(code, `${path} is not a block device`)
+}

@@ -1,0 +1,51 @@
+/** Finds the data of an open file by SEEK_DATA and SEEK_HOLE: a hole costs two calls, whatever its size. */
+import type { Extent } from '../../protocol/extent.ts'
+import { MAX_EXTENT_BYTES } from '../../protocol/limits.ts'
+import { seekData, seekHole } from '../linux.ts'
+import { errnoOf } from './bounds.ts'
+
+/** True when the file system tells data from holes in this file. */
+export function tellsHoles(fd: number): boolean {
+  try {
+    seekData(fd, 0)
+    return true
+  } catch (error) {
+    if (unsupported(error)) return false
+    throw error
+  }
+}
+
+/** Data of the file within [from, to), ascending; everything where the file system cannot tell. */
+export function* fileExtents(fd: number, from: number, to: number): Generator<Extent> {
+  let at = from
+  while (at < to) {
+    const found = nextData(fd, at, to)
+    if (!found) return
+    yield* wholeRange(found.start, found.end)
+    at = found.end
+  }
+}
+
+/** [from, to) in extents of at most MAX_EXTENT_BYTES. */
+export function* wholeRange(from: number, to: number): Generator<Extent> {
+  for (let offset = from; offset < to; offset += MAX_EXTENT_BYTES) {
+    yield { offset, length: Math.min(MAX_EXTENT_BYTES, to - offset) }
+  }
+}
+
+function nextData(fd: number, from: number, to: number): { start: number; end: number } | undefined {
+  try {
+    const start = seekData(fd, from)
+    if (start === undefined || start >= to) return undefined
+    const hole = seekHole(fd, start) ?? to
+    // A hole found at `start` itself means the file changed between the two calls: take it as data up to `to`.
+    return { start, end: hole <= start ? to : Math.min(hole, to) }
+  } catch (error) {
+    if (unsupported(error)) return { start: from, end: to }
+    throw error
+  }
+}
+
+function unsupported(error: unknown): boolean {
+  return ['EINVAL', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS'].includes(errnoOf(error) ?? '')
+}

@@ -1,0 +1,172 @@
+/**
+ * Raw image files with their holes. Reads and writes are positional and synchronous: they run in a
+ * lane's own thread, where a system call into the page cache is cheaper than any hand-over.
+ */
+import { closeSync, constants, fdatasync, fstatSync, openSync, readSync, writeSync } from 'node:fs'
+import { stat } from 'node:fs/promises'
+import { promisify } from 'node:util'
+import { FluidError } from '../../protocol/errors.ts'
+import { adviseDontNeed, adviseWillNeed, punchHole } from '../linux.ts'
+import type { Sink } from '../sink.ts'
+import type { Source } from '../source.ts'
+import { checkBounds, sourceReadError, targetReadError, targetSyncError, targetWriteError } from './bounds.ts'
+import { fileExtents, tellsHoles } from './file-extents.ts'
+
+const fdatasyncOf = promisify(fdatasync)
+/** What zero() writes where holes cannot be punched. */
+const ZEROS = Buffer.alloc(1024 * 1024)
+
+/** Opens a regular file for reading. Throws SOURCE_MISSING. The fingerprint is of the path: a file put in its place is noticed. */
+export async function openRawSource(path: string): Promise<Source> {
+  const fd = openSource(path)
+  const { size: sizeBytes } = fstatSync(fd)
+  let open = true
+  return {
+    sizeBytes,
+    supports: { holes: tellsHoles(fd) },
+    async *extents(from, { signal } = {}) {
+      for (const extent of fileExtents(fd, from, sizeBytes)) {
+        signal?.throwIfAborted()
+        yield extent
+      }
+      // What was cut off looks like a hole: without this it would arrive as zeros.
+      const now = fstatSync(fd).size
+      if (now < sizeBytes) throw shrunk(path, now, sizeBytes)
+    },
+    read(target, offset) {
+      checkBounds(sizeBytes, offset, target.length)
+      readFully(fd, target, offset, path)
+    },
+    prefetch(offset, lengthBytes) {
+      adviseWillNeed(fd, offset, lengthBytes)
+    },
+    async fingerprint() {
+      const now = await stat(path, { bigint: true }).catch(() => undefined)
+      return now ? `file:${now.size}:${now.mtimeNs}:${now.ino}:${now.dev}` : 'file:gone'
+    },
+    async [Symbol.asyncDispose]() {
+      if (open) closeSync(fd)
+      open = false
+    },
+  }
+}
+
+function openSource(path: string): number {
+  let fd: number
+  try {
+    fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
+  } catch (cause) {
+    throw new FluidError('SOURCE_MISSING', `Cannot open ${path}: ${(cause as Error).message}`, { cause })
+  }
+  if (fstatSync(fd).isFile()) return fd
+  closeSync(fd)
+  throw new FluidError('SOURCE_MISSING', `${path} is not a regular file`)
+}
+
+function shrunk(path: string, sizeBytes: number, expectedBytes: number): FluidError {
+  const message = `${path} ended at ${sizeBytes} bytes, short of the ${expectedBytes} it had`
+  return new FluidError('SOURCE_CHANGED', message, { offset: sizeBytes })
+}
+
+/** Fills `target` from `offset`; used for files and block devices. Throws SOURCE_CHANGED at an early end, SOURCE_READ otherwise. */
+export function readFully(fd: number, target: Uint8Array, offset: number, path: string): void {
+  let done = 0
+  while (done < target.length) {
+    let count: number
+    try {
+      count = readSync(fd, target, done, target.length - done, offset + done)
+    } catch (error) {
+      throw sourceReadError(error, offset + done)
+    }
+    if (count === 0) throw shrunk(path, offset + done, offset + target.length)
+    done += count
+  }
+}
+
+/**
+ * Opens an existing file of full size for writing, never through a symbolic link; anything never
+ * written is a hole. After a failed sync() every write and sync fails: the system reports the loss once only.
+ */
+export async function openRawSink(path: string): Promise<Sink> {
+  const fd = openSync(path, constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+  const found = fstatSync(fd)
+  if (!found.isFile()) {
+    closeSync(fd)
+    throw new FluidError('TARGET_WRITE', `${path} is not a regular file`)
+  }
+  const sizeBytes = found.size
+  let open = true
+  let lost: FluidError | undefined
+  return {
+    sizeBytes,
+    supports: { zeroed: true, sparse: true, shared: true },
+    write(bytes, offset) {
+      checkBounds(sizeBytes, offset, bytes.length)
+      if (lost) throw lost
+      writeFully(fd, bytes, offset)
+    },
+    zero(offset, lengthBytes) {
+      checkBounds(sizeBytes, offset, lengthBytes)
+      if (lost) throw lost
+      if (lengthBytes > 0 && !punched(fd, offset, lengthBytes)) writeZeros(fd, offset, lengthBytes)
+    },
+    read(target, offset) {
+      checkBounds(sizeBytes, offset, target.length)
+      readBack(fd, target, offset, path)
+    },
+    async *written(from, to) {
+      yield* fileExtents(fd, from, Math.min(to, sizeBytes))
+    },
+    async sync() {
+      if (lost) throw lost
+      try {
+        await fdatasyncOf(fd)
+      } catch (error) {
+        lost = targetSyncError(error)
+        // The pages that did not reach the disk are marked clean: drop them, so that a read tells what is really there.
+        adviseDontNeed(fd, 0, 0)
+        throw lost
+      }
+    },
+    async [Symbol.asyncDispose]() {
+      if (open) closeSync(fd)
+      open = false
+    },
+  }
+}
+
+function punched(fd: number, offset: number, lengthBytes: number): boolean {
+  try {
+    return punchHole(fd, offset, lengthBytes)
+  } catch (error) {
+    throw targetWriteError(error, offset)
+  }
+}
+
+/** Writes all of `bytes`, going on after short writes; used for files and block devices. */
+export function writeFully(fd: number, bytes: Uint8Array, offset: number): void {
+  let done = 0
+  while (done < bytes.length) {
+    try {
+      done += writeSync(fd, bytes, done, bytes.length - done, offset + done)
+    } catch (error) {
+      throw targetWriteError(error, offset + done)
+    }
+  }
+}
+
+/** Writes zeros the long way. */
+export function writeZeros(fd: number, offset: number, lengthBytes: number): void {
+  for (let done = 0; done < lengthBytes; done += ZEROS.length) {
+    writeFully(fd, ZEROS.subarray(0, Math.min(ZEROS.length, lengthBytes - done)), offset + done)
+  }
+}
+
+/** Fills `target` from what was written; any failure is the target's. */
+export function readBack(fd: number, target: Uint8Array, offset: number, path: string): void {
+  try {
+    readFully(fd, target, offset, path)
+  } catch (error) {
+    throw targetReadError((error as Error).cause ?? error, offset)
+  }
+}

@@ -1,0 +1,45 @@
+/** What a destination is, and the place made for it: types only; placement.ts opens them. */
+import type { Sink } from './sink.ts'
+
+/** A file inside a granted folder; `name` comes from a peer. */
+export interface FileDestination {
+  readonly kind: 'file'
+  readonly folder: string
+  readonly name: string
+  readonly format: 'raw' | 'qcow2'
+  /** True when a file of this name is to be replaced. */
+  readonly replace: boolean
+}
+
+/** Where a volume goes. */
+export type Destination =
+  | FileDestination
+  | { readonly kind: 'block'; readonly path: string }
+  | { readonly kind: 'nbd'; readonly url: string }
+
+export interface PlacementOptions {
+  /** Id of the job, part of the staging name: letters, digits, - and _. */
+  readonly job: string
+  readonly sizeBytes: number
+  /** How many lane workers will open the sink. */
+  readonly lanes: number
+  readonly signal?: AbortSignal
+}
+
+/** A place that is being filled. Dispose keeps what is staged, so that the job can be resumed. */
+export interface Placement extends AsyncDisposable {
+  /** What each lane worker gives to openSink(); valid until the placement is disposed, in this process only. */
+  readonly sinkUrl: string
+  /** The main thread's own, for sync and final checks. It may be larger than the volume (devices, qcow2). */
+  readonly sink: Sink
+  /** True when what this job wrote earlier is still there; always so for devices and exports, which have no staging. */
+  readonly resumed: boolean
+  /** Absolute path of an existing version under the final name. */
+  readonly previous?: string
+  /** Names the staged file for good, also under its final name: see isPlaced(). */
+  readonly identity: string
+  /** Makes everything durable and puts it under its final name. Throws NAME_EXISTS when it was taken meanwhile. */
+  commit(signal?: AbortSignal): Promise<{ path: string }>
+  /** Removes what is staged; what was written to a device or export stays. */
+  discard(): Promise<void>
+}

@@ -1,0 +1,288 @@
+/**
+ * Staging of a file: `.<name>.<job>.part` beside its destination, mode 0600, made under a third name first, so
+ * that a staging file that exists is a complete one whenever we were killed. Everything goes through the
+ * descriptor of the folder.
+ */
+import { constants } from 'node:fs'
+import { lstat, open, rename, unlink, type FileHandle } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { FluidError } from '../protocol/errors.ts'
+import { MAX_NAME_BYTES, QEMU_STOP_TIMEOUT_MS } from '../protocol/limits.ts'
+import { errnoOf, reason, targetSyncError } from './backends/bounds.ts'
+import { openNbdSink } from './backends/nbd.ts'
+import { createQcow2, openQcow2 } from './backends/qemu-image.ts'
+import type { QemuNbd } from './backends/qemu-nbd.ts'
+import { openRawSink } from './backends/raw.ts'
+import type { FileDestination, Placement, PlacementOptions } from './destination.ts'
+import {
+  findDestinationFolder,
+  openDestinationFolder,
+  pathIn,
+  resolveDestinationName,
+  type DestinationFolder,
+} from './destination-name.ts'
+import { renameNoReplace } from './linux.ts'
+import { fileUrl } from './open.ts'
+import type { Sink } from './sink.ts'
+
+const SECTOR_BYTES = 512
+/** Between attempts to open a qcow2 that the qemu-nbd of a killed agent still flushes. */
+const BUSY_RETRY_MS = 50
+
+/** openPlacement() for a file. */
+export async function openFilePlacement(
+  destination: FileDestination,
+  options: PlacementOptions,
+): Promise<Placement> {
+  await using stack = new AsyncDisposableStack()
+  const folder = stack.use(await openDestinationFolder(destination.folder, destination.name))
+  const path = join(folder.path, folder.leaf)
+  const found = await checkFinalName(folder, destination.replace)
+  const names = stagingNames(folder.leaf, options.job)
+  const resumed = (await reopenStaging(folder, names.part, destination, options)) ?? false
+  if (!resumed) await createStaging(folder, names, destination, options)
+  const staging = stack.use(await openEntry(folder, names.part))
+  const { dev, ino } = await staging.stat({ bigint: true })
+  const { url, sink, server } = await openStagedSink(folder, names.part, destination, options)
+  const services = stack.use(new AsyncDisposableStack())
+  if (server) services.use(server)
+  services.use(sink)
+  const owned = stack.move()
+  let durable = false
+  // True when nothing is staged any more: placed, or discarded.
+  let settled = false
+
+  return {
+    sinkUrl: url,
+    sink,
+    resumed,
+    previous: found ? path : undefined,
+    identity: `${dev}:${ino}`,
+    async commit(signal) {
+      signal?.throwIfAborted()
+      if (!durable) {
+        await sink.sync()
+        // qemu writes its tables until it ends.
+        await services.disposeAsync()
+        await syncFile(staging)
+        durable = true
+      }
+      await putInPlace(folder, names.part, destination.replace, path)
+      settled = true
+      await syncFile(folder.handle)
+      return { path }
+    },
+    async discard() {
+      await services.disposeAsync()
+      if (!settled && owned.disposed) await discardStaging(destination, options.job)
+      else if (!settled) await removeStaging(folder, names)
+      settled = true
+      await owned.disposeAsync()
+    },
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  }
+}
+
+/**
+ * True when the file under the destination's final name is the one that was staged as `identity`: the job was
+ * killed between commit and its own record of it.
+ */
+export async function isPlaced(destination: FileDestination, identity: string): Promise<boolean> {
+  const path = await resolveDestinationName(destination.folder, destination.name)
+  const found = await lstat(path, { bigint: true }).catch(() => undefined)
+  return found !== undefined && `${found.dev}:${found.ino}` === identity
+}
+
+/** Removes what a job staged for a destination that is not open; for jobs cancelled while they were at rest. */
+export async function discardStaging(destination: FileDestination, job: string): Promise<void> {
+  const found = await findDestinationFolder(destination.folder, destination.name)
+  if (!found) return
+  await using folder = found
+  await removeStaging(folder, stagingNames(folder.leaf, job))
+}
+
+interface StagingNames {
+  readonly part: string
+  readonly fresh: string
+}
+
+/** The job makes the name unique, so a long destination name can be cut. */
+function stagingNames(leaf: string, job: string): StagingNames {
+  const room = MAX_NAME_BYTES - Buffer.byteLength(`..${job}.part`)
+  let base = leaf
+  while (Buffer.byteLength(base) > room) base = Array.from(base).slice(0, -1).join('')
+  return { part: `.${base}.${job}.part`, fresh: `.${base}.${job}.new` }
+}
+
+/** True when a regular file has the final name. Throws NAME_EXISTS or NAME_INVALID when nothing may be put there. */
+async function checkFinalName(folder: DestinationFolder, replace: boolean): Promise<boolean> {
+  const path = join(folder.path, folder.leaf)
+  const found = await lstat(pathIn(folder, folder.leaf)).catch((error: unknown) => {
+    if (errnoOf(error) === 'ENOENT') return undefined
+    throw new FluidError('TARGET_WRITE', `Cannot look at ${path}: ${reason(error)}`, { cause: error })
+  })
+  if (!found) return false
+  if (found.isSymbolicLink())
+    throw new FluidError('NAME_INVALID', `The destination ${path} is a symbolic link`)
+  if (!found.isFile()) {
+    const hint = 'Choose another name'
+    throw new FluidError('NAME_EXISTS', `The destination ${path} exists and is not a file`, { hint })
+  }
+  if (!replace) throw new FluidError('NAME_EXISTS', `The destination ${path} exists`)
+  return true
+}
+
+async function reopenStaging(
+  folder: DestinationFolder,
+  part: string,
+  destination: FileDestination,
+  { sizeBytes }: PlacementOptions,
+): Promise<true | undefined> {
+  const path = join(folder.path, part)
+  const distrust = (why: string) =>
+    new FluidError('TARGET_WRITE', `Cannot resume from ${path}: ${why}`, {
+      hint: 'Cancel the job and start it again',
+    })
+  let staging: FileHandle
+  try {
+    staging = await openEntry(folder, part)
+  } catch (cause) {
+    if (errnoOf(cause) === 'ENOENT') return undefined
+    if (errnoOf(cause) === 'ELOOP') throw distrust('it is a symbolic link')
+    throw distrust(reason(cause))
+  }
+  await using file = staging
+  const found = await file.stat()
+  if (!found.isFile()) throw distrust('it is not a regular file')
+  if (found.nlink !== 1) throw distrust('it has other names')
+  if (destination.format === 'raw' && found.size !== sizeBytes) {
+    throw distrust(`it has ${found.size} bytes and the volume ${sizeBytes}`)
+  }
+  return true
+}
+
+function openEntry(folder: DestinationFolder, entry: string): Promise<FileHandle> {
+  return open(pathIn(folder, entry), constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+}
+
+async function createStaging(
+  folder: DestinationFolder,
+  names: StagingNames,
+  destination: FileDestination,
+  { sizeBytes, signal }: PlacementOptions,
+): Promise<void> {
+  await remove(folder, names.fresh)
+  const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
+  try {
+    await using file = await open(pathIn(folder, names.fresh), flags, 0o600)
+    if (destination.format === 'raw') await file.truncate(sizeBytes)
+    else await createQcow2(pathIn(folder, names.fresh, process.pid), sizeBytes, { signal })
+    await file.sync()
+    await renameNoReplace(pathIn(folder, names.fresh), pathIn(folder, names.part))
+    await folder.handle.sync()
+  } catch (cause) {
+    await remove(folder, names.fresh)
+    throw creationError(join(folder.path, folder.leaf), sizeBytes, cause)
+  }
+}
+
+function creationError(path: string, sizeBytes: number, cause: unknown): unknown {
+  const errno = errnoOf(cause)
+  if (cause instanceof FluidError || errno === undefined || errno === 'ABORT_ERR') return cause
+  if (errno === 'EFBIG' || errno === 'EINVAL') {
+    return new FluidError(
+      'TOO_LARGE',
+      `The file system of ${path} cannot hold a file of ${sizeBytes} bytes`,
+      {
+        cause,
+        hint: 'Choose a file system with larger files (xfs), or --format qcow2',
+      },
+    )
+  }
+  if (errno === 'ENOSPC' || errno === 'EDQUOT') {
+    return new FluidError('NO_SPACE', `No space to make ${path} (${sizeBytes} bytes): ${reason(cause)}`, {
+      cause,
+    })
+  }
+  return new FluidError('TARGET_WRITE', `Cannot make ${path}: ${reason(cause)}`, { cause })
+}
+
+async function openStagedSink(
+  folder: DestinationFolder,
+  part: string,
+  destination: FileDestination,
+  options: PlacementOptions,
+): Promise<{ url: string; sink: Sink; server?: QemuNbd }> {
+  if (destination.format === 'raw') {
+    const path = pathIn(folder, part)
+    return { url: fileUrl(path), sink: await openRawSink(path) }
+  }
+  await using stack = new AsyncDisposableStack()
+  const server = stack.use(await serveWhenFree(pathIn(folder, part, process.pid), options))
+  const sink = stack.use(await openNbdSink(server.url, options))
+  const expectedBytes = Math.ceil(options.sizeBytes / SECTOR_BYTES) * SECTOR_BYTES
+  if (sink.sizeBytes !== expectedBytes) {
+    const message = `Cannot resume from ${join(folder.path, part)}: it holds ${sink.sizeBytes} bytes and the volume ${options.sizeBytes}`
+    throw new FluidError('TARGET_WRITE', message, { hint: 'Cancel the job and start it again' })
+  }
+  stack.move()
+  return { url: server.url, sink, server }
+}
+
+/** A killed agent's qemu-nbd holds the image until it has flushed. */
+async function serveWhenFree(image: string, { lanes, signal }: PlacementOptions): Promise<QemuNbd> {
+  const late = AbortSignal.timeout(QEMU_STOP_TIMEOUT_MS)
+  while (true) {
+    try {
+      return await openQcow2(image, { lanes, signal })
+    } catch (error) {
+      if (!(error instanceof FluidError) || error.code !== 'NAME_BUSY' || late.aborted) throw error
+      await delay(BUSY_RETRY_MS, undefined, { signal })
+    }
+  }
+}
+
+async function putInPlace(
+  folder: DestinationFolder,
+  part: string,
+  replace: boolean,
+  path: string,
+): Promise<void> {
+  const from = pathIn(folder, part)
+  const to = pathIn(folder, folder.leaf)
+  try {
+    if (replace) await rename(from, to)
+    else await renameNoReplace(from, to)
+  } catch (cause) {
+    if (['EEXIST', 'EISDIR', 'ENOTEMPTY'].includes(errnoOf(cause) ?? '')) {
+      throw new FluidError('NAME_EXISTS', `The destination ${path} was made by someone else meanwhile`, {
+        cause,
+      })
+    }
+    throw new FluidError('TARGET_WRITE', `Cannot put the volume under its name ${path}: ${reason(cause)}`, {
+      cause,
+    })
+  }
+}
+
+async function syncFile(handle: FileHandle): Promise<void> {
+  await handle.sync().catch((error: unknown) => {
+    throw targetSyncError(error)
+  })
+}
+
+async function removeStaging(folder: DestinationFolder, names: StagingNames): Promise<void> {
+  await remove(folder, names.part)
+  await remove(folder, names.fresh)
+  await syncFile(folder.handle)
+}
+
+async function remove(folder: DestinationFolder, entry: string): Promise<void> {
+  await unlink(pathIn(folder, entry)).catch((cause: unknown) => {
+    if (errnoOf(cause) === 'ENOENT') return
+    throw new FluidError('TARGET_WRITE', `Cannot remove ${join(folder.path, entry)}: ${reason(cause)}`, {
+      cause,
+    })
+  })
+}

@@ -1,0 +1,127 @@
+/**
+ * System calls that Node's fs lacks, through koffi: holes, advice, block devices, rename without
+ * replacing. About 1.4 us a call; loads in worker threads too. Elsewhere than on Linux the calls that
+ * only save work do nothing, and the others throw ENOTSUP.
+ */
+import { constants as os } from 'node:os'
+import { link, unlink } from 'node:fs/promises'
+import { getSystemErrorName } from 'node:util'
+import koffi from 'koffi'
+
+// From <linux/fs.h>, <fcntl.h> and <linux/falloc.h>; the same on every 64-bit Linux.
+const SEEK_END = 2
+const SEEK_DATA = 3
+const SEEK_HOLE = 4
+const FALLOC_KEEP_SIZE_PUNCH_HOLE = 0x01 | 0x02
+const BLKZEROOUT = 0x127f
+const F_DUPFD_CLOEXEC = 1030
+const POSIX_FADV_WILLNEED = 3
+const POSIX_FADV_DONTNEED = 4
+const SYNC_FILE_RANGE_WRITE = 2
+const RENAME_NOREPLACE = 1
+const AT_FDCWD = -100
+
+const libc = process.platform === 'linux' ? bind() : undefined
+
+function bind() {
+  const self = koffi.load(null)
+  return {
+    lseek: self.func('int64_t lseek(int fd, int64_t offset, int whence)'),
+    fallocate: self.func('int fallocate(int fd, int mode, int64_t offset, int64_t length)'),
+    ioctl: self.func('int ioctl(int fd, unsigned long request, ...)'),
+    fcntl: self.func('int fcntl(int fd, int command, ...)'),
+    fadvise: self.func('int posix_fadvise(int fd, int64_t offset, int64_t length, int advice)'),
+    syncRange: self.func('int sync_file_range(int fd, int64_t offset, int64_t length, unsigned int flags)'),
+    renameat2: self.func(
+      'int renameat2(int fromFd, const char *from, int toFd, const char *to, unsigned int flags)',
+    ),
+  }
+}
+
+/** Where the next data at or after `from` starts; undefined when only a hole follows. Throws EINVAL where holes cannot be told. */
+export function seekData(fd: number, from: number): number | undefined {
+  return seek(fd, from, SEEK_DATA)
+}
+
+/** Where the next hole at or after `from` starts (the end of the file counts as one); undefined past the end. */
+export function seekHole(fd: number, from: number): number | undefined {
+  return seek(fd, from, SEEK_HOLE)
+}
+
+function seek(fd: number, from: number, whence: number): number | undefined {
+  if (!libc) throw systemError('lseek', os.errno.ENOTSUP)
+  const found = Number(libc.lseek(fd, from, whence))
+  if (found >= 0) return found
+  if (koffi.errno() === os.errno.ENXIO) return undefined
+  throw systemError('lseek', koffi.errno())
+}
+
+/** Bytes of a block device. */
+export function blockDeviceSize(fd: number): number {
+  if (!libc) throw systemError('lseek', os.errno.ENOTSUP)
+  const size = Number(libc.lseek(fd, 0, SEEK_END))
+  if (size < 0) throw systemError('lseek', koffi.errno())
+  return size
+}
+
+/** Makes a range of a file read as zeros and gives its space back; false where the file system cannot. Merge ranges: 64 KiB cost 0.85 ms. */
+export function punchHole(fd: number, offset: number, lengthBytes: number): boolean {
+  if (!libc) return false
+  if (libc.fallocate(fd, FALLOC_KEEP_SIZE_PUNCH_HOLE, offset, lengthBytes) === 0) return true
+  return refused('fallocate')
+}
+
+/** Makes a range of a block device read as zeros; false where it cannot. `offset` and length are multiples of the device's sector. */
+export function zeroRange(fd: number, offset: number, lengthBytes: number): boolean {
+  if (!libc) return false
+  const range = new BigUint64Array([BigInt(offset), BigInt(lengthBytes)])
+  if (libc.ioctl(fd, BLKZEROOUT, 'uint64_t *', range) === 0) return true
+  return refused('ioctl')
+}
+
+// EBUSY: the cache holds dirty pages there and someone else has the device exclusively.
+const REFUSALS = [os.errno.EOPNOTSUPP, os.errno.ENOSYS, os.errno.ENOTTY, os.errno.EINVAL, os.errno.EBUSY]
+
+function refused(syscall: string): false {
+  if (REFUSALS.includes(koffi.errno())) return false
+  throw systemError(syscall, koffi.errno())
+}
+
+/** Starts reading a range into the page cache; returns at once. */
+export function adviseWillNeed(fd: number, offset: number, lengthBytes: number): void {
+  libc?.fadvise(fd, offset, lengthBytes, POSIX_FADV_WILLNEED)
+}
+
+/** Drops the clean pages of a range from the page cache; a length of 0 means to the end. */
+export function adviseDontNeed(fd: number, offset: number, lengthBytes: number): void {
+  libc?.fadvise(fd, offset, lengthBytes, POSIX_FADV_DONTNEED)
+}
+
+/** Starts writing the dirty pages of a range to the disk without waiting; not a promise of durability. */
+export function startWriteback(fd: number, offset: number, lengthBytes: number): void {
+  libc?.syncRange(fd, offset, lengthBytes, SYNC_FILE_RANGE_WRITE)
+}
+
+/** A second descriptor of the same open file, which the caller closes. */
+export function duplicateFd(fd: number): number {
+  if (!libc) throw systemError('fcntl', os.errno.ENOTSUP)
+  const copy = libc.fcntl(fd, F_DUPFD_CLOEXEC, 'int', 0)
+  if (copy < 0) throw systemError('fcntl', koffi.errno())
+  return copy
+}
+
+/** Renames a file unless the new name is taken (EEXIST), in one step that no other process can get between. */
+export async function renameNoReplace(from: string, to: string): Promise<void> {
+  if (libc) {
+    if (libc.renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) === 0) return
+    if (!REFUSALS.includes(koffi.errno())) throw systemError('renameat2', koffi.errno())
+  }
+  // File systems without the flag (some network ones): a hard link never replaces either.
+  await link(from, to)
+  await unlink(from)
+}
+
+function systemError(syscall: string, errno: number): NodeJS.ErrnoException {
+  const code = getSystemErrorName(-errno)
+  return Object.assign(new Error(`${code}: ${syscall} failed`), { code, errno: -errno, syscall })
+}
