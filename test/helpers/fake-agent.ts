@@ -1,0 +1,234 @@
+/**
+ * A fake agent: an AgentApi that records every call and answers with canned reports. Only for tests of the command
+ * line and its socket; nothing moves.
+ */
+import { FluidError } from '../../protocol/errors.ts'
+import type {
+  AgentApi,
+  CallOptions,
+  GrantReport,
+  JobReport,
+  PeerReport,
+  PlanReport,
+  ReceiptReport,
+  SeedReport,
+  StatusReport,
+} from '../../agent/api.ts'
+
+export const FAKE_PEER_ID = '12D3KooWKRyzVWW6ChFjQjK4miCty85Niy48tpPV95XdKu1BcvMA'
+
+export const fakeJob: JobReport = {
+  job: 'job-1',
+  direction: 'out',
+  state: 'running',
+  peer: FAKE_PEER_ID,
+  peerName: 'beta',
+  source: '/images/disk.raw',
+  destination: 'disk.raw',
+  logicalBytes: 8 * 1024 ** 3,
+  doneBytes: 2 * 1024 ** 3,
+  sentBytes: 900_000_000,
+  wireBytes: 300_000_000,
+  dedupedBytes: 500_000_000,
+  zeroBytes: 700_000_000,
+  resumedBytes: 0,
+  bytesPerSecond: 512 * 1024 ** 2,
+  wireBytesPerSecond: 80 * 1024 ** 2,
+  etaSeconds: 12,
+  seconds: 4.2,
+  lanes: 4,
+  path: 'tls',
+  createdAt: '2026-11-22T10:00:00.000Z',
+}
+
+export const fakeComplete: JobReport = {
+  ...fakeJob,
+  state: 'complete',
+  doneBytes: fakeJob.logicalBytes,
+  seconds: 12.5,
+  etaSeconds: undefined,
+  root: `b3:${'ab'.repeat(32)}`,
+  finishedAt: '2026-11-22T10:00:12.500Z',
+}
+
+export const fakeGrant: GrantReport = {
+  folder: '/srv/images',
+  maxBytes: 2 * 1024 ** 4,
+  approve: 'ask',
+  targets: { db: '/dev/vg0/db' },
+}
+
+export const fakePeer: PeerReport = {
+  peer: FAKE_PEER_ID,
+  name: 'beta',
+  pairedAt: '2026-11-20T10:00:00.000Z',
+  connected: true,
+  addrs: [`/ip4/192.0.2.7/tcp/4001/p2p/${FAKE_PEER_ID}`],
+  grant: fakeGrant,
+  granted: { write: true, maxBytes: 0, ask: false },
+}
+
+export const fakeStatus: StatusReport = {
+  peerId: FAKE_PEER_ID,
+  name: 'alpha',
+  addrs: [`/ip4/192.0.2.1/tcp/4001/p2p/${FAKE_PEER_ID}`],
+  dataAddrs: ['192.0.2.1:4002'],
+  pid: 4321,
+  version: '0.1.0',
+  home: '/home/fluid',
+  uptimeSeconds: 3700,
+  rssBytes: 120_000_000,
+  peers: [fakePeer],
+  jobs: [fakeJob],
+  refused: { unpaired: 3 },
+}
+
+export const fakePlan: PlanReport = {
+  feasible: true,
+  source: '/images/disk.raw',
+  sourceFormat: 'raw',
+  peer: 'beta',
+  destination: 'disk.raw',
+  logicalBytes: 8 * 1024 ** 3,
+  allocatedBytes: 2 * 1024 ** 3,
+  targetFormat: 'raw',
+  replacesExisting: false,
+  freeBytes: 50 * 1024 ** 3,
+  chunking: 'fastcdc 64 KiB',
+  codecs: ['zstd'],
+  lanes: 4,
+  needsApproval: false,
+  reasons: [],
+}
+
+export const fakeReceipt: ReceiptReport = {
+  job: 'job-1',
+  sender: FAKE_PEER_ID,
+  receiver: FAKE_PEER_ID,
+  destination: 'disk.raw',
+  logicalBytes: 8 * 1024 ** 3,
+  dataBytes: 2 * 1024 ** 3,
+  zeroBytes: 6 * 1024 ** 3,
+  sentBytes: 900_000_000,
+  dedupedBytes: 500_000_000,
+  resumedBytes: 0,
+  wireBytes: 300_000_000,
+  bytesByPath: { tls: 300_000_000 },
+  chunks: 31_000,
+  chunking: 'fastcdc',
+  root: `b3:${'ab'.repeat(32)}`,
+  path: 'tls',
+  verifiedDeep: false,
+  startedAt: '2026-11-22T10:00:00.000Z',
+  finishedAt: '2026-11-22T10:00:12.500Z',
+  senderSignature: 'c2ln',
+  receiverSignature: 'c2ln',
+  signaturesValid: true,
+}
+
+const fakeSeed: SeedReport = {
+  folder: '/srv/catalogue',
+  files: 3,
+  chunks: 900,
+  bytes: 60_000_000,
+  state: 'ready',
+}
+
+/** A call as the fake received it. */
+export type RecordedCall = readonly [call: string, args: unknown]
+
+/** Answers that replace the canned ones. */
+export type FakeAnswers = { readonly [call in keyof AgentApi]?: AgentApi[call] }
+
+/** Iterates `reports`, then ends. */
+export async function* stream<T>(...reports: readonly T[]): AsyncGenerator<T> {
+  yield* reports
+}
+
+/** Yields `first`, then waits until the caller goes away. */
+export async function* streamUntilAborted<T>(first: T, { signal }: CallOptions = {}): AsyncGenerator<T> {
+  yield first
+  await new Promise((_, reject) =>
+    signal?.addEventListener('abort', () => reject(signal.reason as Error), { once: true }),
+  )
+}
+
+/** The fake and what was asked of it, in order. */
+export function createFakeAgent(answers: FakeAnswers = {}): { api: AgentApi; calls: RecordedCall[] } {
+  const calls: RecordedCall[] = []
+  const canned: AgentApi = {
+    id: async () => fakeStatus,
+    status: async () => fakeStatus,
+    stop: async () => {},
+    pairTicket: async () => ({ ticket: 'fluid1qqqq', expiresAt: '2026-11-22T11:00:00.000Z' }),
+    pairRedeem: async () => fakePeer,
+    pairRequest: async () => ({
+      peer: FAKE_PEER_ID,
+      name: 'beta',
+      direction: 'out',
+      since: '2026-11-22T10:00:00.000Z',
+    }),
+    pairList: async () => [fakePeer],
+    pairPending: async () => [
+      { peer: FAKE_PEER_ID, name: 'gamma', direction: 'in', since: '2026-11-22T10:00:00.000Z' },
+    ],
+    pairAccept: async () => fakePeer,
+    pairReject: async () => {},
+    pairRemove: async () => {},
+    policyShow: async () => ({ peers: [fakePeer], seeds: [fakeSeed] }),
+    policySet: async () => fakePeer,
+    seedAdd: () => stream<SeedReport>({ ...fakeSeed, state: 'scanning', files: 1 }, fakeSeed),
+    seedRemove: async () => {},
+    seedList: async () => [fakeSeed],
+    plan: async () => fakePlan,
+    move: async () => fakeJob,
+    jobs: async () => [fakeJob],
+    watch: () => stream(fakeJob, fakeComplete),
+    pause: async () => ({ ...fakeJob, state: 'paused' }),
+    resume: async () => fakeJob,
+    cancel: async () => ({ ...fakeJob, state: 'cancelled' }),
+    verify: async ({ job, deep }) => ({
+      job,
+      match: true,
+      sourceRoot: fakeComplete.root,
+      targetRoot: fakeComplete.root,
+      deep,
+      checkedBytes: 2 * 1024 ** 3,
+      seconds: 3,
+      reasons: [],
+    }),
+    receipt: async () => fakeReceipt,
+    bench: async ({ peer, bytes }) => ({
+      peer,
+      roundTripMs: 1.25,
+      bytes,
+      seconds: 1,
+      bytesPerSecond: bytes,
+      lanes: 4,
+      path: 'tls',
+      cpuSecondsPerGiB: 1.4,
+    }),
+    doctor: async () => [{ name: 'peer beta', state: 'ok', detail: '1 ms' }],
+  }
+  const all = { ...canned, ...answers } as Record<string, (...args: unknown[]) => unknown>
+  const recorded = Object.fromEntries(
+    Object.entries(all).map(([call, answer]) => [
+      call,
+      (args: unknown, options: unknown) => {
+        calls.push([call, args])
+        return answer(args, options)
+      },
+    ]),
+  )
+  return { api: recorded as unknown as AgentApi, calls }
+}
+
+/** An answer that fails. */
+export function failing(
+  code: ConstructorParameters<typeof FluidError>[0],
+  message: string,
+): () => Promise<never> {
+  return async () => {
+    throw new FluidError(code, message)
+  }
+}

@@ -1,0 +1,86 @@
+/** Mesh nodes of their own homes, on loopback, for tests. Everything is gone when the test ends. */
+import { join } from 'node:path'
+import type { ExecutionContext } from 'ava'
+import { type Home, initHome } from '../../agent/home.ts'
+import { type Identity, loadIdentity } from '../../agent/identity.ts'
+import { type Mesh, openMesh } from '../../agent/mesh.ts'
+import { openStateStore, type StateStore } from '../../agent/state-store.ts'
+import { tempDir } from './temp-dir.ts'
+
+export interface TestMesh extends Mesh {
+  readonly name: string
+  readonly home: Home
+  readonly identity: Identity
+  readonly store: StateStore
+  /** The node's own multiaddr, with its peer ID. */
+  readonly addr: string
+  /** Stops it and starts it again on the same home. */
+  restart(): Promise<TestMesh>
+}
+
+export interface TestMeshOptions {
+  readonly pairingRequests?: boolean
+  readonly mdns?: boolean
+  /** Multiaddrs of first contacts. */
+  readonly bootstrap?: readonly string[]
+  /** Unix time, ms. */
+  readonly now?: () => number
+  readonly strangerTimeoutMs?: number
+}
+
+/** A started node called `name`, listening on a free port of 127.0.0.1. */
+export async function startMesh(
+  t: ExecutionContext,
+  name: string,
+  options: TestMeshOptions = {},
+): Promise<TestMesh> {
+  const home = await initHome(join(await tempDir(t), name), { name })
+  return start(t, home, name, options)
+}
+
+/** Two that do not know each other yet; the same options for both. */
+export async function nodePair(
+  t: ExecutionContext,
+  options: TestMeshOptions = {},
+): Promise<[TestMesh, TestMesh]> {
+  return Promise.all([startMesh(t, 'alpha', options), startMesh(t, 'beta', options)])
+}
+
+/** Two that are paired: the second redeemed a ticket of the first. */
+export async function pairedNodes(
+  t: ExecutionContext,
+  options: TestMeshOptions = {},
+): Promise<[TestMesh, TestMesh]> {
+  const [issuer, redeemer] = await nodePair(t, options)
+  const { ticket } = await issuer.pairing.issueTicket({ expiresMs: 60_000, uses: 1, approve: 'auto' })
+  await redeemer.pairing.redeem({ ticket })
+  return [issuer, redeemer]
+}
+
+async function start(
+  t: ExecutionContext,
+  home: Home,
+  name: string,
+  options: TestMeshOptions,
+): Promise<TestMesh> {
+  const identity = await loadIdentity(home.identityKey)
+  const stack = new AsyncDisposableStack()
+  t.teardown(() => stack.disposeAsync())
+  const store = stack.use(await openStateStore(home.state))
+  const { pairingRequests = true, mdns = false, bootstrap = [], ...clocks } = options
+  const config = { name, listen: ['/ip4/127.0.0.1/tcp/0'], announce: [], mdns, bootstrap, pairingRequests }
+  const mesh = stack.use(await openMesh({ home, identity, store, config, ...clocks }))
+  return {
+    ...mesh,
+    name,
+    home,
+    identity,
+    store,
+    addr: mesh.node.getMultiaddrs()[0].toString(),
+    restart: async () => {
+      await stack.disposeAsync()
+      return start(t, home, name, options)
+    },
+    [Symbol.asyncDispose]: () => stack.disposeAsync(),
+  }
+}

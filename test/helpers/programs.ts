@@ -1,0 +1,93 @@
+/** What the machine offers to tests of storage: programs, root, loop devices, an NBD server. */
+import { execFile, execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { accessSync, constants, existsSync } from 'node:fs'
+import { mkdir, truncate, writeFile } from 'node:fs/promises'
+import { delimiter, join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { promisify } from 'node:util'
+import type { ExecutionContext } from 'ava'
+import { formatNbdUnixUrl } from '../../transfer/backends/nbd-url.ts'
+import { tempDir } from './temp-dir.ts'
+
+/** Runs a program to its end; throws with what it said. */
+export const run = promisify(execFile)
+
+/** True when a program is found on the PATH. */
+export function hasProgram(name: string): boolean {
+  return [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin'].some((folder) => {
+    try {
+      accessSync(join(folder, name), constants.X_OK)
+      return true
+    } catch {
+      return false
+    }
+  })
+}
+
+/** Why loop devices cannot be used here, or undefined. */
+export function noLoopDevices(): string | undefined {
+  if (process.getuid?.() !== 0) return 'needs root'
+  if (!hasProgram('losetup')) return 'needs losetup'
+  try {
+    execFileSync('losetup', ['--find'], { stdio: 'ignore' })
+    return undefined
+  } catch {
+    return 'has no loop device'
+  }
+}
+
+/** A loop device over a file, detached when the test ends. */
+export async function loopDevice(t: ExecutionContext, path: string): Promise<string> {
+  const { stdout } = await run('losetup', ['--find', '--show', path])
+  const device = stdout.trim()
+  t.teardown(() => run('losetup', ['--detach', device]))
+  return device
+}
+
+/** A file system of `sizeBytes` of its own, on a loop device over a file in `folder`; unmounted when the test ends. */
+export async function smallFileSystem(
+  t: ExecutionContext,
+  folder: string,
+  sizeBytes: number,
+): Promise<string> {
+  const [image, mount] = [join(folder, 'small.ext4'), join(folder, 'small')]
+  await writeFile(image, '')
+  await truncate(image, sizeBytes)
+  await run('mkfs.ext4', ['-q', '-F', '-m', '0', image], {
+    env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` },
+  })
+  await mkdir(mount)
+  await run('mount', ['-o', 'loop', image, mount])
+  t.teardown(() => run('umount', ['--lazy', mount]))
+  return mount
+}
+
+/** Why smallFileSystem() cannot be used here, or undefined. */
+export function noSmallFileSystems(): string | undefined {
+  return noLoopDevices() ?? (hasProgram('mkfs.ext4') ? undefined : 'needs mkfs.ext4')
+}
+
+/** Starts nbdkit with these arguments; ends with the test. Returns its address. */
+export async function nbdkit(t: ExecutionContext, args: string[]): Promise<string> {
+  const folder = await tempDir(t)
+  const [socket, ready] = [join(folder, 'nbd'), join(folder, 'pid')]
+  const child = spawn(
+    'nbdkit',
+    ['--foreground', '--exit-with-parent', '--pidfile', ready, '--unix', socket, ...args],
+    {
+      stdio: 'ignore',
+    },
+  )
+  const ended = once(child, 'exit')
+  t.teardown(async () => {
+    child.kill('SIGTERM')
+    await ended
+  })
+  while (child.exitCode === null) {
+    // It writes its pid once it listens.
+    if (existsSync(ready)) return formatNbdUnixUrl(socket)
+    await delay(5)
+  }
+  throw new Error(`nbdkit ${args.join(' ')} exited with ${child.exitCode}`)
+}

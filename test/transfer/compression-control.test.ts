@@ -1,0 +1,229 @@
+import test from 'ava'
+import { createCompressionControl } from '../../transfer/compression-control.ts'
+import type { CompressionMode } from '../../transfer/compression-control.ts'
+
+const MiB = 1024 * 1024
+const FRAME_BYTES = MiB
+const SECONDS_PER_GIB = 1 / 1024
+/** Measured on our machines: seconds of CPU for each GiB. */
+const RAW_PATH = 1.5 * SECONDS_PER_GIB
+const COMPRESS = 3 * SECONDS_PER_GIB
+const DECOMPRESS = 1.2 * SECONDS_PER_GIB
+/** What sockets hold on either side of the line. */
+const BUFFER_BYTES = 4 * MiB
+
+const MBIT = 1e6 / 8
+const GBIT = 1e9 / 8
+
+interface Line {
+  readonly bytesPerSecond: number
+  readonly mode: CompressionMode
+  /** What is left of a compressed frame. */
+  readonly ratio?: number
+  /** Relative spread of the sender's costs. */
+  readonly jitter?: number
+  /** Seconds of the receiver's CPU for a raw frame. */
+  readonly receive?: number
+  /** Share of frames the probe lets through. */
+  readonly compressible?: number
+}
+
+interface Outcome {
+  readonly seconds: number
+  readonly compressedFrames: number
+  /** MiB sent when the share first fell to 3 % or less. */
+  readonly fellAfterMiB: number
+  readonly share: number
+}
+
+/** Bytes that are in a buffer until a moment. */
+interface Held {
+  readonly bytes: number
+  readonly until: number
+}
+
+/** The first moment from `time` on at which `bytes` fit beside what is held. */
+function timeOfRoom(held: readonly Held[], bytes: number, time: number): number {
+  const there = held.filter((item) => item.until > time)
+  let used = there.reduce((sum, item) => sum + item.bytes, 0)
+  let room = time
+  for (const item of there) {
+    if (used + bytes <= BUFFER_BYTES) break
+    room = item.until
+    used -= item.bytes
+  }
+  return room
+}
+
+/** One lane in virtual time: sender's CPU, its socket buffer, the line, the receiver's buffer, the receiver's CPU. */
+function simulate(line: Line, totalMiB = 1024): Outcome {
+  const { bytesPerSecond, mode, ratio = 0.5, jitter = 0, receive = RAW_PATH, compressible = 1 } = line
+  const control = createCompressionControl({ mode })
+  let seed = 1
+  const spread = () => {
+    seed = (seed * 1103515245 + 12345) & 0x7fffffff
+    return 1 + jitter * (seed / 0x7fffffff - 0.5)
+  }
+  let now = 0
+  let lineFree = 0
+  let receiverFree = 0
+  let sending: Held[] = []
+  let receiving: Held[] = []
+  let report = { since: 0, waited: 0, idle: 1 }
+  let compressedFrames = 0
+  let fellAfterMiB = Infinity
+
+  for (let i = 0; i < totalMiB; i++) {
+    const start = now
+    const compressed = control.shouldCompress() && i % 10 < compressible * 10
+    const compressSeconds = compressed ? COMPRESS * spread() : 0
+    now += RAW_PATH * spread() + compressSeconds
+    const bytes = compressed ? Math.round(FRAME_BYTES * ratio) : FRAME_BYTES
+    compressedFrames += compressed ? 1 : 0
+
+    const accepted = timeOfRoom(sending, bytes, now)
+    const waited = accepted - now
+    now = accepted
+    const sent = timeOfRoom(receiving, bytes, Math.max(now, lineFree)) + bytes / bytesPerSecond
+    lineFree = sent
+    sending = [...sending.filter((item) => item.until > now), { bytes, until: sent }]
+
+    report.waited += Math.max(0, sent - receiverFree)
+    receiverFree = Math.max(sent, receiverFree) + receive + (compressed ? DECOMPRESS : 0)
+    receiving = [...receiving.filter((item) => item.until > now), { bytes, until: receiverFree }]
+    const period = receiverFree - report.since
+    if (period > 0.1) report = { since: receiverFree, waited: 0, idle: Math.min(1, report.waited / period) }
+
+    control.observe({
+      compressMs: compressSeconds * 1000,
+      rawBytes: FRAME_BYTES,
+      encodedBytes: bytes,
+      waitedForLineMs: waited * 1000,
+      elapsedMs: (now - start) * 1000,
+      receiverIdle: report.idle,
+    })
+    if (control.share <= 0.03) fellAfterMiB = Math.min(fellAfterMiB, i + 1)
+  }
+  return { seconds: receiverFree, compressedFrames, fellAfterMiB, share: control.share }
+}
+
+const lines: readonly [string, number][] = [
+  ['100 Mb/s', 100 * MBIT],
+  ['500 Mb/s', 500 * MBIT],
+  ['1 Gb/s', GBIT],
+  ['2.5 Gb/s', 2.5 * GBIT],
+  ['5 Gb/s', 5 * GBIT],
+  ['10 Gb/s', 10 * GBIT],
+  ['20 Gb/s', 20 * GBIT],
+]
+for (const [name, bytesPerSecond] of lines) {
+  for (const jitter of [0, 0.6]) {
+    test(`createCompressionControl() comes within 15 % of the better fixed choice at ${name}, jitter ${jitter}`, (t) => {
+      const [on, off, auto] = (['on', 'off', 'auto'] as const).map((mode) =>
+        simulate({ bytesPerSecond, mode, jitter }),
+      )
+      t.log(
+        `on ${on.seconds.toFixed(2)} s, off ${off.seconds.toFixed(2)} s, auto ${auto.seconds.toFixed(2)} s`,
+      )
+      t.true(auto.seconds <= 1.15 * Math.min(on.seconds, off.seconds))
+    })
+  }
+}
+
+test('shouldCompress() keeps on while the line is slow, once the buffers are full', (t) => {
+  const { compressedFrames } = simulate({ bytesPerSecond: 100 * MBIT, mode: 'auto' }, 256)
+  t.true(compressedFrames >= 250)
+})
+
+test('shouldCompress() falls to nothing within 32 MiB on a fast line', (t) => {
+  t.true(simulate({ bytesPerSecond: 10 * GBIT, mode: 'auto' }).fellAfterMiB <= 32)
+})
+
+test('shouldCompress() falls to nothing when the receiver is what all wait for', (t) => {
+  const outcome = simulate({ bytesPerSecond: 100 * MBIT, mode: 'auto', receive: 0.1 })
+  t.true(outcome.fellAfterMiB <= 64)
+  t.true(outcome.compressedFrames < 64)
+})
+
+test('shouldCompress() gives up on data that does not shrink, even on a slow line', (t) => {
+  const outcome = simulate({ bytesPerSecond: GBIT, mode: 'auto', ratio: 1 })
+  t.log(`${outcome.compressedFrames} of 1024 frames compressed in vain`)
+  t.true(outcome.compressedFrames < 0.15 * 1024)
+})
+
+test('shouldCompress() is not led astray by frames the probe leaves out', (t) => {
+  const at = (mode: CompressionMode) =>
+    simulate({ bytesPerSecond: 500 * MBIT, mode, compressible: 0.5 }).seconds
+  t.true(at('auto') < 1.05 * at('on'))
+})
+
+test('shouldCompress() finds its way back up when the line slows down', (t) => {
+  const control = createCompressionControl()
+  const frame = { compressMs: 0, rawBytes: MiB, encodedBytes: MiB, elapsedMs: 10, receiverIdle: 0.9 }
+  for (let i = 0; i < 40; i++) control.observe({ ...frame, waitedForLineMs: 0 })
+  t.is(control.share, 0)
+  for (let i = 0; i < 200; i++) control.observe({ ...frame, waitedForLineMs: 8 })
+  t.is(control.share, 1)
+})
+
+test('shouldCompress() spreads its share evenly over the frames', (t) => {
+  const control = createCompressionControl()
+  const frame = {
+    compressMs: 3,
+    rawBytes: MiB,
+    encodedBytes: MiB / 2,
+    waitedForLineMs: 0,
+    elapsedMs: 5,
+    receiverIdle: 0,
+  }
+  while (control.share > 0.7) control.observe(frame)
+  const { share } = control
+  let said = 0
+  for (let i = 1; i <= 100; i++) {
+    said += control.shouldCompress() ? 1 : 0
+    t.true(Math.abs(said - share * i) <= 1)
+  }
+})
+
+test('createCompressionControl() does as told when on or off, whatever it observes', (t) => {
+  const bad = {
+    compressMs: 9,
+    rawBytes: MiB,
+    encodedBytes: MiB,
+    waitedForLineMs: 0,
+    elapsedMs: 9,
+    receiverIdle: 0,
+  }
+  const good = { ...bad, encodedBytes: 1, waitedForLineMs: 9, elapsedMs: 100, receiverIdle: 1 }
+  for (const [mode, expected] of [
+    ['on', true],
+    ['off', false],
+  ] as const) {
+    const control = createCompressionControl({ mode })
+    for (let i = 0; i < 100; i++) {
+      control.observe(i % 2 ? bad : good)
+      t.is(control.shouldCompress(), expected)
+    }
+  }
+})
+
+test('earn() lets a lane that is short of CPU compress a third of what dedupe saved', (t) => {
+  const control = createCompressionControl({ mode: 'auto' })
+  const busy = {
+    compressMs: 3,
+    rawBytes: MiB,
+    encodedBytes: MiB / 2,
+    waitedForLineMs: 0,
+    elapsedMs: 5,
+    receiverIdle: 1,
+  }
+  while (control.share > 0) control.observe(busy)
+  t.false(control.shouldCompress())
+  control.earn(9 * MiB)
+  const answers = [1, 2, 3, 4].map(() => {
+    const answer = control.shouldCompress()
+    if (answer) control.observe(busy)
+    return answer
+  })
+  t.deepEqual(answers, [true, true, true, false])
+})

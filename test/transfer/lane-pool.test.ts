@@ -1,0 +1,101 @@
+import test from 'ava'
+import { WINDOW_BYTES } from '../../protocol/limits.ts'
+import { generatedUrl } from '../../transfer/backends/generated.ts'
+import { CHUNKING_FASTCDC_64K } from '../../transfer/chunker.ts'
+import type { FromLane, ScanJob } from '../../transfer/lane-job.ts'
+import { LanePool, type LaneHandle } from '../../transfer/lane-pool.ts'
+import { LaneSet } from '../../transfer/lane-set.ts'
+import { createCounters } from '../../transfer/transfer-counters.ts'
+
+const job: ScanJob = {
+  role: 'scan',
+  sourceUrl: generatedUrl(64 * WINDOW_BYTES),
+  chunking: CHUNKING_FASTCDC_64K,
+}
+const window = {
+  type: 'window',
+  start: 0,
+  end: WINDOW_BYTES,
+  extents: [{ offset: 0, length: WINDOW_BYTES }],
+} as const
+
+/** A lane and all it said; `said` resolves when it says that. */
+function open(pool: LanePool, laneJob: ScanJob = job) {
+  const heard: FromLane[] = []
+  const waiting = new Map<string, () => void>()
+  const lane: LaneHandle = pool.open(laneJob, (message) => {
+    heard.push(message)
+    waiting.get(message.type)?.()
+  })
+  const said = (type: FromLane['type']) =>
+    new Promise<void>((resolve) =>
+      heard.some((message) => message.type === type) ? resolve() : waiting.set(type, resolve),
+    )
+  const closings = () => heard.filter((message) => message.type === 'closed')
+  return { lane, heard, said, closings }
+}
+
+test('open() runs a lane to its end: windows in, entries out, closed last and once', async (t) => {
+  await using pool = new LanePool(1)
+  const { lane, heard, said, closings } = open(pool)
+  await said('next')
+  lane.send(window)
+  await said('scanned')
+  lane.send({ type: 'finish' })
+  await lane.closed
+  t.is(heard.at(-1)?.type, 'closed')
+  t.deepEqual(
+    closings().map(({ error }) => error),
+    [undefined],
+  )
+})
+
+test('open() tells what a lane failed of', async (t) => {
+  await using pool = new LanePool(1)
+  const { lane, closings } = open(pool, { ...job, sourceUrl: 'file:///none' })
+  await lane.closed
+  t.deepEqual(
+    closings().map(({ error }) => error?.code),
+    ['SOURCE_MISSING'],
+  )
+})
+
+test('abort() closes an idle lane, and leaves its neighbour in the same thread alone', async (t) => {
+  await using pool = new LanePool(1)
+  const [one, other] = [open(pool), open(pool)]
+  await Promise.all([one.said('next'), other.said('next')])
+  one.lane.abort()
+  await one.lane.closed
+  t.is(one.closings()[0].error?.code, 'INTERRUPTED')
+  t.is(other.closings().length, 0)
+  other.lane.send(window)
+  await other.said('scanned')
+})
+
+test('disposing a pool closes every lane with LANE_FAILED, once, and it opens no more', async (t) => {
+  const pool = new LanePool(2)
+  const lanes = [open(pool), open(pool), open(pool)]
+  await Promise.all(lanes.map(({ said }) => said('next')))
+  await pool[Symbol.asyncDispose]()
+  for (const { lane, closings } of lanes) {
+    await lane.closed
+    t.deepEqual(
+      closings().map(({ error }) => error?.code),
+      ['LANE_FAILED'],
+    )
+    lane.abort()
+  }
+  t.throws(() => open(pool), { code: 'INTERRUPTED' })
+})
+
+test('LaneSet.add() is false for a lane that never opened, which nobody else hears of', async (t) => {
+  await using pool = new LanePool(1)
+  await using lanes = new LaneSet(pool, createCounters(), {
+    onReport: () => t.fail(),
+    onClosed: () => t.fail(),
+  })
+  t.false(await lanes.add({ ...job, sourceUrl: 'file:///none' }))
+  t.is(lanes.open, 0)
+  t.is(lanes.path, undefined)
+  await lanes.settle()
+})

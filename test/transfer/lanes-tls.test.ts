@@ -1,0 +1,240 @@
+import { randomBytes } from 'node:crypto'
+import { createServer as createTcpServer, type AddressInfo } from 'node:net'
+import { connect as connectTls, createServer as createTlsServer, type TLSSocket } from 'node:tls'
+import { readdirSync } from 'node:fs'
+import test from 'ava'
+import { openDataListener, type AcceptedSocket } from '../../agent/data-listener.ts'
+import type { FluidError } from '../../protocol/errors.ts'
+import { TOKEN_BYTES } from '../../protocol/limits.ts'
+import { createLaneIdentity } from '../../transfer/lanes/certificates.ts'
+import { openLane } from '../../transfer/lanes/open-lane.ts'
+import { serverName } from '../../transfer/lanes/server-name.ts'
+import { laneConformance, type LaneKind } from '../conformance/lane.ts'
+import { openTlsLanePair, tryTlsLanePair } from '../helpers/tls-lane-pair.ts'
+
+const HOST = '127.0.0.1'
+
+const dialedReader: LaneKind = {
+  async openPair(options) {
+    const { dialed, accepted, proxy, ...pair } = await openTlsLanePair({ options })
+    return { writer: accepted, reader: dialed, proxy, forth: proxy.down, ...pair }
+  },
+  async openHostile() {
+    await using stack = new AsyncDisposableStack()
+    const [mine, theirs] = await Promise.all([createLaneIdentity('reader'), createLaneIdentity('hostile')])
+    const connected = Promise.withResolvers<TLSSocket>()
+    const server = createTlsServer({
+      key: theirs.keyPem,
+      cert: theirs.certificatePem,
+      requestCert: true,
+      rejectUnauthorized: false,
+    })
+    server.on('secureConnection', connected.resolve)
+    await new Promise<void>((resolve) => server.listen(0, HOST, resolve))
+    stack.defer(() => void server.close())
+    const { port } = server.address() as AddressInfo
+    const name = serverName(randomBytes(TOKEN_BYTES), 0)
+    const reader = stack.use(
+      await openLane({
+        kind: 'tls-dial',
+        host: HOST,
+        port,
+        serverName: name,
+        identity: mine,
+        peerCertificate: theirs.certificateDer,
+      }),
+    )
+    return hostile(reader, await connected.promise, stack.move())
+  },
+}
+
+const acceptedReader: LaneKind = {
+  async openPair(options) {
+    const { dialed, accepted, proxy, ...pair } = await openTlsLanePair({ options })
+    return { writer: dialed, reader: accepted, proxy, forth: proxy.up, ...pair }
+  },
+  async openHostile() {
+    await using stack = new AsyncDisposableStack()
+    const [mine, theirs] = await Promise.all([createLaneIdentity('reader'), createLaneIdentity('hostile')])
+    const { socket, reader } = await dialHostile(stack, theirs, mine, theirs.certificateDer)
+    return hostile(stack.use(await reader), socket, stack.move())
+  },
+}
+
+/** A bare TLS client against an accepting lane that expects `pin`. */
+async function dialHostile(
+  stack: AsyncDisposableStack,
+  shows: { keyPem?: string; certificatePem?: string },
+  identity: Awaited<ReturnType<typeof createLaneIdentity>>,
+  pin: Uint8Array,
+) {
+  const listener = stack.use(await openDataListener({ host: HOST, port: 0 }))
+  const token = randomBytes(TOKEN_BYTES)
+  const taken = Promise.withResolvers<AcceptedSocket>()
+  listener.expect(token, taken.resolve)
+  const servername = serverName(token, 0)
+  const credentials = { key: shows.keyPem, cert: shows.certificatePem }
+  const socket = connectTls({
+    host: HOST,
+    port: listener.address.port,
+    servername,
+    ...credentials,
+    rejectUnauthorized: false,
+  })
+  socket.on('error', () => {})
+  const { fd, head } = await taken.promise
+  const reader = openLane({ kind: 'tls-accept', fd, head, identity, peerCertificate: pin })
+  reader.catch(() => {})
+  return { socket, reader }
+}
+
+function hostile(
+  reader: Awaited<ReturnType<typeof openLane>>,
+  socket: TLSSocket,
+  stack: AsyncDisposableStack,
+) {
+  socket.on('error', () => {})
+  socket.resume()
+  return {
+    reader,
+    send: (bytes: Uint8Array) => void socket.write(bytes),
+    end: () => void socket.end(),
+    [Symbol.asyncDispose]: async () => {
+      socket.destroy()
+      await stack.disposeAsync()
+    },
+  }
+}
+
+laneConformance(test, 'TLS, dialed end reads', dialedReader)
+laneConformance(test, 'TLS, accepted end reads', acceptedReader)
+
+function outcomeCode(outcome: PromiseSettledResult<unknown>): string {
+  return outcome.status === 'fulfilled' ? 'open' : (outcome.reason as FluidError).code
+}
+
+test('openLane() refuses a dialer that shows another certificate', async (t) => {
+  const stranger = await createLaneIdentity('dialing')
+  const { accepted, owned } = await tryTlsLanePair({ dialer: { shows: stranger } })
+  t.is(outcomeCode(accepted), 'LANE_FAILED')
+  t.regex((accepted as PromiseRejectedResult).reason.message, /another certificate/)
+  await owned.disposeAsync()
+})
+
+test('openLane() refuses a listener that shows another certificate', async (t) => {
+  const stranger = await createLaneIdentity('accepting')
+  const { dialed, owned } = await tryTlsLanePair({ accepter: { shows: stranger } })
+  t.is(outcomeCode(dialed), 'LANE_FAILED')
+  t.regex((dialed as PromiseRejectedResult).reason.message, /another certificate/)
+  await owned.disposeAsync()
+})
+
+test('openLane() refuses a dialer that shows no certificate', async (t) => {
+  await using stack = new AsyncDisposableStack()
+  const [mine, expected] = await Promise.all([createLaneIdentity('mine'), createLaneIdentity('expected')])
+  const { reader, socket } = await dialHostile(stack, {}, mine, expected.certificateDer)
+  const error = await t.throwsAsync<FluidError>(reader)
+  t.is(error?.code, 'LANE_FAILED')
+  t.regex(error.message, /no certificate/)
+  socket.destroy()
+})
+
+test('openLane() gives a lane between two right certificates', async (t) => {
+  await using pair = await openTlsLanePair()
+  t.is(pair.dialed.path, 'tls')
+  t.is(pair.accepted.path, 'tls')
+})
+
+test('openLane() throws LANE_FAILED where nothing listens', async (t) => {
+  const gone = createTcpServer()
+  await new Promise<void>((resolve) => gone.listen(0, HOST, resolve))
+  const { port } = gone.address() as AddressInfo
+  await new Promise((resolve) => gone.close(resolve))
+  const error = await t.throwsAsync<FluidError>(openLane(await dialTo(port)))
+  t.is(error?.code, 'LANE_FAILED')
+  t.like(error?.cause, { code: 'ECONNREFUSED' })
+})
+
+test('openLane() gives up a handshake that is not answered in time', async (t) => {
+  await using silent = await openSilentServer()
+  const error = await t.throwsAsync<FluidError>(
+    openLane(await dialTo(silent.port), { connectTimeoutMs: 100 }),
+  )
+  t.is(error?.code, 'LANE_FAILED')
+  t.regex(error.message, /within 100 ms/)
+})
+
+test('openLane() throws the reason of its signal during the handshake', async (t) => {
+  await using silent = await openSilentServer()
+  const abort = new AbortController()
+  const opening = openLane(await dialTo(silent.port), { signal: abort.signal })
+  const reason = new Error('enough')
+  await silent.connected
+  abort.abort(reason)
+  await t.throwsAsync(opening, { is: reason })
+})
+
+test.serial('openLane() leaves no descriptor behind, whatever becomes of the lane', async (t) => {
+  const stranger = await createLaneIdentity('stranger')
+  // The first pair loads what is loaded once.
+  await using _first = await openTlsLanePair()
+  const before = sockets()
+  for (const broken of [{}, { dialer: { shows: stranger } }, { accepter: { shows: stranger } }]) {
+    const { owned } = await tryTlsLanePair(broken)
+    await owned.disposeAsync()
+  }
+  const aborted = { signal: AbortSignal.abort(new Error('enough')) }
+  await using stack = new AsyncDisposableStack()
+  const listener = stack.use(await openDataListener({ host: HOST, port: 0 }))
+  const token = randomBytes(TOKEN_BYTES)
+  const taken = Promise.withResolvers<AcceptedSocket>()
+  listener.expect(token, taken.resolve)
+  const socket = connectTls({ host: HOST, port: listener.address.port, servername: serverName(token, 0) })
+  socket.on('error', () => {})
+  const closed = new Promise((resolve) => socket.on('close', resolve))
+  const { fd, head } = await taken.promise
+  await t.throwsAsync(
+    openLane(
+      { kind: 'tls-accept', fd, head, identity: stranger, peerCertificate: stranger.certificateDer },
+      aborted,
+    ),
+  )
+  await closed
+  await stack.disposeAsync()
+  for (let tries = 0; sockets() > before && tries < 100; tries++)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  t.is(sockets(), before)
+})
+
+function sockets(): number {
+  return readdirSync('/proc/self/fd').length
+}
+
+async function dialTo(port: number) {
+  const identity = await createLaneIdentity('dialer')
+  const name = serverName(randomBytes(TOKEN_BYTES), 0)
+  return {
+    kind: 'tls-dial',
+    host: HOST,
+    port,
+    serverName: name,
+    identity,
+    peerCertificate: identity.certificateDer,
+  } as const
+}
+
+async function openSilentServer() {
+  const connected = Promise.withResolvers<void>()
+  const server = createTcpServer((socket) => {
+    socket.on('error', () => {})
+    connected.resolve()
+    socket.once('close', () => socket.destroy())
+    socket.resume()
+  })
+  await new Promise<void>((resolve) => server.listen(0, HOST, resolve))
+  return {
+    port: (server.address() as AddressInfo).port,
+    connected: connected.promise,
+    [Symbol.asyncDispose]: async () => void server.close(),
+  }
+}

@@ -1,0 +1,263 @@
+import test from 'ava'
+import { FluidError } from '../../protocol/errors.ts'
+import type { LaneMessage } from '../../protocol/lane-message.ts'
+import { ENTRY_BYTES, writeEntry } from '../../protocol/manifest.ts'
+import type { Lane, LaneFrame } from '../../transfer/lane.ts'
+import type { ScannedWindow } from '../../transfer/scan.ts'
+import { createExchange, type WantedWindow } from '../../transfer/want.ts'
+
+const MiB = 2 ** 20
+
+/** Windows of `chunks` chunks each, as a scan gives them; knows which are not released yet. */
+function scanned(windows: number, { chunks = 9, failAt = Infinity } = {}) {
+  const held = new Set<number>()
+  async function* generate(): AsyncGenerator<ScannedWindow> {
+    for (let i = 0; i < windows; i++) {
+      if (i === failAt) throw new FluidError('SOURCE_READ', 'The disk is broken')
+      const entries = new Uint8Array(chunks * ENTRY_BYTES)
+      for (let entry = 0; entry < chunks; entry++)
+        writeEntry(entries, entry, i * 4 * MiB + entry * 65_536, 65_536, new Uint8Array(32))
+      held.add(i)
+      yield {
+        start: i * 4 * MiB,
+        end: (i + 1) * 4 * MiB,
+        entries,
+        dataBytes: chunks * 65_536,
+        bytes: new Uint8Array(0),
+        position: () => 0,
+        chunk: () => new Uint8Array(0),
+        release: () => void held.delete(i),
+      }
+    }
+  }
+  return { held, windows: generate() }
+}
+
+/** The sender's lane with a peer that a test speaks for. */
+function peer({ failWriteAt = Infinity } = {}) {
+  const frames: LaneFrame[] = []
+  const asked: number[] = []
+  let wake = Promise.withResolvers<void>()
+  let over: { error?: Error } | undefined
+  const stir = () => {
+    wake.resolve()
+    wake = Promise.withResolvers()
+  }
+  const say = (message: LaneMessage, payload = new Uint8Array(0)) => {
+    frames.push({ message, payload })
+    stir()
+  }
+  const lane = {
+    async write(message: LaneMessage) {
+      if (message.kind !== 'have') return
+      if (message.window === failWriteAt) throw new FluidError('LANE_FAILED', 'The line was cut')
+      asked.push(message.window)
+      stir()
+    },
+    async *frames() {
+      for (;;) {
+        const frame = frames.shift()
+        if (frame) yield frame
+        else if (over?.error) throw over.error
+        else if (over) return
+        else await wake.promise
+      }
+    },
+  } as unknown as Lane
+  return {
+    lane,
+    asked,
+    say,
+    want: (window: number, bitmap = [0xff, 0x01]) =>
+      say({ kind: 'want', window, idlePermille: 250 }, Uint8Array.from(bitmap)),
+    end(error?: Error) {
+      over = { error }
+      stir()
+    },
+    /** Resolves once `count` windows were asked for. */
+    async hasAsked(count: number) {
+      while (asked.length < count) await wake.promise
+    },
+  }
+}
+
+async function drain(windows: AsyncIterable<WantedWindow>, take = Infinity): Promise<WantedWindow[]> {
+  const all: WantedWindow[] = []
+  for await (const wanted of windows) {
+    wanted.window.release()
+    all.push(wanted)
+    if (all.length === take) break
+  }
+  return all
+}
+
+/** What is left to settle once everything awaited has: promises that resolve each other, no time. */
+const settled = () => new Promise((resolve) => setImmediate(resolve))
+
+test('want() asks for as many windows ahead as it may, and no more', async (t) => {
+  const { lane, asked, hasAsked, want, end } = peer()
+  const exchange = createExchange(lane)
+  const listening = exchange.listen(lane.frames())
+  const { windows, held } = scanned(7)
+  const wanted = exchange.want(3)(windows)
+  const first = wanted.next()
+  await hasAsked(3)
+  await settled()
+  t.deepEqual(asked, [1, 2, 3])
+  want(1)
+  t.is((await first).value?.number, 1)
+  wanted.next().catch(() => {})
+  await hasAsked(4)
+  await settled()
+  t.deepEqual(asked, [1, 2, 3, 4])
+  t.true(held.size <= 5)
+  end()
+  await listening
+})
+
+test('want() gives windows in order with what was wanted of each, in whatever order the answers come', async (t) => {
+  const { lane, hasAsked, want, end } = peer()
+  const exchange = createExchange(lane)
+  const listening = exchange.listen(lane.frames())
+  const { windows, held } = scanned(3)
+  const draining = drain(exchange.want(3)(windows))
+  await hasAsked(3)
+  want(3, [0, 0])
+  want(1, [0b0000_0101, 1])
+  want(2, [0xff, 1])
+  const all = await draining
+  t.deepEqual(
+    all.map(({ number }) => number),
+    [1, 2, 3],
+  )
+  const bits = all.map(({ wants }) => Array.from({ length: 9 }, (_, i) => (wants(i) ? 1 : 0)).join(''))
+  t.deepEqual(bits, ['101000001', '111111111', '000000000'])
+  t.is(exchange.receiverIdle, 0.25)
+  t.is(held.size, 0)
+  end()
+  await listening
+})
+
+test('want() takes the answer for a window without data', async (t) => {
+  const { lane, hasAsked, want } = peer()
+  const exchange = createExchange(lane)
+  void exchange.listen(lane.frames())
+  const draining = drain(exchange.want(2)(scanned(1, { chunks: 0 }).windows))
+  await hasAsked(1)
+  want(1, [])
+  t.is((await draining).length, 1)
+})
+
+const lies: [string, (line: ReturnType<typeof peer>) => void, RegExp][] = [
+  ['a bitmap that is too short', ({ want }) => want(1, [0xff]), /want bitmap of 1 bytes, not 2/],
+  ['a bitmap that is too long', ({ want }) => want(1, [0xff, 1, 0]), /want bitmap of 3 bytes, not 2/],
+  ['an answer for a window not asked', ({ want }) => want(9), /window 9, which was not asked/],
+  ['a second answer', ({ want }) => (want(1), want(1)), /window 1, which was not asked/],
+  [
+    'a frame only senders send',
+    ({ say }) => say({ kind: 'have', window: 1, start: 0, end: 1 }),
+    /have frame came to the sender/,
+  ],
+]
+
+for (const [lie, tell, message] of lies) {
+  test(`listen() refuses ${lie}, and want() lets go of every window`, async (t) => {
+    const line = peer()
+    const exchange = createExchange(line.lane)
+    const listening = exchange.listen(line.lane.frames())
+    listening.catch(() => {})
+    const { windows, held } = scanned(6)
+    const draining = drain(exchange.want(3)(windows))
+    draining.catch(() => {})
+    await line.hasAsked(2)
+    tell(line)
+    await t.throwsAsync(listening, { code: 'PROTOCOL_VIOLATION', message })
+    await t.throwsAsync(draining, { code: 'PROTOCOL_VIOLATION' })
+    await settled()
+    t.is(held.size, 0)
+  })
+}
+
+test('listen() throws the error the receiver tells', async (t) => {
+  const { lane, say } = peer()
+  say({ kind: 'error', code: 12, message: 'The target is full' })
+  await t.throwsAsync(createExchange(lane).listen(lane.frames()), {
+    code: 'LANE_FAILED',
+    message: /The target is full/,
+  })
+})
+
+test('want() lets go of every window, wherever the receiver goes away', async (t) => {
+  for (const error of [undefined, new FluidError('LANE_FAILED', 'The line was cut')]) {
+    for (let answers = 0; answers < 6; answers++) {
+      const { lane, hasAsked, want, end } = peer()
+      const exchange = createExchange(lane)
+      const listening = exchange.listen(lane.frames()).catch(() => {})
+      const { windows, held } = scanned(6)
+      const draining = drain(exchange.want(3)(windows))
+      draining.catch(() => {})
+      for (let i = 1; i <= answers; i++) {
+        await hasAsked(i)
+        want(i)
+      }
+      end(error)
+      await listening
+      await t.throwsAsync(draining, { code: 'LANE_FAILED' })
+      await settled()
+      t.is(held.size, 0, `after ${answers} answers`)
+    }
+  }
+})
+
+test('want() lets go of every window, whichever announcement fails', async (t) => {
+  for (let failWriteAt = 1; failWriteAt <= 5; failWriteAt++) {
+    const { lane, hasAsked, want } = peer({ failWriteAt })
+    const exchange = createExchange(lane)
+    void exchange.listen(lane.frames())
+    const { windows, held } = scanned(5)
+    const draining = drain(exchange.want(3)(windows))
+    draining.catch(() => {})
+    for (let i = 1; i < failWriteAt; i++) {
+      await hasAsked(i)
+      want(i)
+    }
+    await t.throwsAsync(draining, { code: 'LANE_FAILED' })
+    await settled()
+    t.is(held.size, 0, `announcement ${failWriteAt}`)
+  }
+})
+
+test('want() lets go of every window when the scan fails', async (t) => {
+  for (let failAt = 0; failAt < 4; failAt++) {
+    const { lane, want, hasAsked } = peer()
+    const exchange = createExchange(lane)
+    void exchange.listen(lane.frames())
+    const { windows, held } = scanned(5, { failAt })
+    const draining = drain(exchange.want(3)(windows))
+    draining.catch(() => {})
+    if (failAt > 1) {
+      await hasAsked(1)
+      want(1)
+    }
+    await t.throwsAsync(draining, { code: 'SOURCE_READ' })
+    await settled()
+    t.is(held.size, 0, `window ${failAt}`)
+  }
+})
+
+test('want() lets go of every window when nobody wants more of them', async (t) => {
+  for (let take = 1; take < 5; take++) {
+    const { lane, want, hasAsked } = peer()
+    const exchange = createExchange(lane)
+    void exchange.listen(lane.frames())
+    const { windows, held } = scanned(6)
+    const draining = drain(exchange.want(3)(windows), take)
+    for (let i = 1; i <= take; i++) {
+      await hasAsked(i)
+      want(i)
+    }
+    t.is((await draining).length, take)
+    await settled()
+    t.is(held.size, 0, `after ${take}`)
+  }
+})

@@ -1,0 +1,215 @@
+/**
+ * Fills a window from what this machine already holds, before anything is asked for.
+ *
+ * Looked at in this order: the sink itself at the very place (staged before a restart, or the old version on a device),
+ * elsewhere in this stream, and files known to the index. Every candidate is read and digested; only what matches is
+ * used, so a stale hint costs a re-send. Neighbours are read and written together.
+ */
+import { closeSync, constants, openSync, readSync } from 'node:fs'
+import { WINDOW_BYTES } from '../protocol/limits.ts'
+import { digestPosition, entryLength, entryOffset } from '../protocol/manifest.ts'
+import type { ChunkIndex, Scope } from './chunk-index.ts'
+import { hasDigest } from './hasher.ts'
+import type { OpenWindow } from './open-window.ts'
+import type { RecentChunks } from './recent-chunks.ts'
+import type { Sink } from './sink.ts'
+
+/** Files of the index kept open by one lane. */
+const OPEN_FILES = 16
+
+export interface HeldChunks extends Disposable {
+  /** Marks what it could fill as no longer missing; zeros what the window says is a hole. */
+  fill(window: OpenWindow): Promise<void>
+}
+
+/** Where a chunk may lie: in the sink itself (file 0) or in an indexed file. */
+interface Candidate {
+  readonly entry: number
+  readonly file: number
+  readonly offset: number
+  /** Where the index knows it from. */
+  readonly scope?: Scope
+}
+
+const SINK = 0
+
+export function createHeldChunks(
+  sink: Sink,
+  recent: RecentChunks,
+  index?: { readonly chunks: ChunkIndex; readonly scopes: readonly Scope[] },
+): HeldChunks {
+  const scratch = Buffer.allocUnsafeSlow(WINDOW_BYTES)
+  const files = new Map<number, number>()
+
+  async function fill(window: OpenWindow): Promise<void> {
+    const staged: Candidate[] = []
+    for await (const { offset, length } of sink.written(window.start, window.end)) {
+      await zeroGaps(window, offset, offset + length)
+      for (let entry = firstEntryFrom(window, offset); entry < window.missing.length; entry++) {
+        const at = entryOffset(window.entries, entry)
+        if (at + entryLength(window.entries, entry) > offset + length) break
+        staged.push({ entry, file: SINK, offset: at })
+      }
+    }
+    await take(window, staged)
+    if (window.missingCount > 0) await take(window, lookUp(window))
+  }
+
+  /** Makes the parts of [from, to) that no entry covers read as zeros. */
+  async function zeroGaps(window: OpenWindow, from: number, to: number): Promise<void> {
+    let at = from
+    for (let entry = firstEntryTouching(window, from); entry <= window.missing.length; entry++) {
+      const last = entry === window.missing.length
+      const next = last ? to : Math.min(to, entryOffset(window.entries, entry))
+      if (next > at) {
+        const zeroing = sink.zero(at, next - at)
+        if (zeroing) await zeroing
+      }
+      if (last || next >= to) return
+      at = Math.max(at, next + entryLength(window.entries, entry))
+    }
+  }
+
+  function lookUp(window: OpenWindow): Candidate[] {
+    const candidates: Candidate[] = []
+    for (let entry = 0; entry < window.missing.length; entry++) {
+      if (!window.missing[entry]) continue
+      const at = digestPosition(entry)
+      const offset = recent.find(window.entries, at)
+      if (offset !== undefined && offset + entryLength(window.entries, entry) <= sink.sizeBytes) {
+        candidates.push({ entry, file: SINK, offset })
+        continue
+      }
+      for (const scope of index?.scopes ?? []) {
+        const location = index!.chunks.find(scope, window.entries, at)
+        if (!location) continue
+        candidates.push({ entry, file: location.file, offset: location.offset, scope })
+        break
+      }
+    }
+    return candidates
+  }
+
+  /** Reads runs of candidates that lie side by side both here and in the volume, and writes those that match. */
+  async function take(window: OpenWindow, candidates: readonly Candidate[]): Promise<void> {
+    for (let first = 0; first < candidates.length;) {
+      let last = first
+      while (last + 1 < candidates.length && follows(window, candidates[last], candidates[last + 1])) last++
+      await takeRun(window, candidates.slice(first, last + 1))
+      first = last + 1
+    }
+  }
+
+  async function takeRun(window: OpenWindow, run: readonly Candidate[]): Promise<void> {
+    const { entries } = window
+    const [head] = run
+    const lengths = run.map(({ entry }) => entryLength(entries, entry))
+    const bytes = scratch.subarray(
+      0,
+      lengths.reduce((sum, length) => sum + length, 0),
+    )
+    if (!(await readAt(head.file, bytes, head.offset))) return
+    const inPlace = head.file === SINK && head.offset === entryOffset(entries, head.entry)
+    // [from, at): verified bytes not written yet, which begin with entry `start`.
+    let from = 0
+    let start = 0
+    let at = 0
+    const flush = async () => {
+      if (at > from && !inPlace) {
+        const writing = sink.write(bytes.subarray(from, at), entryOffset(entries, run[start].entry))
+        if (writing) await writing
+      }
+    }
+    for (const [i, { entry, scope }] of run.entries()) {
+      const matches = hasDigest(bytes.subarray(at, at + lengths[i]), entries, digestPosition(entry))
+      if (matches) {
+        window.missing[entry] = 0
+        window.missingCount--
+        recent.put(entries, digestPosition(entry), entryOffset(entries, entry))
+        at += lengths[i]
+      } else {
+        if (scope !== undefined)
+          void index?.chunks.forget(scope, entries, digestPosition(entry)).catch(() => {})
+        await flush()
+        at += lengths[i]
+        from = at
+        start = i + 1
+      }
+    }
+    await flush()
+  }
+
+  async function readAt(file: number, target: Buffer, offset: number): Promise<boolean> {
+    try {
+      if (file === SINK) {
+        const reading = sink.read(target, offset)
+        if (reading) await reading
+        return true
+      }
+      const fd = open(file)
+      if (fd === undefined) return false
+      for (let done = 0; done < target.length;) {
+        const read = readSync(fd, target, done, target.length - done, offset + done)
+        if (read === 0) return false
+        done += read
+      }
+      return true
+    } catch {
+      // What cannot be read is not held: it is asked for, and nothing is lost.
+      return false
+    }
+  }
+
+  function open(file: number): number | undefined {
+    const known = files.get(file)
+    if (known !== undefined) return known
+    const path = index?.chunks.pathOf(file)
+    if (path === undefined) return undefined
+    if (files.size >= OPEN_FILES) {
+      const [oldest, fd] = files.entries().next().value!
+      closeSync(fd)
+      files.delete(oldest)
+    }
+    const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+    files.set(file, fd)
+    return fd
+  }
+
+  return {
+    fill,
+    [Symbol.dispose]() {
+      for (const fd of files.values()) closeSync(fd)
+      files.clear()
+    },
+  }
+}
+
+function follows(window: OpenWindow, a: Candidate, b: Candidate): boolean {
+  const length = entryLength(window.entries, a.entry)
+  return (
+    b.entry === a.entry + 1 &&
+    b.file === a.file &&
+    b.offset === a.offset + length &&
+    entryOffset(window.entries, b.entry) === entryOffset(window.entries, a.entry) + length
+  )
+}
+
+/** The first entry that begins at or after `offset`. */
+function firstEntryFrom(window: OpenWindow, offset: number): number {
+  let low = 0
+  let high = window.missing.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (entryOffset(window.entries, middle) < offset) low = middle + 1
+    else high = middle
+  }
+  return low
+}
+
+/** The first entry that ends after `offset`. */
+function firstEntryTouching(window: OpenWindow, offset: number): number {
+  const first = firstEntryFrom(window, offset)
+  if (first === 0) return 0
+  const before = first - 1
+  return entryOffset(window.entries, before) + entryLength(window.entries, before) > offset ? before : first
+}

@@ -1,0 +1,184 @@
+/**
+ * The receiving side of one attempt, on the main thread: opens lanes, makes what they placed durable in groups, and
+ * tells the sender. Nothing is acknowledged before the volume is synced and the journal written.
+ */
+import { FluidError } from '../protocol/errors.ts'
+import { RangeSet, type Range } from '../protocol/extent.ts'
+import { CHECKPOINT_BYTES, CHECKPOINT_INTERVAL_MS } from '../protocol/limits.ts'
+import { dataBytesOf, type Scope } from './chunk-index.ts'
+import type { Journal, JournalRecord } from './journal.ts'
+import type { LaneDescriptor, LanePath } from './lane.ts'
+import type { LanePool } from './lane-pool.ts'
+import { LaneSet, type LaneReport } from './lane-set.ts'
+import type { Sink } from './sink.ts'
+import type { TransferCounters } from './transfer-counters.ts'
+
+/** A window that is written but not durable. */
+interface PlacedWindow extends JournalRecord {
+  readonly dedupedBytes: number
+}
+
+export interface InboundOptions {
+  readonly pool: LanePool
+  readonly sinkUrl: string
+  /** The main thread's own instance, for sync(). */
+  readonly sink: Sink
+  /** Of the volume; the sink may be larger. */
+  readonly sizeBytes: number
+  readonly journal: Journal
+  readonly statePath: string
+  readonly scopes: readonly Scope[]
+  readonly recent: SharedArrayBuffer
+  readonly counters: TransferCounters
+  /** The sender writes anew where something durable lies: only reading back tells what is there in the end. */
+  onRewrite(): void
+  /** Ranges that became durable, to be told to the sender. */
+  onCheckpoint(ranges: readonly Range[]): Promise<void>
+}
+
+export class Inbound implements AsyncDisposable {
+  readonly #options: InboundOptions
+  readonly #lanes: LaneSet
+  readonly #failure = Promise.withResolvers<never>()
+  readonly #covered: RangeSet
+  /** Durable when the attempt began, and announced since. */
+  readonly #durable: RangeSet
+  readonly #announced = new RangeSet()
+  #placed: PlacedWindow[] = []
+  #placedBytes = 0
+  #committing: Promise<void> | undefined
+  #timer: NodeJS.Timeout | undefined
+  #stopped = false
+
+  constructor(options: InboundOptions) {
+    this.#options = options
+    this.#covered = options.journal.done.clone()
+    this.#durable = this.#covered.clone()
+    this.#failure.promise.catch(() => {})
+    this.#lanes = new LaneSet(options.pool, options.counters, {
+      onReport: (_lane, report) => this.#hear(report),
+      onClosed: (error) => error && this.#failure.reject(error),
+    })
+  }
+
+  /** Rejects when a lane breaks, the target fails, or the sender breaks the protocol. */
+  get failed(): Promise<never> {
+    return this.#failure.promise
+  }
+
+  /** Bytes of the volume that are durable, holes included. */
+  get doneBytes(): number {
+    return this.#options.journal.done.totalBytes
+  }
+
+  get path(): LanePath | undefined {
+    return this.#lanes.path
+  }
+
+  /** Waits for lanes that have nothing left to do to end, so that their last counters are in. */
+  settle(): Promise<void> {
+    return this.#lanes.settle()
+  }
+
+  get openLanes(): number {
+    return this.#lanes.open
+  }
+
+  /** Opens a lane; false when it could not be connected. */
+  addLane(descriptor: LaneDescriptor): Promise<boolean> {
+    const { sinkUrl, sizeBytes, statePath, scopes, recent } = this.#options
+    return this.#lanes.add({
+      role: 'receive',
+      lane: descriptor,
+      sinkUrl,
+      sizeBytes,
+      statePath,
+      scopes,
+      recent,
+    })
+  }
+
+  /** Makes everything placed so far durable. */
+  async commit(): Promise<void> {
+    while (this.#placed.length > 0 || this.#committing) {
+      this.#commitSoon(0)
+      await this.#committing
+      if (this.#stopped) return
+    }
+  }
+
+  /** Stops all lanes, waits until they are closed, and makes durable what they left. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#lanes[Symbol.asyncDispose]()
+    this.#failure.reject(new FluidError('INTERRUPTED', 'The attempt was stopped'))
+    await this.commit()
+    clearTimeout(this.#timer)
+  }
+
+  #hear(report: LaneReport): void {
+    if (report.type === 'announced') return this.#announce(report)
+    if (report.type !== 'placed') return
+    const { counters, sizeBytes } = this.#options
+    const { start, end, entries, receivedBytes } = report
+    const dataBytes = dataBytesOf(entries)
+    counters.sentBytes += receivedBytes
+    this.#placed.push({ start, end, entries, dedupedBytes: dataBytes - receivedBytes })
+    this.#placedBytes += dataBytes
+    this.#covered.add(start, end)
+    const all = this.#covered.totalBytes === sizeBytes
+    this.#commitSoon(all || this.#placedBytes >= CHECKPOINT_BYTES ? 0 : CHECKPOINT_INTERVAL_MS)
+  }
+
+  #announce({ start, end, missing }: Extract<LaneReport, { type: 'announced' }>): void {
+    const again = this.#announced.intersects(start, end)
+    if (again || (missing && this.#durable.intersects(start, end))) this.#options.onRewrite()
+    if (again) {
+      const where = `[${start}, ${end})`
+      this.#failure.reject(
+        new FluidError(
+          'PROTOCOL_VIOLATION',
+          `The sender announced the window ${where} twice, or over another`,
+        ),
+      )
+    }
+    this.#announced.add(start, end)
+  }
+
+  #commitSoon(waitMs: number): void {
+    if (this.#committing || this.#stopped) return
+    if (waitMs > 0) {
+      this.#timer ??= setTimeout(() => this.#commitSoon(0), waitMs)
+      return
+    }
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    if (this.#placed.length === 0) return
+    this.#committing = this.#commitNow()
+      .catch((error: unknown) => {
+        // What could not be made durable is not acknowledged; it is looked at again when the job resumes.
+        this.#stopped = true
+        this.#failure.reject(error)
+      })
+      .finally(() => {
+        this.#committing = undefined
+        if (this.#placedBytes >= CHECKPOINT_BYTES || this.#covered.totalBytes === this.#options.sizeBytes) {
+          this.#commitSoon(0)
+        } else if (this.#placed.length > 0) this.#commitSoon(CHECKPOINT_INTERVAL_MS)
+      })
+  }
+
+  async #commitNow(): Promise<void> {
+    const { counters } = this.#options
+    const records = this.#placed
+    this.#placed = []
+    this.#placedBytes = 0
+    await this.#options.sink.sync()
+    await this.#options.journal.append(records, { durable: true })
+    for (const { start, end, entries, dedupedBytes } of records) {
+      // Counted once durable, so once, however often a window comes again.
+      counters.zeroBytes += end - start - dataBytesOf(entries)
+      counters.dedupedBytes += dedupedBytes
+    }
+    await this.#options.onCheckpoint([...new RangeSet(records)])
+  }
+}

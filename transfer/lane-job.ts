@@ -1,0 +1,93 @@
+/** What the main thread and a lane worker say to each other: plain data over one MessagePort a lane. */
+import type { MessagePort } from 'node:worker_threads'
+import type { ErrorCode } from '../protocol/errors.ts'
+import type { Extent } from '../protocol/extent.ts'
+import type { Scope } from './chunk-index.ts'
+import type { Chunking } from './chunker.ts'
+import type { LaneDescriptor, LanePath } from './lane.ts'
+
+/** Sends windows that the main thread hands out. */
+export interface SendJob {
+  readonly role: 'send'
+  readonly lane: LaneDescriptor
+  readonly sourceUrl: string
+  readonly chunking: Chunking
+  readonly compression: 'auto' | 'on' | 'off'
+  /** Rate limits that all hold, see pacer.ts; none: as fast as the line goes. */
+  readonly pacers: readonly SharedArrayBuffer[]
+}
+
+/** Receives windows and places them. */
+export interface ReceiveJob {
+  readonly role: 'receive'
+  readonly lane: LaneDescriptor
+  readonly sinkUrl: string
+  readonly sizeBytes: number
+  /** Path of the agent's state database, for the chunk index. */
+  readonly statePath: string
+  /** Scopes this peer may find chunks in, best first; empty: nothing to look up. */
+  readonly scopes: readonly Scope[]
+  /** See recent-chunks.ts. */
+  readonly recent: SharedArrayBuffer
+}
+
+/** Reads windows and digests them, without a line: verification and seeds. */
+export interface ScanJob {
+  readonly role: 'scan'
+  readonly sourceUrl: string
+  readonly chunking: Chunking
+}
+
+export type LaneJob = SendJob | ReceiveJob | ScanJob
+
+/** Main thread to worker, on the worker's own port. */
+export interface OpenLane {
+  readonly job: LaneJob
+  readonly port: MessagePort
+}
+
+/** Main thread to lane. */
+export type ToLane =
+  | {
+      readonly type: 'window'
+      readonly start: number
+      readonly end: number
+      readonly extents: readonly Extent[]
+    }
+  | { readonly type: 'finish' }
+  | { readonly type: 'abort' }
+
+/** Bytes and time of a lane since it opened. */
+export interface LaneCounters {
+  readonly wireSentBytes: number
+  readonly wireReceivedBytes: number
+}
+
+/** Lane to main thread. */
+export type FromLane =
+  | { readonly type: 'opened'; readonly path: LanePath }
+  /** Ready to take one more window. */
+  | { readonly type: 'next' }
+  /** A window was read: its manifest entries. */
+  | { readonly type: 'scanned'; readonly start: number; readonly end: number; readonly entries: Uint8Array }
+  /** All wanted chunks of the window were handed to the line. */
+  | { readonly type: 'sent'; readonly start: number; readonly sentBytes: number; readonly dataBytes: number }
+  /** The sender announced a window; `missing`: it holds chunks that were not here. */
+  | { readonly type: 'announced'; readonly start: number; readonly end: number; readonly missing: boolean }
+  /** A window is on the target's disk, though not yet durable. */
+  | {
+      readonly type: 'placed'
+      readonly start: number
+      readonly end: number
+      readonly entries: Uint8Array
+      readonly receivedBytes: number
+    }
+  | ({ readonly type: 'counters' } & LaneCounters)
+  | ({ readonly type: 'closed'; readonly error?: LaneFault } & LaneCounters)
+
+/** An error that crossed a thread. */
+export interface LaneFault {
+  readonly code: ErrorCode
+  readonly message: string
+  readonly offset?: number
+}

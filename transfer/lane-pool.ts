@@ -1,0 +1,97 @@
+/** The worker threads of an agent: lanes of all jobs share them, each lane in the thread that carries fewest. */
+import { availableParallelism } from 'node:os'
+import { MessageChannel, Worker, type Transferable } from 'node:worker_threads'
+import { FluidError } from '../protocol/errors.ts'
+import type { FromLane, LaneJob, OpenLane, ToLane } from './lane-job.ts'
+
+/** The main thread's end of a lane. */
+export interface LaneHandle {
+  send(message: ToLane): void
+  /** Tells the lane to stop; `closed` follows. */
+  abort(): void
+  /** Resolves once the lane is closed, whatever the reason; the last report says it. */
+  readonly closed: Promise<void>
+}
+
+/** Opens lanes in worker threads; started as needed, ended with the pool. */
+export class LanePool implements AsyncDisposable {
+  readonly #cores: number
+  readonly #workers: {
+    readonly worker: Worker
+    lanes: number
+    readonly lost: Set<(error: Error) => void>
+  }[] = []
+  #disposed = false
+
+  /** At most one thread for each of `cores`. */
+  constructor(cores = availableParallelism()) {
+    this.#cores = cores
+  }
+
+  /** Opens a lane for `job`; `onReport` hears everything it says, `closed` last, exactly once. */
+  open(job: LaneJob, onReport: (message: FromLane) => void): LaneHandle {
+    if (this.#disposed) throw new FluidError('INTERRUPTED', 'Opening a lane in a pool that is closed')
+    const slot = this.#leastLoaded(job.role === 'receive' ? Math.max(1, this.#cores - 1) : this.#cores)
+    const { port1, port2 } = new MessageChannel()
+    slot.lanes++
+    const closed = new Promise<void>((resolve) => {
+      const close = (message: Extract<FromLane, { type: 'closed' }>) => {
+        if (!slot.lost.delete(lost)) return
+        slot.lanes--
+        port1.close()
+        onReport(message)
+        resolve()
+      }
+      const lost = (error: Error) =>
+        close({
+          type: 'closed',
+          wireSentBytes: 0,
+          wireReceivedBytes: 0,
+          error: { code: 'LANE_FAILED', message: `The worker thread of the lane ended: ${error.message}` },
+        })
+      slot.lost.add(lost)
+      port1.on('message', (message: FromLane) => {
+        if (message.type === 'closed') close(message)
+        else onReport(message)
+      })
+    })
+    const open: OpenLane = { job, port: port2 }
+    const transfer: Transferable[] = [port2]
+    if (job.role !== 'scan' && job.lane.kind === 'port') transfer.push(job.lane.port)
+    slot.worker.postMessage(open, transfer)
+    const send = (message: ToLane) => port1.postMessage(message)
+    return { send, abort: () => send({ type: 'abort' }), closed }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#disposed = true
+    await Promise.all(this.#workers.map(({ worker }) => worker.terminate()))
+  }
+
+  /**
+   * The thread of the first `threads` that carries fewest lanes. Receiving lanes leave a core alone: they write into one
+   * file, whose lock lets only one thread in, and the kernel needs a core for the network.
+   */
+  #leastLoaded(threads: number) {
+    const slots = this.#workers.slice(0, threads)
+    const idle = slots.find(({ lanes }) => lanes === 0)
+    if (idle) return idle
+    if (slots.length < threads) return this.#start()
+    return slots.reduce((least, slot) => (slot.lanes < least.lanes ? slot : least))
+  }
+
+  #start() {
+    const worker = new Worker(new URL('lane-worker.ts', import.meta.url), { name: 'lanes' })
+    const slot = { worker, lanes: 0, lost: new Set<(error: Error) => void>() }
+    this.#workers.push(slot)
+    const end = (error: Error) => {
+      const at = this.#workers.indexOf(slot)
+      if (at !== -1) this.#workers.splice(at, 1)
+      for (const lost of Array.from(slot.lost)) lost(error)
+    }
+    worker.on('error', end)
+    worker.on('exit', (code) => end(new Error(`exit code ${code}`)))
+    worker.unref()
+    return slot
+  }
+}

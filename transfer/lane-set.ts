@@ -1,0 +1,94 @@
+/** The lanes of one attempt on one side: opening, counting what they put on the wire, and closing them together. */
+import { FluidError } from '../protocol/errors.ts'
+import type { LanePath } from './lane.ts'
+import type { FromLane, LaneCounters, LaneFault, LaneJob } from './lane-job.ts'
+import type { LaneHandle, LanePool } from './lane-pool.ts'
+import type { TransferCounters } from './transfer-counters.ts'
+
+/** What a lane says once it is open, but for its counters. */
+export type LaneReport = Exclude<FromLane, { type: 'opened' | 'counters' | 'closed' }>
+
+export interface LaneListener {
+  onReport(lane: LaneHandle, report: LaneReport): void
+  /** The lane was open and is closed now; without an error: in good order. */
+  onClosed(error: FluidError | undefined): void
+}
+
+/** Lanes that have nothing left to do end within this, or are ended. */
+const SETTLE_TIMEOUT_MS = 3_000
+
+export class LaneSet implements AsyncDisposable {
+  readonly #pool: LanePool
+  readonly #counters: TransferCounters
+  readonly #listener: LaneListener
+  readonly #lanes = new Map<LaneHandle, { opened: boolean; wireBytes: number }>()
+  #path: LanePath | undefined
+
+  constructor(pool: LanePool, counters: TransferCounters, listener: LaneListener) {
+    this.#pool = pool
+    this.#counters = counters
+    this.#listener = listener
+  }
+
+  /** How bytes travel; undefined before a lane was open. */
+  get path(): LanePath | undefined {
+    return this.#path
+  }
+
+  /** Lanes that are open now. */
+  get open(): number {
+    let open = 0
+    for (const { opened } of this.#lanes.values()) if (opened) open++
+    return open
+  }
+
+  /** Opens a lane; resolves to false when it could not be connected, which is told nowhere else. */
+  add(job: LaneJob): Promise<boolean> {
+    return new Promise((resolve) => {
+      const lane: LaneHandle = this.#pool.open(job, (message) => {
+        const known = this.#lanes.get(lane)
+        if (!known) return
+        if (message.type === 'opened') {
+          known.opened = true
+          this.#path = message.path
+          resolve(true)
+        } else if (message.type === 'counters') this.#count(known, message)
+        else if (message.type === 'closed') {
+          this.#count(known, message)
+          this.#lanes.delete(lane)
+          if (known.opened) this.#listener.onClosed(message.error && errorOf(message.error))
+          else resolve(false)
+        } else this.#listener.onReport(lane, message)
+      })
+      this.#lanes.set(lane, { opened: false, wireBytes: 0 })
+    })
+  }
+
+  /** Waits until the lanes have ended by themselves, at most SETTLE_TIMEOUT_MS; then all they counted is known. */
+  async settle(): Promise<void> {
+    const closed = Promise.all([...this.#lanes.keys()].map((lane) => lane.closed))
+    let timer: NodeJS.Timeout | undefined
+    await Promise.race([
+      closed,
+      new Promise<void>((resolve) => (timer = setTimeout(resolve, SETTLE_TIMEOUT_MS))),
+    ])
+    clearTimeout(timer)
+  }
+
+  /** Stops all lanes and waits until they are closed. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    const lanes = [...this.#lanes.keys()]
+    for (const lane of lanes) lane.abort()
+    await Promise.all(lanes.map(({ closed }) => closed))
+  }
+
+  #count(known: { wireBytes: number }, { wireSentBytes, wireReceivedBytes }: LaneCounters): void {
+    const total = wireSentBytes + wireReceivedBytes
+    this.#counters.wireBytes += total - known.wireBytes
+    known.wireBytes = total
+  }
+}
+
+function errorOf({ code, message, offset }: LaneFault): FluidError {
+  return new FluidError(code, message, { offset })
+}

@@ -1,0 +1,197 @@
+/**
+ * The worker thread in which lanes live: opens each lane it is told to, runs its pipe, reports on the lane's own port.
+ * Nothing here decides; the main thread hands out windows (outbound.ts) and makes what is placed durable (inbound.ts).
+ */
+import { ClassicLevel } from 'classic-level'
+import { parentPort, type MessagePort } from 'node:worker_threads'
+import { asFluidError } from '../protocol/errors.ts'
+import { WINDOWS_PER_LANE } from '../protocol/limits.ts'
+import { openChunkIndex, type StateLevel } from './chunk-index.ts'
+import { createChunkerPool } from './chunker-pool.ts'
+import { createCompressionControl } from './compression-control.ts'
+import { createHeldChunks } from './held-chunks.ts'
+import type { Lane } from './lane.ts'
+import type { FromLane, OpenLane, ReceiveJob, ScanJob, SendJob, ToLane } from './lane-job.ts'
+import { openLane } from './lanes/open-lane.ts'
+import { openSink, openSource } from './open.ts'
+import { openPacer } from './pacer.ts'
+import { receive, send } from './pipeline.ts'
+import { openRecentTable } from './recent-chunks.ts'
+import { createSlotPool, scan } from './scan.ts'
+import type { Window } from './window.ts'
+
+/** How often a lane tells its byte counters. */
+const COUNTERS_INTERVAL_MS = 200
+
+/** One lane's conversation with the main thread. */
+interface LanePort {
+  readonly signal: AbortSignal
+  /** Windows as the main thread hands them out, until it says finish. */
+  windows(): AsyncGenerator<Window>
+  report(message: FromLane, transfer?: ArrayBuffer[]): void
+}
+
+const chunkers = createChunkerPool()
+
+parentPort!.on('message', ({ job, port }: OpenLane) => {
+  void run(job, port)
+})
+
+async function run(job: OpenLane['job'], port: MessagePort): Promise<void> {
+  const conversation = converse(port)
+  let lane: Lane | undefined
+  let failure: unknown
+  const wire = () => ({
+    wireSentBytes: lane?.wire.sentBytes ?? 0,
+    wireReceivedBytes: lane?.wire.receivedBytes ?? 0,
+  })
+  const counting = setInterval(
+    () => conversation.report({ type: 'counters', ...wire() }),
+    COUNTERS_INTERVAL_MS,
+  )
+  try {
+    if (job.role === 'scan') await runScan(job, conversation)
+    else {
+      lane = await openLane(job.lane, { signal: conversation.signal })
+      conversation.report({ type: 'opened', path: lane.path })
+      if (job.role === 'send') await runSend(job, lane, conversation)
+      else await runReceive(job, lane, conversation)
+    }
+  } catch (error) {
+    failure = error
+  }
+  clearInterval(counting)
+  const fault = failure === undefined ? undefined : asFluidError(failure, 'UNEXPECTED')
+  if (fault && lane) await say(lane, fault.message)
+  await lane?.[Symbol.asyncDispose]()
+  conversation.report({
+    type: 'closed',
+    ...wire(),
+    error: fault && { code: fault.code, message: fault.message, offset: fault.details.offset },
+  })
+  port.close()
+}
+
+async function runSend(job: SendJob, lane: Lane, port: LanePort): Promise<void> {
+  await using source = await openSource(job.sourceUrl)
+  const loan = chunkers.borrow(WINDOWS_PER_LANE, job.chunking)
+  const pacers = job.pacers.map((shared) => openPacer(shared))
+  await send(
+    prefetching(port.windows(), (window) => {
+      for (const { offset, length } of window.extents) source.prefetch(offset, length)
+    }),
+    {
+      lane,
+      source,
+      chunker: loan.chunker,
+      compression: createCompressionControl({ mode: job.compression }),
+      pace: (bytes) => pacers.reduce((waitMs, pacer) => Math.max(waitMs, pacer.take(bytes)), 0),
+      onScanned: ({ start, end, entries }) => port.report({ type: 'scanned', start, end, entries }),
+      onSent: ({ start, sentBytes, dataBytes }) => port.report({ type: 'sent', start, sentBytes, dataBytes }),
+    },
+    port.signal,
+  )
+  // Not lent again after a failure: what this lane had under way may still read into the slots.
+  loan[Symbol.dispose]()
+}
+
+async function runReceive(job: ReceiveJob, lane: Lane, port: LanePort): Promise<void> {
+  await using sink = await openSink(job.sinkUrl)
+  const recent = openRecentTable(job.recent)
+  await using db = job.scopes.length > 0 ? await openStateReader(job.statePath) : undefined
+  using held = createHeldChunks(sink, recent, db && { chunks: openChunkIndex(db.level), scopes: job.scopes })
+  await receive(
+    {
+      lane,
+      sink,
+      sizeBytes: job.sizeBytes,
+      held,
+      recent,
+      onAnnounced: ({ start, end, missingCount }) =>
+        port.report({ type: 'announced', start, end, missing: missingCount > 0 }),
+      onPlaced: ({ start, end, entries, receivedBytes }) =>
+        port.report({ type: 'placed', start, end, entries, receivedBytes }),
+    },
+    port.signal,
+  )
+}
+
+async function runScan(job: ScanJob, port: LanePort): Promise<void> {
+  await using source = await openSource(job.sourceUrl)
+  using loan = chunkers.borrow(1, job.chunking)
+  for await (const window of scan(source, loan.chunker, createSlotPool(1), port.signal)(port.windows())) {
+    port.report({ type: 'scanned', start: window.start, end: window.end, entries: window.entries })
+    window.release()
+  }
+}
+
+/** A second opener of the agent's database in this thread, closed with the lane. */
+async function openStateReader(path: string): Promise<AsyncDisposable & { level: StateLevel }> {
+  const level = new ClassicLevel<Uint8Array, Uint8Array>(path, {
+    keyEncoding: 'view',
+    valueEncoding: 'view',
+    multithreading: true,
+    createIfMissing: false,
+  })
+  await level.open()
+  return { level, [Symbol.asyncDispose]: () => level.close() }
+}
+
+/** Tells the peer why the lane ends, if it still listens. */
+async function say(lane: Lane, message: string): Promise<void> {
+  try {
+    await Promise.race([
+      lane.write({ kind: 'error', code: 0, message }),
+      new Promise((done) => setTimeout(done, 200)),
+    ])
+  } catch {
+    // The lane is gone; the peer will see that.
+  }
+}
+
+function converse(port: MessagePort): LanePort {
+  const abort = new AbortController()
+  const queue: Window[] = []
+  let finished = false
+  let wake: (() => void) | undefined
+  port.on('message', (message: ToLane) => {
+    if (message.type === 'abort')
+      abort.abort(asFluidError(new Error('The job stopped this lane'), 'INTERRUPTED'))
+    else if (message.type === 'finish') finished = true
+    else queue.push(message)
+    wake?.()
+  })
+  port.on('close', () => {
+    abort.abort(asFluidError(new Error('The job is gone'), 'INTERRUPTED'))
+    wake?.()
+  })
+  const report = (message: FromLane) => port.postMessage(message)
+  return {
+    signal: abort.signal,
+    report,
+    async *windows() {
+      report({ type: 'next' })
+      for (;;) {
+        abort.signal.throwIfAborted()
+        const window = queue.shift()
+        if (window) {
+          // One window is always on its way while this one is worked on.
+          report({ type: 'next' })
+          yield window
+        } else if (finished) return
+        else await new Promise<void>((resolve) => (wake = resolve))
+      }
+    },
+  }
+}
+
+/** Calls `prefetch` for each window as soon as it is known. */
+async function* prefetching(
+  windows: AsyncIterable<Window>,
+  prefetch: (window: Window) => void,
+): AsyncGenerator<Window> {
+  for await (const window of windows) {
+    prefetch(window)
+    yield window
+  }
+}

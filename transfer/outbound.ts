@@ -1,0 +1,180 @@
+/**
+ * The sending side of one attempt, on the main thread: hands windows to lanes, keeps what was sent until the receiver
+ * says it is durable, then journals it. A lane that breaks ends the attempt; the next one starts from the journal.
+ */
+import { FluidError } from '../protocol/errors.ts'
+import { RangeSet, type Range } from '../protocol/extent.ts'
+import type { Chunking } from './chunker.ts'
+import { dataBytesOf } from './chunk-index.ts'
+import type { Journal, JournalRecord } from './journal.ts'
+import type { LaneDescriptor, LanePath } from './lane.ts'
+import type { LaneHandle, LanePool } from './lane-pool.ts'
+import { LaneSet, type LaneReport } from './lane-set.ts'
+import type { PreparedSource } from './prepared-source.ts'
+import type { TransferCounters } from './transfer-counters.ts'
+import { windows, type Window } from './window.ts'
+
+/** A window handed to a lane; what the target held of it is known once it was sent. */
+interface UnacknowledgedWindow extends JournalRecord {
+  dedupedBytes: number
+}
+
+export interface OutboundOptions {
+  readonly pool: LanePool
+  readonly source: PreparedSource
+  readonly journal: Journal
+  /** What the receiver says is durable already. */
+  readonly committed: RangeSet
+  readonly chunking: Chunking
+  readonly compression: 'auto' | 'on' | 'off'
+  /** Rate limits that all hold, see pacer.ts. */
+  readonly pacers: readonly SharedArrayBuffer[]
+  /** Counted up as the attempt goes on. */
+  readonly counters: TransferCounters
+}
+
+export class Outbound implements AsyncDisposable {
+  readonly #options: OutboundOptions
+  readonly #lanes: LaneSet
+  readonly #asking: LaneHandle[] = []
+  readonly #unacknowledged = new Map<number, UnacknowledgedWindow>()
+  readonly #remaining: RangeSet
+  /** What the receiver acknowledged in this attempt. */
+  readonly #durable = new RangeSet()
+  readonly #plan: AsyncGenerator<Window>
+  readonly #outcome = Promise.withResolvers<void>()
+  readonly #abort = new AbortController()
+  #planned = false
+  #serving = false
+  #paused = false
+
+  constructor(options: OutboundOptions) {
+    this.#options = options
+    const { source, journal, committed } = options
+    const known = journal.done.clone().removeAll(committed.complement(source.sizeBytes))
+    this.#remaining = known.complement(source.sizeBytes)
+    const { signal } = this.#abort
+    this.#plan = windows([...this.#remaining], (from) => source.source.extents(from, { signal }))
+    this.#outcome.promise.catch(() => {})
+    this.#lanes = new LaneSet(options.pool, options.counters, {
+      onReport: (lane, report) => this.#hear(lane, report),
+      onClosed: (error) => {
+        if (error) this.#outcome.reject(error)
+        else if (!this.#planned)
+          this.#outcome.reject(new FluidError('LANE_FAILED', 'A lane closed before everything was sent'))
+      },
+    })
+    if (this.#remaining.totalBytes === 0) this.#outcome.resolve()
+  }
+
+  /** Resolves when everything is durable at the receiver and journaled here; rejects when the attempt is over. */
+  get done(): Promise<void> {
+    return this.#outcome.promise
+  }
+
+  /** Bytes of the volume, holes included, that are durable at the receiver. */
+  get doneBytes(): number {
+    return this.#options.source.sizeBytes - this.#remaining.totalBytes
+  }
+
+  get path(): LanePath | undefined {
+    return this.#lanes.path
+  }
+
+  /** Waits for lanes that have nothing left to do to end, so that their last counters are in. */
+  settle(): Promise<void> {
+    return this.#lanes.settle()
+  }
+
+  get openLanes(): number {
+    return this.#lanes.open
+  }
+
+  /** Opens a lane; false when it could not be connected. */
+  addLane(descriptor: LaneDescriptor): Promise<boolean> {
+    const { source, chunking, compression, pacers } = this.#options
+    return this.#lanes.add({
+      role: 'send',
+      lane: descriptor,
+      sourceUrl: source.url,
+      chunking,
+      compression,
+      pacers,
+    })
+  }
+
+  /** The receiver made these ranges durable. Resolves when that is journaled. */
+  async acknowledge(ranges: readonly Range[]): Promise<void> {
+    const { counters } = this.#options
+    this.#durable.addAll(ranges)
+    const records: JournalRecord[] = []
+    for (const record of this.#unacknowledged.values()) {
+      if (!this.#durable.contains(record.start, record.end)) continue
+      records.push(record)
+      this.#unacknowledged.delete(record.start)
+      // Counted once, however often a window had to be read again.
+      counters.zeroBytes += record.end - record.start - dataBytesOf(record.entries)
+      counters.dedupedBytes += record.dedupedBytes
+    }
+    await this.#options.journal.append(records, { durable: false })
+    for (const { start, end } of records) this.#remaining.remove(start, end)
+    if (this.#remaining.totalBytes === 0) this.#outcome.resolve()
+  }
+
+  /** No window is handed out from now on; those under way finish. */
+  pause(): void {
+    this.#paused = true
+  }
+
+  resume(): void {
+    this.#paused = false
+    void this.#serve()
+  }
+
+  /** Stops all lanes and waits until they are closed. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#outcome.reject(new FluidError('INTERRUPTED', 'The attempt was stopped'))
+    this.#abort.abort(new FluidError('INTERRUPTED', 'The attempt was stopped'))
+    await this.#lanes[Symbol.asyncDispose]()
+  }
+
+  #hear(lane: LaneHandle, report: LaneReport): void {
+    const { counters } = this.#options
+    if (report.type === 'next') {
+      this.#asking.push(lane)
+      void this.#serve()
+    } else if (report.type === 'scanned') {
+      const { start, end, entries } = report
+      this.#unacknowledged.set(start, { start, end, entries, dedupedBytes: 0 })
+      // The receiver's word comes another way, and can be here before the lane's own.
+      if (this.#durable.contains(start, end)) this.acknowledge([]).catch(this.#outcome.reject)
+    } else if (report.type === 'sent') {
+      counters.sentBytes += report.sentBytes
+      const dedupedBytes = report.dataBytes - report.sentBytes
+      const window = this.#unacknowledged.get(report.start)
+      if (window) window.dedupedBytes = dedupedBytes
+      else counters.dedupedBytes += dedupedBytes
+    }
+  }
+
+  /** Hands the next windows to the lanes that ask, one planner at a time. */
+  async #serve(): Promise<void> {
+    if (this.#serving) return
+    this.#serving = true
+    try {
+      while (this.#asking.length > 0 && !this.#paused) {
+        if (this.#planned) {
+          this.#asking.shift()!.send({ type: 'finish' })
+          continue
+        }
+        const next = await this.#plan.next()
+        if (next.done) this.#planned = true
+        else this.#asking.shift()!.send({ type: 'window', ...next.value })
+      }
+    } catch (error) {
+      this.#outcome.reject(error)
+    } finally {
+      this.#serving = false
+    }
+  }
+}

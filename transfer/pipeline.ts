@@ -1,0 +1,102 @@
+/**
+ * The two pipes of the engine, one on each side of a lane. Read this first.
+ *
+ * send():    windows -> scan -> want -> pack -> write
+ * receive(): frames -> answer -> verify -> store -> report
+ *
+ * Both run in a lane worker; every byte they touch stays in that thread. Memory is bounded by the slots of the scan
+ * (WINDOWS_PER_LANE windows) on one side and by the windows a receiver leaves open on the other.
+ */
+import { pipe } from 'it-pipe'
+import type { CompressionControl } from './compression-control.ts'
+import type { Chunker } from './chunker.ts'
+import type { HeldChunks } from './held-chunks.ts'
+import type { Lane } from './lane.ts'
+import { pack } from './pack.ts'
+import type { OpenWindow, OpenWindows } from './open-window.ts'
+import { answer, store, verify } from './place.ts'
+import type { RecentChunks } from './recent-chunks.ts'
+import { createSlotPool, scan, type ScannedWindow } from './scan.ts'
+import type { Sink } from './sink.ts'
+import type { Source } from './source.ts'
+import { createExchange } from './want.ts'
+import { WINDOWS_PER_LANE } from '../protocol/limits.ts'
+import type { Window } from './window.ts'
+import { writeFrames, type SentWindow } from './write-frames.ts'
+
+/** What the sending side of a lane works with. */
+export interface Sending {
+  readonly lane: Lane
+  readonly source: Source
+  readonly chunker: Chunker
+  readonly compression: CompressionControl
+  /** Milliseconds to wait before this many bytes may be sent. */
+  pace(bytes: number): number
+  onScanned(window: ScannedWindow): void
+  onSent(window: SentWindow): void
+}
+
+/** Sends `windows` over the lane until they end; every window is announced, wanted chunks travel. */
+export async function send(
+  windows: AsyncIterable<Window>,
+  sending: Sending,
+  signal: AbortSignal,
+): Promise<void> {
+  const { lane, source, chunker, compression } = sending
+  const exchange = createExchange(lane)
+  const slots = createSlotPool(WINDOWS_PER_LANE)
+  const answers = exchange.listen(lane.frames({ signal }))
+  answers.catch(() => {})
+  const sent = pipe(
+    windows,
+    scan(source, chunker, slots, signal),
+    (scanned) => tap(scanned, sending.onScanned),
+    exchange.want(WINDOWS_PER_LANE - 1),
+    pack(compression),
+    writeFrames(lane, exchange, compression, sending.pace, signal),
+    (written) => drain(written, sending.onSent),
+  )
+  await Promise.race([sent, answers.then(() => sent)])
+  await lane.write({ kind: 'bye' })
+  await lane.end()
+  await answers.catch(() => {})
+}
+
+/** What the receiving side of a lane works with. */
+export interface Receiving {
+  readonly lane: Lane
+  readonly sink: Sink
+  /** Of the volume, bytes; the sink may be larger. */
+  readonly sizeBytes: number
+  readonly held: HeldChunks
+  readonly recent: RecentChunks
+  /** Called for each window when what was here already is copied, before any other byte of it is written. */
+  onAnnounced(window: OpenWindow): void
+  /** Called when every chunk of a window is written (not yet durable). */
+  onPlaced(window: OpenWindow): void
+}
+
+/** Receives windows from the lane until the sender ends it. */
+export async function receive(receiving: Receiving, signal: AbortSignal): Promise<void> {
+  const { lane, sink, sizeBytes, held, recent } = receiving
+  const open: OpenWindows = new Map()
+  await pipe(
+    lane.frames({ signal }),
+    answer(open, lane, held, sizeBytes, receiving.onAnnounced),
+    verify(open),
+    store(open, sink, recent),
+    (placed) => drain(placed, receiving.onPlaced),
+  )
+  await lane.end()
+}
+
+async function* tap<T>(items: AsyncIterable<T>, see: (item: T) => void): AsyncGenerator<T> {
+  for await (const item of items) {
+    see(item)
+    yield item
+  }
+}
+
+async function drain<T>(items: AsyncIterable<T>, take: (item: T) => void): Promise<void> {
+  for await (const item of items) take(item)
+}

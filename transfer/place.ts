@@ -1,0 +1,168 @@
+/**
+ * The stages of receive(): answer a window with what is wanted, decode and verify what comes, write it.
+ *
+ * What the target already holds is read again, digested and copied; only a digest that matches is used. Bytes of a
+ * frame are written only after every chunk in it matched the digest announced for it.
+ */
+import { FluidError } from '../protocol/errors.ts'
+import { WINDOW_BYTES, WINDOWS_PER_LANE } from '../protocol/limits.ts'
+import { digestPosition, entryLength, entryOffset, validateWindowEntries } from '../protocol/manifest.ts'
+import { createFrameDecoder, type DecompressFrame } from './compress.ts'
+import type { HeldChunks } from './held-chunks.ts'
+import { hasDigest } from './hasher.ts'
+import type { Lane, LaneFrame } from './lane.ts'
+import { openWindow, wantBitmap, type OpenWindow, type OpenWindows } from './open-window.ts'
+import type { RecentChunks } from './recent-chunks.ts'
+import type { Sink } from './sink.ts'
+
+/** Chunks of one frame, decoded and verified. */
+export interface VerifiedChunks {
+  readonly window: OpenWindow
+  readonly first: number
+  readonly count: number
+  readonly bytes: Uint8Array
+}
+
+/**
+ * Answers each HAVE with a WANT, after copying what is here already, and passes DATA on.
+ * A window of which nothing is wanted comes out at once, as a frame's worth of no chunks.
+ */
+export function answer(
+  open: OpenWindows,
+  lane: Lane,
+  held: HeldChunks,
+  sizeBytes: number,
+  onAnnounced: (window: OpenWindow) => void,
+) {
+  let last = 0
+  let waitedMs = 0
+  let answeredAt = performance.now()
+  let ended = false
+  return async function* (frames: AsyncIterable<LaneFrame>): AsyncGenerator<LaneFrame | OpenWindow> {
+    for await (const frame of frames) {
+      const { message, payload } = frame
+      if (message.kind === 'bye') {
+        ended = true
+        continue
+      }
+      if (message.kind === 'data') {
+        yield frame
+        continue
+      }
+      if (message.kind === 'error')
+        throw new FluidError('LANE_FAILED', `The sender ended the lane: ${message.message}`)
+      if (message.kind !== 'have') throw violation(`A ${message.kind} frame came to the receiver`)
+      if (ended) throw violation(`Window ${message.window} came after the sender's bye`)
+      if (message.window !== ++last) throw violation(`Window ${message.window} came where ${last} was due`)
+      if (open.size >= WINDOWS_PER_LANE)
+        throw violation(`More than ${WINDOWS_PER_LANE} windows are open on a lane`)
+      if (message.end > sizeBytes)
+        throw violation(`Window ends at ${message.end}, beyond the volume's ${sizeBytes} bytes`)
+      if (
+        message.start % WINDOW_BYTES !== 0 ||
+        (message.end % WINDOW_BYTES !== 0 && message.end !== sizeBytes)
+      ) {
+        throw violation(
+          `Window ${message.start} to ${message.end} is not made of whole cells of ${WINDOW_BYTES} bytes`,
+        )
+      }
+      const entries = payload.slice()
+      validateWindowEntries(entries, message.start, message.end)
+      const window = openWindow(message.window, message.start, message.end, entries)
+      await held.fill(window)
+      onAnnounced(window)
+      const bitmap = wantBitmap(window)
+      const now = performance.now()
+      const idle = Math.min(1, (lane.waited.readMs - waitedMs) / Math.max(1, now - answeredAt))
+      waitedMs = lane.waited.readMs
+      answeredAt = now
+      open.set(window.number, window)
+      await lane.write({ kind: 'want', window: window.number, idlePermille: Math.round(idle * 1000) }, bitmap)
+      if (window.missingCount === 0) yield window
+    }
+  }
+}
+
+/** Decompresses data frames and compares every chunk with its announced digest; throws before a byte is used. */
+export function verify(open: OpenWindows) {
+  const decompressFrame = createFrameDecoder()
+  return async function* (items: AsyncIterable<LaneFrame | OpenWindow>): AsyncGenerator<VerifiedChunks> {
+    for await (const item of items) {
+      if (!('message' in item)) yield { window: item, first: 0, count: 0, bytes: new Uint8Array(0) }
+      else yield verifyFrame(open, item, decompressFrame)
+    }
+  }
+}
+
+function verifyFrame(
+  open: OpenWindows,
+  { message, payload }: LaneFrame,
+  decompressFrame: DecompressFrame,
+): VerifiedChunks {
+  if (message.kind !== 'data') throw violation(`A ${message.kind} frame came as data`)
+  const window = open.get(message.window)
+  if (!window) throw violation(`Data came for window ${message.window}, which is not open`)
+  const { first, count } = message
+  if (first + count > window.missing.length)
+    throw violation(`Data came for entries beyond the window's ${window.missing.length}`)
+  let rawBytes = 0
+  for (let i = first; i < first + count; i++) {
+    if (!window.missing[i]) throw violation(`Data came for entry ${i}, which was not wanted`)
+    rawBytes += entryLength(window.entries, i)
+  }
+  if (rawBytes !== message.rawBytes)
+    throw violation(`A data frame announces ${message.rawBytes} bytes for ${rawBytes} of chunks`)
+  const bytes = message.codec === 'zstd' ? decompressFrame(payload, rawBytes) : payload
+  for (let i = first, at = 0; i < first + count; i++) {
+    const length = entryLength(window.entries, i)
+    if (!hasDigest(bytes.subarray(at, at + length), window.entries, digestPosition(i))) {
+      const offset = entryOffset(window.entries, i)
+      throw new FluidError(
+        'CHUNK_DIGEST',
+        `The chunk of ${length} bytes at offset ${offset} does not match its digest`,
+        { offset },
+      )
+    }
+    at += length
+  }
+  return { window, first, count, bytes }
+}
+
+/** Writes verified chunks, neighbours in one write, and passes on the windows that are complete. */
+export function store(open: OpenWindows, sink: Sink, recent: RecentChunks) {
+  return async function* (items: AsyncIterable<VerifiedChunks>): AsyncGenerator<OpenWindow> {
+    for await (const { window, first, count, bytes } of items) {
+      const { entries } = window
+      let from = 0
+      for (let i = first, at = 0; i < first + count; i++) {
+        const length = entryLength(entries, i)
+        const end = entryOffset(entries, i) + length
+        at += length
+        if (i + 1 < first + count && entryOffset(entries, i + 1) === end) continue
+        const writing = sink.write(bytes.subarray(from, at), end - (at - from))
+        if (writing) await writing
+        from = at
+      }
+      for (let i = first, at = 0; i < first + count; i++) {
+        const length = entryLength(entries, i)
+        recent.put(entries, digestPosition(i), entryOffset(entries, i))
+        window.missing[i] = 0
+        window.missingCount--
+        for (const repeat of window.repeats.get(i) ?? []) {
+          const writing = sink.write(bytes.subarray(at, at + length), entryOffset(entries, repeat))
+          if (writing) await writing
+          window.missingCount--
+        }
+        at += length
+      }
+      window.receivedBytes += bytes.length
+      if (window.missingCount > 0) continue
+      open.delete(window.number)
+      yield window
+    }
+  }
+}
+
+function violation(message: string): FluidError {
+  return new FluidError('PROTOCOL_VIOLATION', message)
+}

@@ -1,0 +1,131 @@
+/** The root of a volume: from the journal of a job, or by reading the volume again in all worker threads. */
+import { FluidError } from '../protocol/errors.ts'
+import { createRoot, ENTRY_BYTES } from '../protocol/manifest.ts'
+import type { Chunking } from './chunker.ts'
+import { dataBytesOf } from './chunk-index.ts'
+import type { Journal, JournalRecord } from './journal.ts'
+import type { LaneHandle, LanePool } from './lane-pool.ts'
+import type { Source } from './source.ts'
+import { windows } from './window.ts'
+
+/** Windows read, or being read, that the consumer has not taken: they wait for one that is slow. */
+const MAX_WINDOWS_AHEAD = 64
+
+/** A volume's root and the sums that go into its receipt. */
+export interface VolumeDigest {
+  /** 32 bytes. */
+  readonly root: Uint8Array
+  readonly chunks: number
+  readonly dataBytes: number
+}
+
+/** The root of what the journal holds; throws VERIFY_MISMATCH unless it covers the whole volume. */
+export async function journaledDigest(
+  journal: Journal,
+  sizeBytes: number,
+  chunking: string,
+): Promise<VolumeDigest> {
+  if (!journal.done.contains(0, sizeBytes)) {
+    const missing = sizeBytes - journal.done.totalBytes
+    throw new FluidError(
+      'VERIFY_MISMATCH',
+      `The journal lacks ${missing} of ${sizeBytes} bytes of the volume`,
+    )
+  }
+  return digestOfRecords(journal.records(), sizeBytes, chunking)
+}
+
+/** Reads the whole volume with every thread of the pool; `onRead` hears how far it is, in bytes of the volume. */
+export async function readDigest(
+  pool: LanePool,
+  volume: { readonly url: string; readonly source: Source },
+  chunking: Chunking,
+  options: { lanes: number; signal: AbortSignal; onRead?: (bytes: number) => void },
+): Promise<VolumeDigest> {
+  return digestOfRecords(readRecords(pool, volume, chunking, options), volume.source.sizeBytes, chunking)
+}
+
+/** The manifest entries of a volume, window by window in order, read by `lanes` threads. */
+export async function* readRecords(
+  pool: LanePool,
+  { url, source }: { readonly url: string; readonly source: Source },
+  chunking: Chunking,
+  { lanes, signal, onRead }: { lanes: number; signal: AbortSignal; onRead?: (bytes: number) => void },
+): AsyncGenerator<JournalRecord> {
+  signal.throwIfAborted()
+  const plan = windows([{ start: 0, end: source.sizeBytes }], (from) => source.extents(from, { signal }))
+  const ready = new Map<number, JournalRecord>()
+  const handles: LaneHandle[] = []
+  const asking: LaneHandle[] = []
+  let handedOut = 0
+  let serving: Promise<unknown> = Promise.resolve()
+  let failure: unknown
+  let wake = Promise.withResolvers<void>()
+  const stir = () => {
+    wake.resolve()
+    wake = Promise.withResolvers()
+  }
+  const fail = (error: unknown) => {
+    failure ??= error
+    stir()
+  }
+  const abort = () => fail(signal.reason)
+  /** Hands windows to the lanes that ask, as long as few are read and not taken yet. */
+  const serve = () => {
+    while (asking.length > 0 && handedOut < MAX_WINDOWS_AHEAD) {
+      const lane = asking.shift()!
+      handedOut++
+      serving = serving
+        .then(() => plan.next())
+        .then(({ done, value }) => lane.send(done ? { type: 'finish' } : { type: 'window', ...value }))
+        .catch(fail)
+    }
+  }
+  signal.addEventListener('abort', abort, { once: true })
+  try {
+    for (let i = 0; i < lanes; i++) {
+      const lane = pool.open({ role: 'scan', sourceUrl: url, chunking }, (message) => {
+        if (message.type === 'next') {
+          asking.push(lane)
+          serve()
+        } else if (message.type === 'scanned') {
+          ready.set(message.start, message)
+          stir()
+        } else if (message.type === 'closed' && message.error) {
+          fail(new FluidError(message.error.code, message.error.message, { offset: message.error.offset }))
+        }
+      })
+      handles.push(lane)
+    }
+    for (let at = 0; at < source.sizeBytes;) {
+      if (failure !== undefined) throw failure as Error
+      const record = ready.get(at)
+      if (!record) {
+        await wake.promise
+        continue
+      }
+      ready.delete(at)
+      handedOut--
+      serve()
+      at = record.end
+      onRead?.(at)
+      yield record
+    }
+  } finally {
+    signal.removeEventListener('abort', abort)
+    for (const lane of handles) lane.abort()
+    await Promise.all(handles.map(({ closed }) => closed))
+  }
+}
+
+async function digestOfRecords(records: AsyncIterable<JournalRecord>, sizeBytes: number, chunking: string) {
+  const root = createRoot(sizeBytes, chunking)
+  let chunks = 0
+  let dataBytes = 0
+  for await (const { entries } of records) {
+    root.update(entries)
+    chunks += entries.length / ENTRY_BYTES
+    dataBytes += dataBytesOf(entries)
+  }
+  return { root: root.digest(), chunks, dataBytes }
+}

@@ -1,0 +1,135 @@
+/**
+ * Reads windows into memory, leaves out zeros, cuts what is left and digests the chunks: a stage of send().
+ *
+ * A window is read in steps, each cut and digested while it is still in the processor's cache. Slots bound the memory:
+ * a window holds its slot until released.
+ */
+import type { Range } from '../protocol/extent.ts'
+import { digestPosition, ENTRY_BYTES, writeEntry } from '../protocol/manifest.ts'
+import { createChunkList, type ChunkList, type Chunker } from './chunker.ts'
+import { digestInto } from './hasher.ts'
+import type { Source } from './source.ts'
+import type { Window } from './window.ts'
+
+/** Bytes read at once: fits the second-level cache of current processors. */
+const STEP_BYTES = 512 * 1024
+/** Extents of a window are packed into its slot, each beginning on a cache line. */
+const ALIGN_BYTES = 64
+
+/** A window in memory, with the manifest entries of its data. */
+export interface ScannedWindow extends Range {
+  readonly entries: Uint8Array
+  readonly dataBytes: number
+  /** Bytes of entry `index`: a view, valid until release(). */
+  chunk(index: number): Uint8Array
+  /** Where entry `index` lies in `bytes`. */
+  position(index: number): number
+  /** The slot's memory. */
+  readonly bytes: Uint8Array
+  /** Gives the slot back. Idempotent. */
+  release(): void
+}
+
+/** Slots of a chunker, lent to one window each. */
+export interface SlotPool {
+  take(signal: AbortSignal): Promise<number>
+  give(slot: number): void
+}
+
+export function createSlotPool(slots: number): SlotPool {
+  const free = Array.from({ length: slots }, (_, slot) => slot)
+  const waiting: ((slot: number) => void)[] = []
+  return {
+    take(signal) {
+      signal.throwIfAborted()
+      const slot = free.pop()
+      if (slot !== undefined) return Promise.resolve(slot)
+      return new Promise((resolve, reject) => {
+        const taker = (given: number) => {
+          signal.removeEventListener('abort', abort)
+          resolve(given)
+        }
+        const abort = () => {
+          waiting.splice(waiting.indexOf(taker), 1)
+          reject(signal.reason as Error)
+        }
+        signal.addEventListener('abort', abort, { once: true })
+        waiting.push(taker)
+      })
+    },
+    give(slot) {
+      const taker = waiting.shift()
+      if (taker) taker(slot)
+      else free.push(slot)
+    },
+  }
+}
+
+/** The stage: windows in, scanned windows out, in order. */
+export function scan(source: Source, chunker: Chunker, slots: SlotPool, signal: AbortSignal) {
+  const lists = new Map<number, ChunkList>()
+  return async function* (windows: AsyncIterable<Window>): AsyncGenerator<ScannedWindow> {
+    for await (const window of windows) {
+      const slot = await slots.take(signal)
+      let list = lists.get(slot)
+      if (!list) lists.set(slot, (list = createChunkList()))
+      let given = false
+      const release = () => {
+        if (!given) slots.give(slot)
+        given = true
+      }
+      try {
+        yield await scanWindow(window, source, chunker, slot, list, release)
+      } catch (error) {
+        release()
+        throw error
+      }
+    }
+  }
+}
+
+async function scanWindow(
+  window: Window,
+  source: Source,
+  chunker: Chunker,
+  slot: number,
+  list: ChunkList,
+  release: () => void,
+): Promise<ScannedWindow> {
+  const bytes = chunker.slot(slot)
+  const entries = Buffer.allocUnsafe(list.lengths.length * ENTRY_BYTES)
+  let written = 0
+  let dataBytes = 0
+  list.count = 0
+  let at = 0
+  for (const extent of window.extents) {
+    const scanner = chunker.scan(slot, at, extent.offset, list)
+    for (let have = 0; have < extent.length;) {
+      const step = Math.min(STEP_BYTES, extent.length - have)
+      const reading = source.read(bytes.subarray(at + have, at + have + step), extent.offset + have)
+      if (reading) await reading
+      have += step
+      scanner.feed(have, have === extent.length)
+      for (; written < list.count; written++) {
+        const from = list.slotOffsets[written]
+        const length = list.lengths[written]
+        const digestAt = digestPosition(written)
+        digestInto(bytes.subarray(from, from + length), entries, digestAt)
+        writeEntry(entries, written, list.volumeOffsets[written], length, entries, digestAt)
+        dataBytes += length
+      }
+    }
+    at = Math.ceil((at + extent.length) / ALIGN_BYTES) * ALIGN_BYTES
+  }
+  const { slotOffsets, lengths } = list
+  return {
+    start: window.start,
+    end: window.end,
+    entries: Uint8Array.prototype.slice.call(entries, 0, written * ENTRY_BYTES),
+    dataBytes,
+    bytes,
+    position: (index) => slotOffsets[index],
+    chunk: (index) => bytes.subarray(slotOffsets[index], slotOffsets[index] + lengths[index]),
+    release,
+  }
+}
