@@ -1,0 +1,167 @@
+/** What the command line may ask of the running agent, put together from its parts; api.ts says what each call means. */
+import { setTimeout as delay } from 'node:timers/promises'
+import { peerReport, pendingReport } from './peer-report.ts'
+import { dataAddrs, dialableAddrs } from './addresses.ts'
+import type { AgentApi, IdReport, MoveSpec, PeerReport, SeedReport } from './api.ts'
+import { MAX_LANES, PROGRESS_INTERVAL_MS } from '../protocol/limits.ts'
+import { SEED_SCOPE } from '../transfer/chunk-index.ts'
+import { benchPeer } from './bench-peer.ts'
+import type { Home } from './home.ts'
+import { indexSeed } from './indexing.ts'
+import type { JobParts } from './job-parts.ts'
+import type { JobOptions } from './job-record.ts'
+import type { Jobs } from './jobs.ts'
+import { checkPeers } from './peer-checks.ts'
+import type { PeerRecord } from './peers.ts'
+import type { PendingRecord } from './pending-pairings.ts'
+import { planMove } from './plan-move.ts'
+import { receiptReport } from './receipt-report.ts'
+import type { SeedFolders } from './seed-folders.ts'
+import { verifyJob } from './verify-job.ts'
+
+export interface AgentApiParts {
+  readonly parts: JobParts
+  readonly jobs: Jobs
+  readonly home: Home
+  readonly seeds: SeedFolders
+  stop(): void
+}
+
+/** Calls last as long as the agent; those that take long are bounded by their own deadlines. */
+export function createAgentApi({ parts, jobs, home, seeds, stop }: AgentApiParts): AgentApi {
+  const { config, identity, mesh, listener } = parts
+  const { node, peers, policy, pairing } = mesh
+  const startedAt = Date.now()
+  const forever = new AbortController().signal
+  const seedReports = new Map<string, SeedReport>()
+
+  const report = (record: PeerRecord): Promise<PeerReport> => peerReport({ node, policy }, record)
+  const id = async (): Promise<IdReport> => ({
+    peerId: identity.peerId,
+    name: config.name,
+    addrs: dialableAddrs(node),
+    dataAddrs: dataAddrs(node, { port: listener.address.port, dataHost: config.dataHost }),
+  })
+  const optionsOf = (spec: MoveSpec): JobOptions => ({
+    lanes: spec.lanes === undefined ? undefined : Math.min(spec.lanes, MAX_LANES),
+    bandwidth: spec.bandwidth,
+    verifyDeep: spec.verifyDeep ?? false,
+    replace: spec.replace ?? false,
+    format: spec.format ?? 'raw',
+    compression: spec.compression ?? 'auto',
+  })
+  const seedList = async (): Promise<SeedReport[]> =>
+    (await seeds.list()).map(
+      ({ folder }) => seedReports.get(folder) ?? { folder, files: 0, chunks: 0, bytes: 0, state: 'ready' },
+    )
+
+  /** Reads a seed folder to its end, whether or not anyone watches. */
+  const scanSeed = async (folder: string): Promise<void> => {
+    for await (const progress of indexSeed(parts, folder, forever)) seedReports.set(folder, progress)
+  }
+
+  return {
+    id,
+    async status() {
+      return {
+        ...(await id()),
+        pid: process.pid,
+        version: parts.version,
+        home: home.path,
+        uptimeSeconds: Math.round((Date.now() - startedAt) / 1000),
+        rssBytes: process.memoryUsage.rss(),
+        peers: await Promise.all((await peers.list()).map(report)),
+        jobs: jobs.list(),
+        refused: { ...mesh.refusals.snapshot(), ...prefixed('socket-', listener.refused) },
+      }
+    },
+    async stop() {
+      stop()
+    },
+
+    async pairTicket(options) {
+      const { ticket, expiresAt } = await pairing.issueTicket(options)
+      return { ticket, expiresAt: new Date(expiresAt).toISOString() }
+    },
+    pairRedeem: async (options) => report(await pairing.redeem(options)),
+    async pairRequest(options) {
+      const answer = await pairing.request(options)
+      return isPending(answer) ? pendingReport(answer) : report(answer)
+    },
+    pairList: async () => Promise.all((await peers.list()).map(report)),
+    pairPending: async () => (await pairing.pending()).map(pendingReport),
+    pairAccept: async (options) => report(await pairing.accept(options)),
+    pairReject: (options) => pairing.reject(options),
+    async pairRemove({ peer }) {
+      const record = await peers.resolve(peer)
+      // Denied first, which stops its jobs here.
+      await policy.deny(record.peer)
+      await pairing.remove({ peer: record.peer })
+    },
+
+    async policyShow({ peer }) {
+      const records = peer === undefined ? await peers.list() : [await peers.resolve(peer)]
+      return { peers: await Promise.all(records.map(report)), seeds: await seedList() }
+    },
+    async policySet({ peer, deny, ...change }) {
+      const record = await peers.resolve(peer)
+      if (deny) await policy.deny(record.peer)
+      else await policy.set(record.peer, change)
+      return report(record)
+    },
+    async *seedAdd({ folder }, { signal } = {}) {
+      const seed = await seeds.add(folder)
+      let over = false
+      const scanning = scanSeed(seed.folder).finally(() => (over = true))
+      scanning.catch(() => {})
+      while (!over && !signal?.aborted) {
+        await Promise.race([scanning, delay(PROGRESS_INTERVAL_MS)])
+        const progress = seedReports.get(seed.folder)
+        if (progress) yield progress
+      }
+      if (over) await scanning
+    },
+    async seedRemove({ folder }) {
+      const seed = await seeds.remove(folder)
+      seedReports.delete(seed.folder)
+      // Chunks are not counted by folder: the others are read again.
+      await parts.index.clear(SEED_SCOPE)
+      for (const other of await seeds.list()) await scanSeed(other.folder)
+    },
+    seedList,
+
+    async plan(spec, { signal = forever } = {}) {
+      const { peer } = await peers.resolve(spec.peer)
+      return planMove(parts, spec, peer, optionsOf(spec), signal)
+    },
+    async move(spec) {
+      const { peer } = await peers.resolve(spec.peer)
+      return (await jobs.move(spec, peer, optionsOf(spec))).report()
+    },
+    jobs: async () => jobs.list(),
+    watch: ({ job }, { signal = forever } = {}) => jobs.watch(job, signal),
+    pause: async ({ job }) => (await jobs.pause(job)).report(),
+    resume: async ({ job }) => (await jobs.resume(job)).report(),
+    cancel: async ({ job }) => (await jobs.cancel(job)).report(),
+    verify: ({ job, deep }, { signal = forever } = {}) => verifyJob(parts, jobs.get(job), { deep, signal }),
+    receipt: ({ job }) => receiptReport(jobs.get(job)),
+
+    async bench({ peer, bytes, lanes }, { signal = forever } = {}) {
+      const record = await peers.resolve(peer)
+      return benchPeer(parts, record.peer, { bytes, lanes, signal })
+    },
+    doctor: async () => checkPeers(parts, await peers.list()),
+  }
+}
+
+function isPending(answer: PeerRecord | PendingRecord): answer is PendingRecord {
+  return 'since' in answer
+}
+
+function prefixed(prefix: string, counts: Readonly<Record<string, number>>): Record<string, number> {
+  return Object.fromEntries(
+    Object.entries(counts)
+      .filter(([, n]) => n > 0)
+      .map(([kind, n]) => [prefix + kind, n]),
+  )
+}

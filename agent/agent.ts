@@ -1,0 +1,125 @@
+/** The agent: opens its parts in order, wires them, and owns their closing. What they do is in their own files. */
+import { readFileSync } from 'node:fs'
+import { multiaddr } from '@multiformats/multiaddr'
+import { ClassicLevel } from 'classic-level'
+import { pino, type Logger } from 'pino'
+import { FluidError } from '../protocol/errors.ts'
+import { openChunkIndex, type StateLevel } from '../transfer/chunk-index.ts'
+import { createLaneIdentity } from '../transfer/lanes/certificates.ts'
+import { LanePool } from '../transfer/lane-pool.ts'
+import { createPacer } from '../transfer/pacer.ts'
+import { dataAddrs, dialableAddrs, hostOf, isLoopback } from './addresses.ts'
+import { createAgentApi } from './agent-api.ts'
+import type { AgentApi } from './api.ts'
+import { loadConfig, type Config } from './config.ts'
+import { openDataListener, type DataListener } from './data-listener.ts'
+import { openHome } from './home.ts'
+import { loadIdentity } from './identity.ts'
+import type { JobParts } from './job-parts.ts'
+import type { JobRecord } from './job-record.ts'
+import { Jobs } from './jobs.ts'
+import { openMesh } from './mesh.ts'
+import { createSeedFolders } from './seed-folders.ts'
+import { openStateStore } from './state-store.ts'
+import { openStreamLanes } from './stream-lanes.ts'
+import { writableFormats } from './writable-formats.ts'
+
+export interface AgentOptions {
+  /** Path of an initialised home. */
+  readonly home: string
+  readonly listen?: readonly string[]
+  readonly dataPort?: number
+  readonly mdns?: boolean
+  readonly bootstrap?: readonly string[]
+  readonly logLevel?: string
+  /** Logs go to standard error unless given. */
+  readonly log?: Logger
+}
+
+export interface Agent extends AsyncDisposable {
+  readonly api: AgentApi
+  readonly ready: {
+    readonly pid: number
+    readonly peerId: string
+    readonly addrs: string[]
+    readonly dataAddrs: string[]
+  }
+  /** Resolves when something asked the agent to stop. */
+  readonly closed: Promise<void>
+}
+
+/** Starts an agent; dispose it to stop. Throws NOT_INITIALISED, STATE_LOCKED, CONFIG_INVALID, STATE_DAMAGED. */
+export async function createAgent(options: AgentOptions): Promise<Agent> {
+  const home = await openHome(options.home)
+  const config = await loadConfig(home.config, options)
+  const log = options.log ?? pino({ level: config.log.level, base: undefined }, pino.destination(2))
+  await using stack = new AsyncDisposableStack()
+  const store = stack.use(await openStateStore(home.state))
+  const identity = await loadIdentity(home.identityKey)
+  const level: StateLevel = new ClassicLevel(home.state, {
+    keyEncoding: 'view',
+    valueEncoding: 'view',
+    multithreading: true,
+  })
+  await level.open()
+  stack.defer(() => level.close())
+  const mesh = stack.use(await openMesh({ home, identity, store, config }))
+  const listener = stack.use(await listenForLanes(config))
+  const streamLanes = stack.use(await openStreamLanes(mesh))
+  const pool = stack.use(new LanePool())
+  const parts: JobParts = {
+    config,
+    identity,
+    mesh,
+    listener,
+    streamLanes,
+    laneIdentity: await createLaneIdentity(config.name),
+    pool,
+    pacer: config.limits.bandwidth === undefined ? undefined : createPacer(config.limits.bandwidth),
+    level,
+    index: openChunkIndex(level),
+    statePath: home.state,
+    writableFormats: await writableFormats(),
+    version: packageVersion(),
+    log,
+  }
+  const jobs = stack.use(await Jobs.open(parts, store.table<JobRecord>('jobs')))
+  const closed = Promise.withResolvers<void>()
+  const api = createAgentApi({ parts, jobs, home, seeds: createSeedFolders({ store }), stop: closed.resolve })
+  const owned = stack.move()
+  return {
+    api,
+    ready: {
+      pid: process.pid,
+      peerId: identity.peerId,
+      addrs: dialableAddrs(mesh.node),
+      dataAddrs: dataAddrs(mesh.node, { port: listener.address.port, dataHost: config.dataHost }),
+    },
+    closed: closed.promise,
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  }
+}
+
+async function listenForLanes(config: Config): Promise<DataListener> {
+  try {
+    return await openDataListener({ host: dataHostOf(config), port: config.dataPort })
+  } catch (cause) {
+    throw new FluidError('CONFIG_INVALID', `Listening on data port ${config.dataPort} failed`, {
+      cause,
+      hint: 'Another program may use the port; see data_port in config.toml',
+    })
+  }
+}
+
+/** Lanes are taken where the mesh listens: on this machine only, or anywhere. */
+function dataHostOf({ listen }: Config): string {
+  const hosts = listen.map((addr) => hostOf(multiaddr(addr)))
+  return hosts.length > 0 && hosts.every(isLoopback) ? hosts[0]! : '::'
+}
+
+function packageVersion(): string {
+  const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
+    version: string
+  }
+  return version
+}

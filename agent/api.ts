@@ -1,0 +1,259 @@
+/** What the command line can ask of a running agent, over its Unix socket. Plain data only. */
+import type { ErrorCode } from '../protocol/errors.ts'
+
+export type JobState =
+  | 'connecting'
+  | 'awaiting-approval'
+  | 'running'
+  | 'paused'
+  | 'reconnecting'
+  | 'verifying'
+  | 'complete'
+  | 'failed'
+  | 'cancelled'
+
+export interface IdReport {
+  readonly peerId: string
+  readonly name: string
+  /** Multiaddrs that can be dialed, with /p2p/<peerId>. */
+  readonly addrs: readonly string[]
+  /** host:port of the data port. */
+  readonly dataAddrs: readonly string[]
+}
+
+/** One job as `jobs`, `watch` and `move` show it. Bytes are numbers; see cli.md for each field. */
+export interface JobReport {
+  readonly job: string
+  readonly direction: 'out' | 'in'
+  readonly state: JobState
+  readonly peer: string
+  readonly peerName: string
+  readonly source: string
+  readonly destination: string
+  readonly logicalBytes: number
+  /** Bytes of the volume that are durable at the target, holes included. */
+  readonly doneBytes: number
+  readonly sentBytes: number
+  readonly wireBytes: number
+  readonly dedupedBytes: number
+  readonly zeroBytes: number
+  readonly resumedBytes: number
+  readonly bytesPerSecond: number
+  readonly wireBytesPerSecond: number
+  readonly etaSeconds?: number
+  readonly seconds: number
+  readonly lanes: number
+  readonly path?: 'tls' | 'libp2p' | 'webrtc' | 'relay'
+  readonly root?: string
+  /** Why it is paused, reconnecting or failed. */
+  readonly error?: ErrorReport
+  readonly createdAt: string
+  readonly finishedAt?: string
+}
+
+export interface ErrorReport {
+  readonly code: ErrorCode
+  readonly message: string
+  readonly hint: string
+  readonly retryable: boolean
+  readonly exit: number
+}
+
+export interface GrantReport {
+  readonly folder: string
+  /** 0: no limit but the disk. */
+  readonly maxBytes: number
+  readonly approve: 'auto' | 'ask'
+  /** Names that stand for devices or exports the owner opened to this peer. */
+  readonly targets: Readonly<Record<string, string>>
+}
+
+export interface PeerReport {
+  readonly peer: string
+  readonly name: string
+  readonly pairedAt: string
+  readonly connected: boolean
+  readonly addrs: readonly string[]
+  /** What the peer may do here; undefined: paired, but nothing is allowed. */
+  readonly grant?: GrantReport
+  /** What the peer said we may do there. */
+  readonly granted?: { readonly write: boolean; readonly maxBytes: number; readonly ask: boolean }
+}
+
+export interface PendingReport {
+  readonly peer: string
+  readonly name: string
+  readonly direction: 'in' | 'out'
+  readonly since: string
+}
+
+export interface StatusReport extends IdReport {
+  readonly pid: number
+  readonly version: string
+  readonly home: string
+  readonly uptimeSeconds: number
+  readonly rssBytes: number
+  readonly peers: readonly PeerReport[]
+  readonly jobs: readonly JobReport[]
+  /** Offences of peers counted since start, by kind. */
+  readonly refused: Readonly<Record<string, number>>
+}
+
+export interface MoveSpec {
+  /** Absolute path, or nbd URL. */
+  readonly source: string
+  /** Peer ID or the name it was paired as. */
+  readonly peer: string
+  readonly destination: string
+  readonly lanes?: number
+  /** Bytes a second, all lanes together. */
+  readonly bandwidth?: number
+  readonly verifyDeep?: boolean
+  readonly replace?: boolean
+  readonly format?: 'raw' | 'qcow2'
+  readonly compression?: 'auto' | 'on' | 'off'
+}
+
+export interface PlanReport {
+  readonly feasible: boolean
+  readonly source: string
+  readonly sourceFormat: string
+  readonly peer: string
+  readonly destination: string
+  readonly logicalBytes: number
+  readonly allocatedBytes: number
+  readonly targetFormat: string
+  readonly replacesExisting: boolean
+  readonly freeBytes?: number
+  readonly chunking?: string
+  readonly codecs?: readonly string[]
+  readonly lanes?: number
+  readonly needsApproval: boolean
+  readonly reasons: readonly ErrorReport[]
+}
+
+export interface ReceiptReport {
+  readonly job: string
+  readonly sender: string
+  readonly receiver: string
+  readonly destination: string
+  readonly logicalBytes: number
+  readonly dataBytes: number
+  readonly zeroBytes: number
+  readonly sentBytes: number
+  readonly dedupedBytes: number
+  readonly resumedBytes: number
+  readonly wireBytes: number
+  readonly bytesByPath: Readonly<Record<string, number>>
+  readonly chunks: number
+  readonly chunking: string
+  readonly root: string
+  readonly path: string
+  readonly verifiedDeep: boolean
+  readonly startedAt: string
+  readonly finishedAt: string
+  /** base64; Ed25519 over the receipt's body. */
+  readonly senderSignature: string
+  readonly receiverSignature: string
+  readonly signaturesValid: boolean
+}
+
+export interface VerifyReport {
+  readonly job: string
+  readonly match: boolean
+  readonly sourceRoot?: string
+  readonly targetRoot?: string
+  readonly deep: boolean
+  readonly checkedBytes: number
+  readonly seconds: number
+  readonly reasons: readonly ErrorReport[]
+}
+
+export interface BenchReport {
+  readonly peer: string
+  readonly roundTripMs: number
+  readonly bytes: number
+  readonly seconds: number
+  readonly bytesPerSecond: number
+  readonly lanes: number
+  readonly path: string
+  /** Processor time of this agent's whole process. */
+  readonly cpuSecondsPerGiB: number
+  /** The same of the peer, where it tells. */
+  readonly peerCpuSecondsPerGiB?: number
+}
+
+export interface CheckReport {
+  readonly name: string
+  readonly state: 'ok' | 'warn' | 'fail'
+  readonly detail: string
+  readonly hint?: string
+}
+
+export interface SeedReport {
+  readonly folder: string
+  readonly files: number
+  readonly chunks: number
+  readonly bytes: number
+  readonly state: 'scanning' | 'ready'
+}
+
+/** What every long call takes: `signal` aborts when the caller went away or asked to stop. */
+export interface CallOptions {
+  readonly signal?: AbortSignal
+}
+
+/** Every call. Streams yield until done or aborted; closing the terminal stops the stream, never the job. */
+export interface AgentApi {
+  id(): Promise<IdReport>
+  status(): Promise<StatusReport>
+  stop(): Promise<void>
+
+  pairTicket(options: {
+    expiresMs: number
+    uses: number
+    folder?: string
+    maxBytes?: number
+    approve: 'auto' | 'ask'
+  }): Promise<{ ticket: string; expiresAt: string }>
+  pairRedeem(options: { ticket: string; name?: string }): Promise<PeerReport>
+  /** `peer` is a peer ID or a multiaddr that ends in /p2p/<id>. */
+  pairRequest(options: { peer: string; name?: string }): Promise<PeerReport | PendingReport>
+  pairList(): Promise<PeerReport[]>
+  pairPending(): Promise<PendingReport[]>
+  pairAccept(options: { peer: string; name?: string }): Promise<PeerReport>
+  pairReject(options: { peer: string }): Promise<void>
+  pairRemove(options: { peer: string }): Promise<void>
+
+  policyShow(options: { peer?: string }): Promise<{ peers: PeerReport[]; seeds: SeedReport[] }>
+  /** Changes only what is given; `targets` entries with an empty value are removed; `deny` takes the whole grant away. */
+  policySet(options: {
+    peer: string
+    folder?: string
+    maxBytes?: number
+    approve?: 'auto' | 'ask'
+    targets?: Record<string, string>
+    deny?: boolean
+  }): Promise<PeerReport>
+  seedAdd(options: { folder: string }, call?: CallOptions): AsyncIterable<SeedReport>
+  seedRemove(options: { folder: string }): Promise<void>
+  seedList(): Promise<SeedReport[]>
+
+  plan(spec: MoveSpec, call?: CallOptions): Promise<PlanReport>
+  move(spec: MoveSpec): Promise<JobReport>
+  jobs(): Promise<JobReport[]>
+  /** Progress at most 5 a second a job; ends when the job (or, without one, nothing) is left to report. */
+  watch(options: { job?: string }, call?: CallOptions): AsyncIterable<JobReport>
+  pause(options: { job: string }): Promise<JobReport>
+  /** Also approves a job that waits for approval. */
+  resume(options: { job: string }): Promise<JobReport>
+  cancel(options: { job: string }): Promise<JobReport>
+  verify(options: { job: string; deep: boolean }, call?: CallOptions): Promise<VerifyReport>
+  receipt(options: { job: string }): Promise<ReceiptReport>
+
+  bench(options: { peer: string; bytes: number; lanes?: number }, call?: CallOptions): Promise<BenchReport>
+  doctor(): Promise<CheckReport[]>
+}
+
+/** Calls that answer with a stream rather than a value. */
+export const STREAMING_CALLS = ['seedAdd', 'watch'] as const satisfies readonly (keyof AgentApi)[]

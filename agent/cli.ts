@@ -1,0 +1,138 @@
+/** The grammar of the command line: every verb on one program, and one run of it from arguments to exit status. */
+import { Command, CommanderError } from 'commander'
+import manifest from '../package.json' with { type: 'json' }
+import { ERRORS, FluidError, asFluidError } from '../protocol/errors.ts'
+import { addAgentCommand } from './commands/agent.ts'
+import { addBenchCommand } from './commands/bench.ts'
+import { styleOf, type GlobalOptions, type Runtime } from './commands/command.ts'
+import { addCompletionCommands } from './commands/completion.ts'
+import { addDemoCommand } from './commands/demo.ts'
+import { addDoctorCommand } from './commands/doctor.ts'
+import { addIdentityCommands } from './commands/init.ts'
+import { addJobCommands } from './commands/jobs.ts'
+import { addMoveCommands } from './commands/move.ts'
+import { addPairCommands } from './commands/pair.ts'
+import { addPolicyCommands } from './commands/policy.ts'
+import { addStatusCommand } from './commands/status.ts'
+import { addProofCommands } from './commands/verify.ts'
+import { formatError } from './output/error-text.ts'
+import { errorFields, formatEvent } from './output/ndjson.ts'
+import type { Terminal } from './output/terminal.ts'
+
+/** The whole grammar. Its actions write to the runtime's terminal and set its exit status. */
+export function createProgram(runtime: Runtime): Command {
+  const { terminal } = runtime
+  const program: Command = new Command('fluidcloud')
+    // Before any subcommand: they inherit it, and exit 1 instead of 2 otherwise.
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => void terminal.stdout.write(text),
+      writeErr: (text) => void terminal.stderr.write(text),
+      // runCli() reports usage errors like every other.
+      outputError: () => {},
+      getOutHelpWidth: () => terminal.stdout.columns ?? 100,
+      getErrHelpWidth: () => terminal.stderr.columns ?? 100,
+      getOutHasColors: () => styleOf(terminal.stdout, terminal, {}).color,
+      getErrHasColors: () => styleOf(terminal.stderr, terminal, {}).color,
+    })
+    .configureHelp({
+      showGlobalOptions: true,
+      // Only those of the program: --ticket-stdin of pair says nothing to pair list.
+      visibleGlobalOptions: (command) =>
+        command.parent ? program.options.filter(({ long }) => long !== '--version') : [],
+      styleTitle: (text) => (text === '' ? text : `\x1b[1m${text}\x1b[22m`),
+    })
+    .description(
+      'Moves disks and volumes from one cloud to another: direct, deduplicated, resumable, verified.',
+    )
+    .version(manifest.version, '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'show help')
+    .addHelpCommand(
+      new Command('help').argument('[command]').description('Show help of a command').helpGroup('Help:'),
+    )
+    .option('--home <dir>', 'folder of the agent (FLUIDCLOUD_HOME)')
+    .option('--json', 'NDJSON on standard output, for scripts')
+    .option('--quiet', 'results only')
+    .option('--verbose', 'more detail in logs and errors')
+    .option('--no-color', 'no colours (NO_COLOR)')
+    .addHelpText('after', EXAMPLES)
+
+  program.commandsGroup('This agent:')
+  addIdentityCommands(program, runtime)
+  addAgentCommand(program, runtime)
+  addStatusCommand(program, runtime)
+  program.commandsGroup('Peers:')
+  addPairCommands(program, runtime)
+  addPolicyCommands(program, runtime)
+  addBenchCommand(program, runtime)
+  program.commandsGroup('Moving:')
+  addMoveCommands(program, runtime)
+  addJobCommands(program, runtime)
+  addProofCommands(program, runtime)
+  program.commandsGroup('Help:')
+  addDoctorCommand(program, runtime)
+  addCompletionCommands(program, runtime)
+  addDemoCommand(program, runtime)
+  return program
+}
+
+const EXAMPLES = `
+Examples:
+  $ fluidcloud init && fluidcloud agent           on both machines
+  $ fluidcloud pair ticket                        at the target
+  $ fluidcloud pair fluid1qyq… --as geneva        at the source
+  $ fluidcloud move disk.raw geneva:disk.raw
+`
+
+/** Runs one command line (without node and script) and resolves to its exit status. Never rejects. */
+export async function runCli(argv: readonly string[], terminal: Terminal): Promise<number> {
+  const runtime: Runtime = { terminal, exit: 0 }
+  // Errors of a pipe come after the write, even after the run. EPIPE: who read our output has gone, nobody is left to tell.
+  terminal.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    terminal.exit(error.code === 'EPIPE' ? runtime.exit : runtime.exit || ERRORS.UNEXPECTED.exit)
+  })
+  terminal.stderr.on('error', () => {})
+  const program = createProgram(runtime)
+  try {
+    await program.parseAsync(argv, { from: 'user' })
+  } catch (thrown) {
+    runtime.exit = reportFailure(thrown, program, argv, terminal)
+  }
+  return runtime.exit
+}
+
+function reportFailure(
+  thrown: unknown,
+  program: Command,
+  argv: readonly string[],
+  terminal: Terminal,
+): number {
+  if (thrown instanceof CommanderError && thrown.exitCode === 0) return 0
+  const error = thrown instanceof CommanderError ? usageError(thrown) : asFluidError(thrown)
+  const options = program.opts<GlobalOptions>()
+  // A command line that could not be parsed may not have come as far as --json.
+  const json = options.json ?? beforeDashes(argv).includes('--json')
+  if (json) terminal.stdout.write(formatEvent('error', errorFields(error)))
+  else if (!(thrown instanceof CommanderError) || thrown.code !== 'commander.help') {
+    const style = styleOf(terminal.stderr, terminal, options)
+    terminal.stderr.write(formatError(error, style, { verbose: options.verbose }))
+  }
+  return error.exit
+}
+
+function beforeDashes(argv: readonly string[]): readonly string[] {
+  const end = argv.indexOf('--')
+  return end === -1 ? argv : argv.slice(0, end)
+}
+
+/** commander's complaint as ours: its suggestion becomes the hint. */
+function usageError(error: CommanderError): FluidError {
+  if (error.code === 'commander.help') return new FluidError('USAGE', 'A command is missing')
+  const [first, ...rest] = error.message.replace(/^error: /, '').split('\n')
+  const suggestion = rest
+    .join(' ')
+    .replace(/^\(|\)$/g, '')
+    .trim()
+  const message = first.charAt(0).toUpperCase() + first.slice(1).replace(/\.$/, '')
+  return new FluidError('USAGE', message, suggestion ? { hint: suggestion } : {})
+}

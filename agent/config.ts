@@ -1,0 +1,206 @@
+/** config.toml and command-line flags, as one validated object. Unknown keys are refused with the nearest known one. */
+import { readFile } from 'node:fs/promises'
+import { isIP } from 'node:net'
+import { multiaddr } from '@multiformats/multiaddr'
+import { FluidError } from '../protocol/errors.ts'
+import { DEFAULT_LANES, MAX_ADDRESSES, MAX_JOBS_RUNNING, MAX_LANES } from '../protocol/limits.ts'
+import { isPeerName } from './peer-name.ts'
+import { parseToml, type Reader, readKey as read, readSection, refuseUnknown, Wanted } from './toml-table.ts'
+import { parseRate } from './units.ts'
+
+export const LOG_LEVELS = ['silent', 'error', 'warn', 'info', 'debug', 'trace'] as const
+
+/** Everything the agent can be told; every default filled in. */
+export interface Config {
+  readonly name: string
+  /** Multiaddrs the mesh listens on. */
+  readonly listen: readonly string[]
+  /** Multiaddrs told to others instead of those found on the interfaces; empty: those found. */
+  readonly announce: readonly string[]
+  /** 0: any free port. */
+  readonly dataPort: number
+  /** Host or address told to peers for the data port, with `:port` where a forwarded port differs; undefined: those of the interfaces. */
+  readonly dataHost?: string
+  readonly mdns: boolean
+  readonly bootstrap: readonly string[]
+  /** False: strangers get in by ticket only, and not past the handshake while none is outstanding. */
+  readonly pairingRequests: boolean
+  readonly limits: {
+    readonly jobs: number
+    readonly lanes: number
+    /** Bytes a second, all jobs together; undefined: no limit. */
+    readonly bandwidth?: number
+  }
+  readonly log: { readonly level: (typeof LOG_LEVELS)[number] }
+}
+
+/** What flags may say; each wins over the file. */
+export interface ConfigFlags {
+  readonly name?: string
+  readonly listen?: readonly string[]
+  readonly dataPort?: number
+  readonly mdns?: boolean
+  readonly bootstrap?: readonly string[]
+  readonly logLevel?: string
+}
+
+export const DEFAULT_LISTEN = ['/ip4/0.0.0.0/tcp/4001', '/ip6/::/tcp/4001'] as const
+export const DEFAULT_DATA_PORT = 4002
+
+/** Reads the file, if there is one, and lays the flags over it. Throws CONFIG_INVALID. */
+export async function loadConfig(path: string, flags: ConfigFlags = {}): Promise<Config> {
+  const text = await readFile(path, 'utf8').catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code === 'ENOENT') return ''
+    throw new FluidError('CONFIG_INVALID', `Reading ${path} failed`, { cause })
+  })
+  return parseConfig(text, flags)
+}
+
+/** The configuration in `text` (TOML) under `flags`. Throws CONFIG_INVALID. */
+export function parseConfig(text: string, flags: ConfigFlags = {}): Config {
+  const table = parseToml(text)
+  const { limits = {}, log = {}, ...top } = table
+  refuseUnknown(top, [...TOP_KEYS, 'limits', 'log'])
+  const limit = readSection(limits, 'limits', LIMIT_KEYS)
+  const logging = readSection(log, 'log', LOG_KEYS)
+  const from = (key: (typeof TOP_KEYS)[number], flag?: unknown) => flag ?? top[key]
+
+  return {
+    name: read(from('name', flags.name), 'name', peerName, 'fluidcloud'),
+    listen: read(from('listen', flags.listen), 'listen', multiaddrs, [...DEFAULT_LISTEN]),
+    announce: read(from('announce'), 'announce', multiaddrs, []),
+    dataPort: read(from('data_port', flags.dataPort), 'data_port', integer(0, 65_535), DEFAULT_DATA_PORT),
+    dataHost: read(from('data_host'), 'data_host', host, undefined),
+    mdns: read(from('mdns', flags.mdns), 'mdns', boolean, true),
+    bootstrap: read(from('bootstrap', flags.bootstrap), 'bootstrap', contacts, []),
+    pairingRequests: read(from('pairing_requests'), 'pairing_requests', boolean, true),
+    limits: {
+      jobs: read(limit.jobs, 'limits.jobs', integer(1, 64), MAX_JOBS_RUNNING),
+      lanes: read(limit.lanes, 'limits.lanes', integer(1, MAX_LANES), DEFAULT_LANES),
+      bandwidth: read(limit.bandwidth, 'limits.bandwidth', units(parseRate), undefined),
+    },
+    log: { level: read(flags.logLevel ?? logging.level, 'log.level', level, 'info') },
+  }
+}
+
+/** The file `init` writes: every key, explained, at its default. */
+export function sampleConfig(name: string): string {
+  return `# FluidCloud agent. Every key is optional; a value after # is its default.
+
+# What this agent calls itself to peers.
+name = ${JSON.stringify(name)}
+
+# Where the mesh listens (control traffic, a few KiB a second). Multiaddrs.
+# listen = ${JSON.stringify(DEFAULT_LISTEN)}
+
+# Multiaddrs told to others instead of those of the interfaces, for a machine behind a forwarded port.
+# announce = []
+
+# Port of the data connections (volumes, TLS). 0: any free port.
+# data_port = ${DEFAULT_DATA_PORT}
+
+# Host or address at which peers reach data_port, if it is not one of this machine's interfaces. With :port where the
+# forwarded port is another.
+# data_host = "agent.example.org"
+
+# Find agents on the local network by multicast DNS. Finding is not trusting: they must still be paired.
+# mdns = true
+
+# First contacts, multiaddrs that end in /p2p/<peer ID>.
+# bootstrap = []
+
+# Let strangers leave a request to be paired, for a person here to accept or reject. false: tickets only.
+# pairing_requests = true
+
+[limits]
+# Jobs that run at the same time; the others wait.
+# jobs = ${MAX_JOBS_RUNNING}
+
+# Data connections of one job.
+# lanes = ${DEFAULT_LANES}
+
+# Rate of all jobs together, such as "100MiB/s" or "1Gbit/s".
+# bandwidth = "1Gbit/s"        # no limit
+
+# Bytes in flight of all jobs together.
+
+[log]
+# ${LOG_LEVELS.join(', ')}
+# level = "info"
+`
+}
+
+const TOP_KEYS = [
+  'name',
+  'listen',
+  'announce',
+  'data_port',
+  'data_host',
+  'mdns',
+  'bootstrap',
+  'pairing_requests',
+] as const
+const LIMIT_KEYS = ['jobs', 'lanes', 'bandwidth'] as const
+const LOG_KEYS = ['level'] as const
+
+const boolean: Reader<boolean> = (value) => (typeof value === 'boolean' ? value : new Wanted('true or false'))
+
+function integer(min: number, max: number): Reader<number> {
+  return (value) =>
+    Number.isInteger(value) && (value as number) >= min && (value as number) <= max
+      ? (value as number)
+      : new Wanted(`a whole number from ${min} to ${max}`)
+}
+
+const peerName: Reader<string> = (value) =>
+  typeof value === 'string' && isPeerName(value)
+    ? value
+    : new Wanted('a name: letters, digits, dots, dashes and underscores, at most 63')
+
+const host: Reader<string> = (value) =>
+  typeof value === 'string' && isHost(value)
+    ? value
+    : new Wanted('a host name or an IP address, and :port if need be')
+
+function isHost(text: string): boolean {
+  if (isIP(text) !== 0) return true
+  const [, ip6, name, port] = /^(?:\[(.+)\]|([^:]+))(?::(\d{1,5}))?$/.exec(text) ?? []
+  if (port === undefined ? ip6 !== undefined : Number(port) < 1 || Number(port) > 65_535) return false
+  if (ip6 !== undefined) return isIP(ip6) === 6
+  return name !== undefined && (isIP(name) !== 0 || HOST_NAME.test(name))
+}
+
+const HOST_NAME = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/i
+
+const multiaddrs: Reader<string[]> = (value) =>
+  Array.isArray(value) && value.length <= MAX_ADDRESSES && value.every(isMultiaddr)
+    ? value
+    : new Wanted(`a list of at most ${MAX_ADDRESSES} multiaddrs such as ["/ip4/0.0.0.0/tcp/4001"]`)
+
+const contacts: Reader<string[]> = (value) =>
+  Array.isArray(value) && value.every((text) => isMultiaddr(text) && /\/p2p\/[^/]+$/.test(text))
+    ? value
+    : new Wanted('a list of multiaddrs that end in /p2p/<peer ID>')
+
+const level: Reader<Config['log']['level']> = (value) =>
+  LOG_LEVELS.find((name) => name === value) ?? new Wanted(`one of ${LOG_LEVELS.join(', ')}`)
+
+function units(parser: (text: string) => number): Reader<number> {
+  return (value) => {
+    if (typeof value !== 'string') return new Wanted('a quoted amount with its unit, such as "100MiB"')
+    try {
+      return parser(value)
+    } catch (error) {
+      if (error instanceof FluidError) return new Wanted(`an amount with its unit (${error.hint})`)
+      throw error
+    }
+  }
+}
+
+function isMultiaddr(text: unknown): text is string {
+  try {
+    return typeof text === 'string' && text.length > 1 && multiaddr(text) !== undefined
+  } catch {
+    return false
+  }
+}

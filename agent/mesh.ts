@@ -1,0 +1,92 @@
+/** An agent's standing in the mesh: its node, who it trusts, what they may do. Wires the parts and owns their closing. */
+import type { Config } from './config.ts'
+import { openAddressBook } from './address-book.ts'
+import { type ConnectionPolicy, createConnectionPolicy } from './connection-policy.ts'
+import { discoveries } from './discovery.ts'
+import type { Home } from './home.ts'
+import type { Identity } from './identity.ts'
+import { createNode, type MeshNode } from './node.ts'
+import { openPairing, type Pairing } from './pairing.ts'
+import { createPeers, type Peers } from './peers.ts'
+import { createPendingPairings } from './pending-pairings.ts'
+import { createPolicy, type Policy } from './policy.ts'
+import { createRefusals, type Refusals } from './refusals.ts'
+import type { StateStore } from './state-store.ts'
+import { openTickets } from './tickets.ts'
+
+export interface Mesh extends AsyncDisposable {
+  readonly node: MeshNode
+  readonly peers: Peers
+  readonly policy: Policy
+  readonly pairing: Pairing
+  readonly connectionPolicy: ConnectionPolicy
+  /** Counters for `status`; others may count here too. */
+  readonly refusals: Refusals
+}
+
+export interface MeshOptions {
+  readonly home: Home
+  readonly identity: Identity
+  /** Owned by the caller. */
+  readonly store: StateStore
+  readonly config: Pick<Config, 'name' | 'listen' | 'announce' | 'mdns' | 'bootstrap' | 'pairingRequests'>
+  /** Unix time, ms; tests give their own. */
+  readonly now?: () => number
+  /** Lifetime of a stranger's connection, ms; PAIRING_TIMEOUT_MS unless given. */
+  readonly strangerTimeoutMs?: number
+}
+
+/** A started node that serves pairing and nothing else yet. Throws CONFIG_INVALID, STATE_LOCKED, STATE_DAMAGED. */
+export async function openMesh(options: MeshOptions): Promise<Mesh> {
+  const { home, identity, store, config, now = Date.now, strangerTimeoutMs } = options
+  const refusals = createRefusals()
+  const peers = createPeers(store)
+  const policy = createPolicy({ store, home })
+  const pending = createPendingPairings({ store, now })
+  const tickets = await openTickets({ store, now })
+  const connectionPolicy = createConnectionPolicy({
+    isPaired: peers.isPaired,
+    isAwaited: pending.isAwaited,
+    acceptsStrangers: () => config.pairingRequests || tickets.isOutstanding(),
+    refusals,
+    strangerTimeoutMs,
+  })
+  await using stack = new AsyncDisposableStack()
+  const datastore = stack.use(await openAddressBook(home.peerstore))
+  const node = stack.use(
+    await createNode({
+      privateKey: identity.privateKey,
+      listen: config.listen,
+      announce: config.announce,
+      datastore,
+      connectionPolicy,
+      discovery: discoveries(config),
+    }),
+  )
+  const pairing = stack.use(
+    await openPairing({
+      node,
+      store,
+      peers,
+      policy,
+      tickets,
+      pending,
+      connectionPolicy,
+      refusals,
+      name: config.name,
+      imports: home.imports,
+      acceptsRequests: config.pairingRequests,
+      now,
+    }),
+  )
+  const owned = stack.move()
+  return {
+    node,
+    peers,
+    policy,
+    pairing,
+    connectionPolicy,
+    refusals,
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  }
+}

@@ -1,0 +1,84 @@
+/** The mesh node: libp2p over TCP, Noise and yamux, with what an agent needs for control traffic, and nothing else. */
+import { noise } from '@chainsafe/libp2p-noise'
+import { identify, type Identify } from '@libp2p/identify'
+import type { Ed25519PrivateKey, Libp2p } from '@libp2p/interface'
+import { ping, type Ping } from '@libp2p/ping'
+import { tcp } from '@libp2p/tcp'
+import { yamux } from '@libp2p/yamux'
+import { createLibp2p, type Libp2pInit } from 'libp2p'
+import { FluidError } from '../protocol/errors.ts'
+import {
+  LANE_STREAM_BUFFER_BYTES,
+  MAX_ADDRESSES,
+  MAX_HOST_CONNECTIONS_PER_SECOND,
+  MAX_MESH_CONNECTIONS,
+  MAX_UPGRADING_CONNECTIONS,
+} from '../protocol/limits.ts'
+import type { ConnectionPolicy } from './connection-policy.ts'
+import type { Discovery } from './discovery.ts'
+import { behindPairing, forgetStrangers, identifyPaired } from './stranger-privacy.ts'
+
+export type MeshNode = Libp2p<{ identify: Identify; ping: Ping }> & AsyncDisposable
+
+export interface NodeOptions {
+  readonly privateKey: Ed25519PrivateKey
+  /** Multiaddrs. */
+  readonly listen: readonly string[]
+  /** Multiaddrs told to others instead of those of the interfaces. */
+  readonly announce?: readonly string[]
+  /** Where the address book is kept; owned by the caller, open until the node is disposed. */
+  readonly datastore: NonNullable<Libp2pInit['datastore']>
+  readonly connectionPolicy: ConnectionPolicy
+  readonly discovery: readonly Discovery[]
+}
+
+/** A started node; dispose it to stop. Throws CONFIG_INVALID when it cannot listen. */
+export async function createNode(options: NodeOptions): Promise<MeshNode> {
+  const { connectionPolicy } = options
+  const node = await createLibp2p({
+    start: false,
+    privateKey: options.privateKey,
+    addresses: { listen: [...options.listen], announce: [...(options.announce ?? [])] },
+    datastore: options.datastore,
+    // Strangers are forgotten when they leave; addresses of paired peers stay good until they tell newer ones.
+    peerStore: { maxAddressAge: Infinity, maxPeerAge: Infinity },
+    transports: [tcp()],
+    connectionEncrypters: [noise()],
+    streamMuxers: [
+      yamux({
+        // Windows grow by the ping of the keep-alive: without it 5 MB/s at 40 ms.
+        enableKeepAlive: true,
+        // 16 MiB windows; a read buffer that is not larger resets a paused reader.
+        streamOptions: {
+          maxStreamWindowSize: 16 * 1024 * 1024,
+          maxReadBufferLength: LANE_STREAM_BUFFER_BYTES,
+        },
+      }),
+    ],
+    connectionGater: connectionPolicy.gater,
+    connectionManager: {
+      maxConnections: MAX_MESH_CONNECTIONS,
+      inboundConnectionThreshold: MAX_HOST_CONNECTIONS_PER_SECOND,
+      maxIncomingPendingConnections: MAX_UPGRADING_CONNECTIONS,
+      maxPeerAddrsToDial: MAX_ADDRESSES,
+    },
+    // A busy slow line answers no ping within 5 s, and is no reason to cut it.
+    connectionMonitor: { abortConnectionOnPingFailure: false },
+    peerDiscovery: [...options.discovery],
+    services: {
+      identify: behindPairing(connectionPolicy, identify({ runOnConnectionOpen: false })),
+      ping: behindPairing(connectionPolicy, ping()),
+    },
+  })
+  await forgetStrangers(node, connectionPolicy)
+  identifyPaired(node, connectionPolicy)
+  try {
+    await node.start()
+  } catch (cause) {
+    throw new FluidError('CONFIG_INVALID', `Listening on ${options.listen.join(', ')} failed`, {
+      cause,
+      hint: 'Another program may use the port, or the address is not of this machine; see listen in config.toml',
+    })
+  }
+  return Object.assign(node, { [Symbol.asyncDispose]: async () => node.stop() })
+}
