@@ -1,0 +1,62 @@
+/** `jobs`, `watch`, `pause`, `resume` and `cancel`: the jobs the agent holds. */
+import type { Command } from 'commander'
+import type { AgentApi, JobReport } from '../api.ts'
+import { formatJobs, statePaint } from '../output/job-text.ts'
+import { jobFields } from '../output/ndjson.ts'
+import { agentAction, describe, type Context, type Runtime } from './command.ts'
+import { followAll, followJob } from './follow.ts'
+
+/** Adds the verbs about jobs. */
+export function addJobCommands(program: Command, runtime: Runtime): void {
+  describe(
+    program.command('jobs'),
+    'List jobs, running and finished',
+    'Those this agent sends and those it receives.',
+    ['fluidcloud jobs', 'fluidcloud jobs --json | jq -r \'select(.state=="running").job\''],
+  ).action(
+    agentAction(runtime, async (context, agent) => {
+      const jobs = await agent.jobs()
+      context.reportAll('job', jobs.map(jobFields), (style, columns) => formatJobs(jobs, style, columns))
+    }),
+  )
+  describe(
+    program.command('watch').argument('[job]', 'the job (default: every job)'),
+    'Follow a job, or every job, until it ends',
+    'Exits with the outcome of the job. Ctrl-C leaves it running.',
+    ['fluidcloud watch', 'fluidcloud watch JOB --json'],
+  ).action(
+    agentAction(runtime, (context, agent, job?: string) =>
+      job === undefined ? followAll(context, agent) : followJob(context, agent, job),
+    ),
+  )
+  addControl(program, runtime, 'pause', {
+    purpose: 'Pause a job',
+    details: 'What is durable stays; fluidcloud resume goes on from there.',
+  })
+  addControl(program, runtime, 'resume', {
+    purpose: 'Resume a paused job, or approve one that waits for it',
+    details: 'Nothing that is durable at the target is sent again.',
+  })
+  addControl(program, runtime, 'cancel', {
+    purpose: 'Cancel a job for good',
+    details: 'Nothing of it stays at the target: no staging, no index entries.',
+  })
+}
+
+function addControl(
+  program: Command,
+  runtime: Runtime,
+  verb: 'pause' | 'resume' | 'cancel',
+  { purpose, details }: { purpose: string; details: string },
+): void {
+  const handler = async (context: Context, agent: AgentApi, job: string): Promise<void> => {
+    const report: JobReport = await agent[verb]({ job })
+    context.report('job', jobFields(report), (style) => {
+      const state = statePaint(report, style)(report.state)
+      return `${style.green(style.symbols.ok)} Job ${style.bold(report.job)} is ${state}\n`
+    })
+  }
+  describe(program.command(verb).argument('<job>', 'the job'), purpose, details, [
+    `fluidcloud ${verb} JOB`,
+  ]).action(agentAction(runtime, handler))
+}

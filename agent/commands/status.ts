@@ -1,0 +1,19 @@
+/** `status`: the agent, its peers and its running jobs on one screen. */
+import type { Command } from 'commander'
+import { formatStatus } from '../output/peer-text.ts'
+import { agentAction, describe, type Runtime } from './command.ts'
+
+/** Adds `status`. */
+export function addStatusCommand(program: Command, runtime: Runtime): void {
+  describe(
+    program.command('status'),
+    'Show the agent, its peers and its running jobs',
+    'Says how each peer is reached, what it may do here, and why a job waits.',
+    ['fluidcloud status', 'fluidcloud status --json | jq .jobs'],
+  ).action(
+    agentAction(runtime, async (context, agent) => {
+      const status = await agent.status()
+      context.report('status', status, (style, columns) => formatStatus(status, style, columns))
+    }),
+  )
+}

@@ -1,0 +1,260 @@
+/** The agent and its peers as a person reads them: status, peers, grants, seeds, plans, benchmarks, checks. */
+import { formatBytes, formatDuration, formatRate } from '../units.ts'
+import type {
+  BenchReport,
+  CheckReport,
+  GrantReport,
+  IdReport,
+  PeerReport,
+  PendingReport,
+  PlanReport,
+  SeedReport,
+  StatusReport,
+} from '../api.ts'
+import { formatJobs } from './job-text.ts'
+import { isFinished } from './progress.ts'
+import type { Style } from './style.ts'
+import { formatFields, formatTable } from './table.ts'
+import { count, printable } from './text.ts'
+
+/** `status`: one screen. */
+export function formatStatus(status: StatusReport, style: Style, columns?: number): string {
+  const { symbols } = style
+  const refused = Object.entries(status.refused).filter(([, times]) => times > 0)
+  const running = status.jobs.filter((job) => !isFinished(job))
+  const up = formatDuration(status.uptimeSeconds * 1000)
+  const head = `${style.green(symbols.live)} ${style.bold(printable(status.name))} runs (version ${status.version}, pid ${status.pid}, ${up}, ${formatBytes(status.rssBytes)} of memory)\n`
+  return [
+    head +
+      formatIdentity(status, style, [
+        ['home', status.home],
+        [
+          'refused',
+          refused.length > 0
+            ? refused.map(([kind, times]) => `${kind} ${symbols.times}${times}`).join(', ')
+            : undefined,
+        ],
+      ]),
+    heading('Peers', style) + formatPeers(status.peers, style, columns),
+    heading('Jobs', style) +
+      (running.length > 0
+        ? formatJobs(running, style, columns)
+        : `${style.dim(status.jobs.length > 0 ? `None running; ${status.jobs.length} finished: fluidcloud jobs` : 'None')}\n`),
+  ].join('\n')
+}
+
+/** `id`: peer ID and addresses. */
+export function formatIdentity(
+  id: IdReport,
+  style: Style,
+  more: readonly (readonly [string, string | undefined])[] = [],
+): string {
+  const list = (label: string, values: readonly string[]) =>
+    values.map((value, index) => [index === 0 ? label : '', printable(value)] as const)
+  return formatFields(
+    [['peer ID', style.cyan(id.peerId)], ...list('mesh', id.addrs), ...list('data', id.dataAddrs), ...more],
+    style,
+  )
+}
+
+/** `pair list`: who is paired, how each is reached, what each may do. */
+export function formatPeers(peers: readonly PeerReport[], style: Style, columns?: number): string {
+  if (peers.length === 0) return `${style.dim('Nobody is paired; see fluidcloud pair --help')}\n`
+  return formatTable(
+    [
+      { title: 'PEER' },
+      { title: 'REACHED', flexible: true },
+      { title: 'MAY DO HERE', flexible: true },
+      { title: 'WE MAY DO THERE', flexible: true },
+      { title: 'PEER ID', flexible: true },
+    ],
+    peers.map((peer) => [
+      { text: peer.name, paint: style.bold },
+      peer.connected
+        ? { text: transportOf(peer.addrs), paint: style.green }
+        : { text: 'not connected', paint: style.dim },
+      describeGrant(peer.grant),
+      describeGranted(peer.granted),
+      peer.peer,
+    ]),
+    { style, columns },
+  )
+}
+
+function transportOf(addrs: readonly string[]): string {
+  const [first] = addrs
+  return first ? first.replace(/\/p2p\/[^/]+$/, '') : 'connected'
+}
+
+/** What a grant allows, in a few words. */
+export function describeGrant(grant: GrantReport | undefined): string {
+  if (!grant) return 'nothing'
+  const limit = grant.maxBytes > 0 ? `, at most ${formatBytes(grant.maxBytes)}` : ''
+  const targets = Object.keys(grant.targets)
+  const devices = targets.length > 0 ? `, ${targets.join(', ')}` : ''
+  return `write into ${grant.folder}${limit}${devices}${grant.approve === 'ask' ? ', asks first' : ''}`
+}
+
+function describeGranted(granted: PeerReport['granted']): string {
+  if (!granted?.write) return 'nothing'
+  return `write${granted.maxBytes > 0 ? `, at most ${formatBytes(granted.maxBytes)}` : ''}${granted.ask ? ', asks first' : ''}`
+}
+
+/** `pair pending`. */
+export function formatPending(pending: readonly PendingReport[], style: Style, columns?: number): string {
+  if (pending.length === 0) return `${style.dim('No requests')}\n`
+  return formatTable(
+    [
+      { title: 'PEER ID', flexible: true },
+      { title: 'NAME', flexible: true },
+      { title: 'DIRECTION' },
+      { title: 'SINCE' },
+    ],
+    pending.map((request) => [
+      request.peer,
+      request.name,
+      request.direction === 'in' ? 'asks us' : 'we asked',
+      request.since,
+    ]),
+    { style, columns },
+  )
+}
+
+/** `policy show`: each peer's grant in full. */
+export function formatPolicy(
+  peers: readonly PeerReport[],
+  seeds: readonly SeedReport[],
+  style: Style,
+  columns?: number,
+): string {
+  const grants = peers.map(({ name, peer, grant }) => {
+    const title = `${style.bold(printable(name))}  ${style.dim(peer)}\n`
+    if (!grant) return `${title}  ${style.dim('may do nothing here')}\n`
+    const targets = Object.entries(grant.targets).map(
+      ([target, device]) => ['target', printable(`${target} = ${device}`)] as const,
+    )
+    return (
+      title +
+      formatFields(
+        [
+          ['folder', printable(grant.folder)],
+          [
+            'size',
+            grant.maxBytes > 0 ? `at most ${formatBytes(grant.maxBytes)} a volume` : 'no limit but the disk',
+          ],
+          ['approve', grant.approve === 'auto' ? 'by itself' : 'asks for each job'],
+          ...targets,
+        ],
+        style,
+      )
+    )
+  })
+  const shown =
+    grants.length > 0 ? grants.join('\n') : `${style.dim('Nobody is paired: nobody may do anything')}\n`
+  return seeds.length > 0
+    ? `${shown}\n${heading('Seeds', style)}${formatSeeds(seeds, style, columns)}`
+    : shown
+}
+
+/** `policy seed list`. */
+export function formatSeeds(seeds: readonly SeedReport[], style: Style, columns?: number): string {
+  if (seeds.length === 0) return `${style.dim('No seed folders')}\n`
+  return formatTable(
+    [
+      { title: 'FOLDER', flexible: true },
+      { title: 'FILES', align: 'right' },
+      { title: 'CHUNKS', align: 'right' },
+      { title: 'BYTES', align: 'right' },
+      { title: 'STATE' },
+    ],
+    seeds.map((seed) => [
+      seed.folder,
+      String(seed.files),
+      String(seed.chunks),
+      formatBytes(seed.bytes),
+      { text: seed.state, paint: seed.state === 'ready' ? style.green : style.yellow },
+    ]),
+    { style, columns },
+  )
+}
+
+/** `plan`: what would happen, and each reason why not with what to do about it. */
+export function formatPlan(plan: PlanReport, style: Style): string {
+  const { symbols } = style
+  const title = plan.feasible
+    ? `${style.green(symbols.ok)} This move can be made; nothing was changed`
+    : `${style.red(symbols.fail)} This move cannot be made; nothing was changed`
+  const holes = Math.max(0, plan.logicalBytes - plan.allocatedBytes)
+  const what = `${formatBytes(plan.logicalBytes)}, ${formatBytes(plan.allocatedBytes)} of it data${holes > 0 ? `, ${formatBytes(holes)} holes` : ''}`
+  const fields = formatFields(
+    [
+      ['source', `${printable(plan.source)} (${plan.sourceFormat})`],
+      ['target', `${printable(`${plan.peer}:${plan.destination}`)} (${plan.targetFormat})`],
+      ['size', what],
+      ['free there', plan.freeBytes === undefined ? undefined : formatBytes(plan.freeBytes)],
+      ['replaces', plan.replacesExisting ? style.yellow('the version that has this name now') : undefined],
+      ['approval', plan.needsApproval ? style.yellow('the owner of the target is asked first') : undefined],
+      [
+        'how',
+        [
+          plan.chunking,
+          plan.codecs?.join('/'),
+          plan.lanes === undefined ? undefined : count(plan.lanes, 'lane'),
+        ]
+          .filter(Boolean)
+          .join(', ') || undefined,
+      ],
+    ],
+    style,
+  )
+  const reasons = plan.reasons.map(
+    ({ code, message, hint }) =>
+      `\n  ${style.red(symbols.fail)} ${printable(message)} ${style.dim(code)}\n    ${style.dim('hint')}  ${printable(hint)}\n`,
+  )
+  return `${title}\n${fields}${reasons.join('')}`
+}
+
+/** `bench`. */
+export function formatBench(bench: BenchReport, style: Style): string {
+  return `${style.bold(formatRate(bench.bytesPerSecond))} to ${printable(bench.peer)}\n${formatFields(
+    [
+      ['sent', `${formatBytes(bench.bytes)} in ${formatDuration(bench.seconds * 1000)}`],
+      ['round trip', `${bench.roundTripMs.toFixed(bench.roundTripMs < 10 ? 2 : 0)} ms`],
+      ['path', `${bench.path}, ${count(bench.lanes, 'lane')}`],
+      ['CPU here', `${bench.cpuSecondsPerGiB.toFixed(2)} s/GiB`],
+      [
+        'CPU there',
+        bench.peerCpuSecondsPerGiB === undefined
+          ? 'the peer does not tell'
+          : `${bench.peerCpuSecondsPerGiB.toFixed(2)} s/GiB`,
+      ],
+    ],
+    style,
+  )}`
+}
+
+/** `doctor`: one line a check, hints below those that need them, and the count. */
+export function formatChecks(checks: readonly CheckReport[], style: Style): string {
+  const { symbols } = style
+  const marks = {
+    ok: style.green(symbols.ok),
+    warn: style.yellow(symbols.warn),
+    fail: style.red(symbols.fail),
+  }
+  const width = Math.max(...checks.map(({ name }) => name.length))
+  const lines = checks.map(({ name, state, detail, hint }) => {
+    const line = `${marks[state]} ${printable(name).padEnd(width)}  ${printable(detail)}\n`
+    return hint && state !== 'ok'
+      ? `${line}  ${' '.repeat(width)}  ${style.dim('hint')}  ${printable(hint)}\n`
+      : line
+  })
+  const failed = checks.filter(({ state }) => state === 'fail').length
+  const warned = checks.filter(({ state }) => state === 'warn').length
+  const verdict =
+    failed > 0 ? style.red(`${count(failed, 'problem')} found`) : style.green('No problem found')
+  return `${lines.join('')}\n${verdict}${warned > 0 ? `, ${count(warned, 'remark')}` : ''}\n`
+}
+
+function heading(text: string, style: Style): string {
+  return `${style.bold(text)}\n`
+}

@@ -1,0 +1,103 @@
+import { join } from 'node:path'
+import test from 'ava'
+import { loadConfig, parseConfig, sampleConfig } from '../../agent/config.ts'
+import { nearest } from '../../agent/toml-table.ts'
+import { FluidError } from '../../protocol/errors.ts'
+import { tempDir } from '../helpers/temp-dir.ts'
+
+test('parseConfig() fills every default', (t) => {
+  t.deepEqual(parseConfig(''), {
+    name: 'fluidcloud',
+    listen: ['/ip4/0.0.0.0/tcp/4001', '/ip6/::/tcp/4001'],
+    announce: [],
+    dataPort: 4002,
+    dataHost: undefined,
+    mdns: true,
+    bootstrap: [],
+    pairingRequests: true,
+    limits: { jobs: 8, lanes: 4, bandwidth: undefined },
+    log: { level: 'info' },
+  })
+})
+
+test('parseConfig() reads every key', (t) => {
+  const text = `
+    name = "alpha"
+    listen = ["/ip4/127.0.0.1/tcp/0"]
+    announce = ["/dns4/agent.example.org/tcp/4001"]
+    data_port = 0
+    data_host = "agent.example.org"
+    mdns = false
+    bootstrap = ["/ip4/10.0.0.1/tcp/4001/p2p/12D3KooWPVXFYaYn5UFMwj7LDNFi28unWZMZqiZvL2jdmmZEvES8"]
+    pairing_requests = false
+    [limits]
+    jobs = 2
+    lanes = 16
+    bandwidth = "1Gbit/s"
+    [log]
+    level = "debug"`
+  const config = parseConfig(text)
+  t.like(config, {
+    name: 'alpha',
+    dataPort: 0,
+    dataHost: 'agent.example.org',
+    mdns: false,
+    pairingRequests: false,
+  })
+  t.deepEqual(config.limits, { jobs: 2, lanes: 16, bandwidth: 125_000_000 })
+  t.is(config.log.level, 'debug')
+})
+
+test('parseConfig() lets flags win over the file', (t) => {
+  const flags = { listen: ['/ip4/127.0.0.1/tcp/1'], dataPort: 7, mdns: false, logLevel: 'warn' }
+  const config = parseConfig('data_port = 5\nmdns = true\n[log]\nlevel = "info"', flags)
+  t.like(config, { listen: flags.listen, dataPort: 7, mdns: false, log: { level: 'warn' } })
+})
+
+test('sampleConfig() says what the defaults are', (t) => {
+  const plain = sampleConfig('alpha')
+  t.deepEqual(parseConfig(plain), parseConfig('name = "alpha"'))
+  const uncommented = plain.replace(/^# (\w+ = )/gm, '$1')
+  const { dataHost, limits, ...rest } = parseConfig(uncommented)
+  const { dataHost: _, limits: defaults, ...expected } = parseConfig('name = "alpha"')
+  t.deepEqual(rest, expected)
+  t.is(dataHost, 'agent.example.org')
+  t.like(limits, { jobs: defaults.jobs, lanes: defaults.lanes, bandwidth: 125_000_000 })
+})
+
+const refuses = test.macro({
+  exec: (t, text: string, message: RegExp, hint?: RegExp) => {
+    const error = t.throws(() => parseConfig(text), { instanceOf: FluidError })
+    t.is(error.code, 'CONFIG_INVALID')
+    t.regex(error.message, message)
+    if (hint) t.regex(error.hint, hint)
+  },
+  title: (_, text) => `parseConfig() refuses ${JSON.stringify(text)}`,
+})
+
+test(refuses, 'lisen = []', /Unknown key lisen/, /Did you mean listen\?/)
+test(refuses, 'data-port = 1', /Unknown key data-port/, /Did you mean data_port\?/)
+test(refuses, '[limits]\nlane = 2', /Unknown key limits\.lane/, /Did you mean limits\.lanes\?/)
+test(refuses, 'frobnicate = 1', /Unknown key frobnicate/, /Known keys: name, listen/)
+test(refuses, 'listen = "x"', /listen is "x", which is not a list/)
+test(refuses, 'listen = ["/ip4/300.0.0.1/tcp/1"]', /listen/)
+test(refuses, 'bootstrap = ["/ip4/10.0.0.1/tcp/1"]', /bootstrap.*p2p/)
+test(refuses, 'data_port = 65536', /data_port is 65536/)
+test(refuses, 'data_host = "a b"', /data_host/)
+test(refuses, 'name = "12D3KooWPVXF"', /name/)
+test(refuses, 'mdns = "yes"', /mdns is "yes", which is not true or false/)
+test(refuses, 'limits = 3', /limits is not a table/)
+test(refuses, '[limits]\nlanes = 65', /limits\.lanes is 65/)
+test(refuses, '[limits]\nbandwidth = 5', /limits\.bandwidth is 5/)
+test(refuses, '[limits]\nbandwidth = "5 parsecs"', /limits\.bandwidth/)
+test(refuses, '[log]\nlevel = "loud"', /log\.level/)
+test(refuses, 'name =', /not valid TOML/)
+
+test('nearest() suggests only what could be a slip', (t) => {
+  t.is(nearest('bandwith', ['bandwidth', 'memory']), 'bandwidth')
+  t.is(nearest('zzz', ['bandwidth', 'memory']), undefined)
+})
+
+test('loadConfig() takes a missing file for an empty one', async (t) => {
+  t.deepEqual(await loadConfig(join(await tempDir(t), 'config.toml')), parseConfig(''))
+})
