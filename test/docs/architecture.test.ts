@@ -1,0 +1,56 @@
+import { readdir, readFile } from 'node:fs/promises'
+import test from 'ava'
+import * as limits from '../../protocol/limits.ts'
+
+const KiB = 1024
+const MiB = 1024 * KiB
+const architecture = await read('ARCHITECTURE.md')
+
+async function read(path: string): Promise<string> {
+  return readFile(new URL(`../../${path}`, import.meta.url), 'utf8')
+}
+
+for (const folder of ['protocol', 'transfer', 'agent']) {
+  test(`ARCHITECTURE.md names every file of ${folder}/, and none that is not there`, async (t) => {
+    const found = await readdir(new URL(`../../${folder}/`, import.meta.url), { withFileTypes: true })
+    const actual = found
+      .map((entry) => (entry.isDirectory() ? `${entry.name}/` : entry.name))
+      .filter((name) => !/\.(md|proto)$/.test(name))
+    const map = architecture.split(`### ${folder}/`)[1].split(/^##/m)[0]
+    const named = [...map.matchAll(/`([\w.-]+(?:\.ts|\/))`/g)].map(([, name]) => name)
+    t.deepEqual([...new Set(named)].toSorted(), actual.toSorted())
+  })
+}
+
+test('ARCHITECTURE.md computes memory in flight from the limits', (t) => {
+  const { DEFAULT_LANES: lanes, WINDOWS_PER_LANE: windows, WINDOW_BYTES: window } = limits
+  const frameKiB = (limits.MAX_LANE_PAYLOAD_BYTES + limits.MAX_LANE_HEADER_BYTES) / KiB
+  const scratchMiB = (window + limits.DATA_FRAME_BYTES) / MiB
+  for (const sum of [
+    `${lanes} × ${windows} × ${window / MiB} MiB = ${(lanes * windows * window) / MiB} MiB`,
+    `${lanes} × 2 × ${frameKiB} KiB = ${((lanes * 2 * frameKiB) / KiB).toFixed(1)} MiB`,
+    `${lanes} × ${scratchMiB} MiB = ${lanes * scratchMiB} MiB`,
+    `MAX_LANES_ACCEPTED (${limits.MAX_LANES_ACCEPTED}) at most, which is ${(limits.MAX_LANES_ACCEPTED * windows * window) / MiB} MiB`,
+  ]) {
+    t.true(architecture.includes(sum), sum)
+  }
+})
+
+test('ARCHITECTURE.md gives limits the values they have', (t) => {
+  const named = [...architecture.matchAll(/\b([A-Z][A-Z_]+[A-Z]) \((\d+)(?: (KiB|MiB|ms))?\)/g)]
+  t.true(named.length > 4)
+  for (const [text, name, value, unit] of named) {
+    const factor = unit === 'MiB' ? MiB : unit === 'KiB' ? KiB : 1
+    t.is((limits as Record<string, unknown>)[name], Number(value) * factor, text)
+  }
+})
+
+test('ARCHITECTURE.md shows the stages of the pipes in their order', async (t) => {
+  const stages = (text: string) =>
+    [...text.matchAll(/^ +(?:\(\w+\) => )?(\w+)(?:\.\w+)?\(/gm)].map(([, name]) => name)
+  const code = await read('transfer/pipeline.ts')
+  const pipes = (text: string) =>
+    [...text.matchAll(/pipe\(\n([^]*?)^ *\)\n/gm)].map(([, body]) => stages(body))
+  t.is(pipes(code).length, 2)
+  t.deepEqual(pipes(architecture), pipes(code))
+})
