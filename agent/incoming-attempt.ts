@@ -2,7 +2,6 @@
  * One attempt of the receiving side, from the agreement on: placement, what is durable already, lanes, data,
  * verification, rename, receipt. Whatever happens, what is staged stays for the next attempt unless the job is cancelled.
  */
-import { closeSync, openSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { agreementSigningBytes, encodeAgreement } from '../protocol/agreement.ts'
 import type {
@@ -24,7 +23,7 @@ import { isPlaced } from '../transfer/file-placement.ts'
 import { digestOf } from '../transfer/hasher.ts'
 import { Inbound } from '../transfer/inbound.ts'
 import { Journal } from '../transfer/journal.ts'
-import { adviseDontNeed } from '../transfer/linux.ts'
+import { dropCachedPages } from '../transfer/linux.ts'
 import { openSource } from '../transfer/open.ts'
 import { openPlacement } from '../transfer/placement.ts'
 import { createRecentTable, openRecentTable } from '../transfer/recent-chunks.ts'
@@ -389,17 +388,6 @@ async function scopesWithChunks({ index }: JobParts, grant: Scope | undefined): 
   return scopes
 }
 
-/** Has the system forget the file's pages, so that what is read next comes from the disk. */
-function dropCache(url: string): void {
-  if (!url.startsWith('file:')) return
-  const fd = openSync(fileURLToPath(url), 'r')
-  try {
-    adviseDontNeed(fd, 0, 0)
-  } finally {
-    closeSync(fd)
-  }
-}
-
 function cancelled(reason: string): FluidError {
   return new FluidError('CANCELLED', reason || 'The sender cancelled the job')
 }
@@ -411,7 +399,7 @@ async function readPlaced(
   const { stream } = viaduct
   await placement.sink.sync()
   await using source = await openSource(placement.sinkUrl)
-  dropCache(placement.sinkUrl)
+  if (placement.sinkUrl.startsWith('file:')) dropCachedPages(fileURLToPath(placement.sinkUrl))
   const totalBytes = agreement.sizeBytes
   let toldAt = 0
   return await readDigest(

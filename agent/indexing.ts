@@ -47,15 +47,25 @@ export async function indexPrevious(
   const stamp = await stampOf(path)
   if ((await parts.index.stampOf(scope, path)) === stamp) return
   parts.log.info({ path }, 'Reading the version that is there, to send only what differs')
+  await indexFile(parts, scope, path, signal)
+  await parts.index.setStamp(scope, path, stamp)
+}
+
+/** Adds the bytes of the file itself, whatever it holds: an image's clusters are chunks like any other. */
+async function indexFile(
+  parts: JobParts,
+  scope: Scope,
+  path: string,
+  signal: AbortSignal,
+  onEntries?: (entries: Uint8Array) => void,
+): Promise<void> {
   await using volume = await prepareSource(path, { lanes: SCAN_LANES + 1, signal, format: 'raw' })
   const file = await parts.index.numberOf(path)
-  for await (const { entries } of readRecords(parts.pool, volume, CHUNKING_FASTCDC_64K, {
-    lanes: SCAN_LANES,
-    signal,
-  })) {
+  const reading = { lanes: SCAN_LANES, signal }
+  for await (const { entries } of readRecords(parts.pool, volume, CHUNKING_FASTCDC_64K, reading)) {
     await parts.index.add(scope, file, entries)
+    onEntries?.(entries)
   }
-  await parts.index.setStamp(scope, path, stamp)
 }
 
 /** Differs whenever the file may hold something else. */
@@ -80,17 +90,10 @@ export async function* indexSeed(
   for await (const path of filesBelow(folder, MAX_SEED_DEPTH)) {
     signal.throwIfAborted()
     if (done.files >= MAX_SEED_FILES) break
-    // The bytes of the file itself, whatever it holds: an image's clusters are chunks like any other.
-    await using volume = await prepareSource(path, { lanes: SCAN_LANES + 1, signal, format: 'raw' })
-    const file = await parts.index.numberOf(path)
-    for await (const { entries } of readRecords(parts.pool, volume, CHUNKING_FASTCDC_64K, {
-      lanes: SCAN_LANES,
-      signal,
-    })) {
-      await parts.index.add(SEED_SCOPE, file, entries)
+    await indexFile(parts, SEED_SCOPE, path, signal, (entries) => {
       done.chunks += entries.length / ENTRY_BYTES
       done.bytes += dataBytesOf(entries)
-    }
+    })
     done.files++
     yield { ...done, state: 'scanning' }
   }

@@ -2,12 +2,11 @@
 import { join } from 'node:path'
 import { FluidError } from '../protocol/errors.ts'
 import { isChunking } from '../transfer/chunker.ts'
-import { adviseDontNeed } from '../transfer/linux.ts'
+import { dropCachedPages } from '../transfer/linux.ts'
 import { prepareSource } from '../transfer/prepared-source.ts'
 import { readDigest } from '../transfer/root.ts'
 import type { Job } from './job.ts'
 import type { JobParts } from './job-parts.ts'
-import { closeSync, openSync } from 'node:fs'
 
 /** Threads that read. */
 const READ_LANES = 4
@@ -25,7 +24,7 @@ export async function readJobVolume(
   if (!record.chunking || !isChunking(record.chunking))
     throw new FluidError('JOB_STATE', `Job ${job.id} never moved data`)
   const place = placeOf(job)
-  if (deep && place.startsWith('/')) dropCache(place)
+  if (deep && place.startsWith('/')) dropCachedPages(place)
   await using volume = await prepareSource(place, { lanes: READ_LANES + 1, signal })
   if (volume.sizeBytes < record.sizeBytes) {
     throw new FluidError(
@@ -47,13 +46,4 @@ function placeOf({ record }: Job): string {
   if (record.direction === 'out' || !target) return record.source
   if (target.kind === 'file') return join(target.folder, target.name)
   return target.kind === 'block' ? target.path : target.url
-}
-
-function dropCache(path: string): void {
-  const fd = openSync(path, 'r')
-  try {
-    adviseDontNeed(fd, 0, 0)
-  } finally {
-    closeSync(fd)
-  }
 }

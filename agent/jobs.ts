@@ -1,6 +1,5 @@
 /** All jobs of the agent: kept, started again after a crash, told what their owners want, watched. */
 import { randomBytes } from 'node:crypto'
-import { peerIdFromString } from '@libp2p/peer-id'
 import { asFluidError, FluidError } from '../protocol/errors.ts'
 import {
   JOB_ID_BYTES,
@@ -14,6 +13,7 @@ import { Journal } from '../transfer/journal.ts'
 import { createCounters } from '../transfer/transfer-counters.ts'
 import type { JobReport, MoveSpec } from './api.ts'
 import type { ControlStream } from './control-stream.ts'
+import { dialPeer } from './dial-peer.ts'
 import { serveViaducts, type IncomingRegistry } from './incoming-jobs.ts'
 import { Job } from './job.ts'
 import type { JobParts } from './job-parts.ts'
@@ -232,9 +232,7 @@ export class Jobs implements AsyncDisposable {
 
   /** Dials the peer, so that it sees us and goes on with its jobs at once. */
   #wake(peer: string): void {
-    const { node, peers } = this.#parts.mesh
-    if (peers.get(peer))
-      node.dial(peerIdFromString(peer), { signal: AbortSignal.timeout(WAKE_TIMEOUT_MS) }).catch(() => {})
+    dialPeer(this.#parts.mesh, peer, { signal: AbortSignal.timeout(WAKE_TIMEOUT_MS) }).catch(() => {})
   }
 
   #startOutgoing(job: Job): void {

@@ -3,6 +3,7 @@
  * replacing. About 1.4 us a call; loads in worker threads too. Elsewhere than on Linux the calls that
  * only save work do nothing, and the others throw ENOTSUP.
  */
+import { closeSync, openSync } from 'node:fs'
 import { constants as os } from 'node:os'
 import { link, unlink } from 'node:fs/promises'
 import { getSystemErrorName } from 'node:util'
@@ -124,4 +125,14 @@ export async function renameNoReplace(from: string, to: string): Promise<void> {
 function systemError(syscall: string, errno: number): NodeJS.ErrnoException {
   const code = getSystemErrorName(-errno)
   return Object.assign(new Error(`${code}: ${syscall} failed`), { code, errno: -errno, syscall })
+}
+
+/** Has the system forget the cached pages of the file at `path`, so that what is read next comes from the disk. */
+export function dropCachedPages(path: string): void {
+  const fd = openSync(path, 'r')
+  try {
+    adviseDontNeed(fd, 0, 0)
+  } finally {
+    closeSync(fd)
+  }
 }
