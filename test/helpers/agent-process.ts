@@ -4,6 +4,7 @@
  * which spares the start of a Node for each (spawnProgram() starts one).
  */
 import { spawn, type ChildProcess } from 'node:child_process'
+import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { closeSync, openSync } from 'node:fs'
 import { mkdir, readFile, readdir, readlink, writeFile } from 'node:fs/promises'
@@ -196,7 +197,13 @@ export async function startAgent(
   const home = await initHome(join(base, 'home'), { name })
   const folder = join(base, 'files')
   await mkdir(folder)
-  const agent = new AgentProcess(name, folder, home, [await freePort(), await freePort()], program)
+  const agent = new AgentProcess(
+    name,
+    folder,
+    home,
+    [await claimPort(owner), await claimPort(owner)],
+    program,
+  )
   if (config !== undefined) await agent.configure(config)
   owner.teardown(() => agent.kill())
   await agent.start()
@@ -256,14 +263,32 @@ export function spawnProgram(
   return spawn(command[0], command.slice(1), { stdio: ['ignore', 'pipe', stderr] })
 }
 
-async function freePort(): Promise<number> {
+/**
+ * A TCP port that no other agent of the test run uses, in whichever process it was started: an agent must find its port
+ * free again after a kill, while others choose theirs. The UDP port of the same number, held until the owner is done,
+ * is the claim.
+ */
+async function claimPort(owner: Owner): Promise<number> {
   for (;;) {
     const port = FIRST_PORT + Math.floor(Math.random() * PORTS)
-    const server = createServer()
-    const free = await new Promise<boolean>((resolve) => {
-      server.once('error', () => resolve(false))
-      server.listen(port, '::', () => server.close(() => resolve(true)))
+    const claim = createSocket('udp4')
+    const claimed = await new Promise<boolean>((resolve) => {
+      claim.once('error', () => resolve(false))
+      claim.bind({ address: '127.0.0.1', port, exclusive: true }, () => resolve(true))
     })
-    if (free) return port
+    if (claimed && (await isFree(port))) {
+      claim.unref()
+      owner.teardown(() => claim.close())
+      return port
+    }
+    claim.close()
   }
+}
+
+function isFree(port: number): Promise<boolean> {
+  const server = createServer()
+  return new Promise((resolve) => {
+    server.once('error', () => resolve(false))
+    server.listen(port, '::', () => server.close(() => resolve(true)))
+  })
 }
