@@ -31,9 +31,10 @@ root=$PWD/root
 mounted=$PWD/mounted
 
 unmount() {
-  mountpoint -q "$mounted/proc" && umount "$mounted/proc"
-  mountpoint -q "$mounted" && umount "$mounted"
-  return 0
+  local where
+  for where in "$root/proc" "$mounted/proc" "$mounted"; do
+    if mountpoint -q "$where"; then umount "$where"; fi
+  done
 }
 trap unmount EXIT
 
@@ -48,8 +49,13 @@ in_root() {
 }
 
 make_root() {
+  unmount
   rm -rf "$root"
   debootstrap --variant=minbase "$suite" "$root" "$mirror"
+  # Java's packages do not configure without.
+  mount -t proc proc "$root/proc"
+  # Java's packages do not configure without it.
+  mount -t proc proc "$root/proc"
   in_root "$root" apt-get -qq update
   # shellcheck disable=SC2086 # a list of names
   in_root "$root" apt-get -qq install -y --no-install-recommends $packages
@@ -57,10 +63,11 @@ make_root() {
   mkdir -p "$root/var/lib/bench"
   "$node" "$here/disk-files.ts" database "$root/var/lib/bench/table.db"
   "$node" "$here/disk-files.ts" log "$root/var/log/bench.log"
+  unmount
 }
 
 make_first() {
-  [ -e root/var/lib/bench/table.db ] || make_root
+  if [ ! -e root/var/log/bench.log ]; then make_root; fi
   rm -f v1.part
   truncate -s "$size" v1.part
   mkfs.ext4 -q -F -U 11111111-2222-3333-4444-555555555555 \
@@ -86,6 +93,7 @@ make_second() {
   mv v2.part v2.raw
 }
 
-[ -e v1.raw ] || make_first
-[ -e v2.raw ] || make_second
+# No `||`: inside it a failure would not end the script.
+if [ ! -e v1.raw ]; then make_first; fi
+if [ ! -e v2.raw ]; then make_second; fi
 ls -lsh v1.raw v2.raw
