@@ -15,6 +15,7 @@ import { loadConfig, type Config } from './config.ts'
 import { openDataListener, type DataListener } from './data-listener.ts'
 import { openHome } from './home.ts'
 import { loadIdentity } from './identity.ts'
+import { JOB_BOUNDS, type JobBounds } from './job-bounds.ts'
 import type { JobParts } from './job-parts.ts'
 import type { JobRecord } from './job-record.ts'
 import { Jobs } from './jobs.ts'
@@ -32,6 +33,8 @@ export interface AgentOptions {
   readonly mdns?: boolean
   readonly bootstrap?: readonly string[]
   readonly logLevel?: string
+  /** Bounds on what peers may hold, other than JOB_BOUNDS. */
+  readonly bounds?: Partial<JobBounds>
   /** Logs go to standard error unless given. */
   readonly log?: Logger
 }
@@ -81,6 +84,7 @@ export async function createAgent(options: AgentOptions): Promise<Agent> {
     statePath: home.state,
     writableFormats: await writableFormats(),
     version: packageVersion(),
+    bounds: { ...JOB_BOUNDS, ...options.bounds },
     log,
   }
   const jobs = stack.use(await Jobs.open(parts, store.table<JobRecord>('jobs')))

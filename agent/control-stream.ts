@@ -12,6 +12,7 @@ import {
   HANDSHAKE_TIMEOUT_MS,
   MAX_CONTROL_FRAME_BYTES,
   MAX_CONTROL_FRAMES_PER_SECOND,
+  MAX_VOLUME_BYTES,
 } from '../protocol/limits.ts'
 import { eventOf, TERMINAL, transition, type Role, type State } from '../protocol/state.ts'
 
@@ -25,6 +26,10 @@ export interface ControlStream extends AsyncDisposable {
   readonly signal: AbortSignal
   /** Bytes of control messages so far, both directions. */
   readonly wireBytes: number
+  /** Changes with every message, and whenever work that shows in no message goes on, here or at the peer. */
+  readonly progress: number
+  /** How far such work is on this side, in bytes; heartbeats tell the peer. */
+  working(doneBytes: number): void
   send(message: ControlMessage): Promise<void>
   /** The next message that means something. Rejects with the reason when the stream is over, a peer's fatal status included. */
   receive(options?: { timeoutMs?: number }): Promise<Heard>
@@ -51,6 +56,9 @@ export function openControlStream(stream: Stream, options: { role: Role; peer: s
   let heardAt = performance.now()
   let allowance = MAX_CONTROL_FRAMES_PER_SECOND
   let sawEnd = false
+  let messages = 0
+  let workedBytes = 0
+  let peerWorkedBytes = 0
 
   const stir = () => {
     wake.resolve()
@@ -70,7 +78,9 @@ export function openControlStream(stream: Stream, options: { role: Role; peer: s
   function take(body: Uint8Array): void {
     const message = decodeControl(body)
     state = transition(role, state, eventOf('received', message))
+    if (message.kind === 'heartbeat') peerWorkedBytes = Math.max(peerWorkedBytes, message.doneBytes)
     if (message.kind === 'heartbeat' || message.kind === 'unknown') return
+    messages++
     if (inbox.length >= MAX_CONTROL_FRAMES_PER_SECOND)
       throw new FluidError('LIMIT_EXCEEDED', 'The peer sends faster than it is answered', { peer })
     inbox.push(message)
@@ -112,7 +122,7 @@ export function openControlStream(stream: Stream, options: { role: Role; peer: s
       end(error)
       stream.abort(error)
     } else if (!TERMINAL.has(state) && state !== 'connected')
-      void write({ kind: 'heartbeat', doneBytes: 0 }).catch(() => {})
+      void write({ kind: 'heartbeat', doneBytes: workedBytes }).catch(() => {})
   }, CONTROL_SILENCE_TIMEOUT_MS / 4)
 
   async function write(message: ControlMessage): Promise<void> {
@@ -156,6 +166,12 @@ export function openControlStream(stream: Stream, options: { role: Role; peer: s
     },
     get wireBytes() {
       return wireBytes
+    },
+    get progress() {
+      return messages + workedBytes + peerWorkedBytes
+    },
+    working(doneBytes) {
+      workedBytes = Math.max(workedBytes, Math.min(doneBytes, MAX_VOLUME_BYTES))
     },
     send: write,
     receive,

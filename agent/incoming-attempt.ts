@@ -15,7 +15,7 @@ import { FluidError } from '../protocol/errors.ts'
 import { MAX_LANES, MAX_RANGES_PER_FRAME } from '../protocol/limits.ts'
 import { entryCount, entryDigest, entryOffset, formatRoot } from '../protocol/manifest.ts'
 import { decodeReceipt, encodeReceipt, receiptSigningBytes } from '../protocol/receipt.ts'
-import { isPaused } from '../protocol/state.ts'
+import { isPaused, type State } from '../protocol/state.ts'
 import { SEED_SCOPE, type Scope } from '../transfer/chunk-index.ts'
 import type { Chunking } from '../transfer/chunker.ts'
 import type { Placement, PlacementOptions } from '../transfer/destination.ts'
@@ -35,6 +35,7 @@ import type { JobParts } from './job-parts.ts'
 import { dialableLanes } from './lane-dialing.ts'
 import { count } from './outgoing-attempt.ts'
 import { withVerdict } from './peer-verdict.ts'
+import { whileMoving } from './progress-watch.ts'
 import { bodyBytes, signedBody } from './signed-body.ts'
 import { laneEndpoint, widened, type Viaduct } from './viaduct.ts'
 
@@ -58,13 +59,17 @@ const MEAN_CHUNK_BYTES = 64 * 1024
 /** Threads that read the volume back. */
 const VERIFY_LANES = 4
 
+/** In this state the sender owes windows, their data, or the end. */
+const OWED: ReadonlySet<State> = new Set<State>(['flowing'])
+
 /** Runs the attempt; returns when both have signed the receipt, throws CANCELLED when either side ended the job. */
 export async function runIncoming(attempt: IncomingAttempt): Promise<void> {
-  const { stream } = attempt.viaduct
+  const { parts, job, viaduct } = attempt
+  const { stream } = viaduct
   try {
-    await converse(attempt)
+    await whileMoving({ parts, job, stream }, OWED, () => converse(attempt))
   } finally {
-    count(attempt.job, stream.wireBytes, 'mesh')
+    count(job, stream.wireBytes, 'mesh')
   }
 }
 
@@ -103,7 +108,10 @@ async function converse(attempt: IncomingAttempt): Promise<void> {
   if (!placement.resumed || job.record.snapshot !== agreement.snapshot) await journal.clear()
   await job.update({ snapshot: agreement.snapshot, placed: placement.identity })
   if (placement.previous !== undefined && job.record.scope !== undefined) {
-    await indexPrevious(parts, job.record.scope, placement.previous, signal)
+    await indexPrevious(parts, job.record.scope, placement.previous, {
+      signal,
+      onRead: (bytes) => stream.working(bytes),
+    })
   }
   try {
     await flow(attempt, placement, journal, endpoint)

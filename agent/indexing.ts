@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { ENTRY_BYTES } from '../protocol/manifest.ts'
 import { SEED_SCOPE, dataBytesOf, type Scope } from '../transfer/chunk-index.ts'
 import { CHUNKING_FASTCDC_64K } from '../transfer/chunker.ts'
-import { Journal } from '../transfer/journal.ts'
+import { Journal, type JournalRecord } from '../transfer/journal.ts'
 import { prepareSource } from '../transfer/prepared-source.ts'
 import { readRecords } from '../transfer/root.ts'
 import type { SeedReport } from './api.ts'
@@ -42,12 +42,12 @@ export async function indexPrevious(
   parts: JobParts,
   scope: Scope,
   path: string,
-  signal: AbortSignal,
+  { signal, onRead }: { signal: AbortSignal; onRead?: (bytes: number) => void },
 ): Promise<void> {
   const stamp = await stampOf(path)
   if ((await parts.index.stampOf(scope, path)) === stamp) return
   parts.log.info({ path }, 'Reading the version that is there, to send only what differs')
-  await indexFile(parts, scope, path, signal)
+  await indexFile(parts, scope, path, signal, ({ end }) => onRead?.(end))
   await parts.index.setStamp(scope, path, stamp)
 }
 
@@ -57,14 +57,14 @@ async function indexFile(
   scope: Scope,
   path: string,
   signal: AbortSignal,
-  onEntries?: (entries: Uint8Array) => void,
+  onWindow?: (window: JournalRecord) => void,
 ): Promise<void> {
   await using volume = await prepareSource(path, { lanes: SCAN_LANES + 1, signal, format: 'raw' })
   const file = await parts.index.numberOf(path)
   const reading = { lanes: SCAN_LANES, signal }
-  for await (const { entries } of readRecords(parts.pool, volume, CHUNKING_FASTCDC_64K, reading)) {
-    await parts.index.add(scope, file, entries)
-    onEntries?.(entries)
+  for await (const window of readRecords(parts.pool, volume, CHUNKING_FASTCDC_64K, reading)) {
+    await parts.index.add(scope, file, window.entries)
+    onWindow?.(window)
   }
 }
 
@@ -90,7 +90,7 @@ export async function* indexSeed(
   for await (const path of filesBelow(folder, MAX_SEED_DEPTH)) {
     signal.throwIfAborted()
     if (done.files >= MAX_SEED_FILES) break
-    await indexFile(parts, SEED_SCOPE, path, signal, (entries) => {
+    await indexFile(parts, SEED_SCOPE, path, signal, ({ entries }) => {
       done.chunks += entries.length / ENTRY_BYTES
       done.bytes += dataBytesOf(entries)
     })

@@ -10,6 +10,7 @@ import { MAX_LANES_ACCEPTED } from '../protocol/limits.ts'
 import type { Config } from './config.ts'
 import type { DataListener } from './data-listener.ts'
 import type { Identity } from './identity.ts'
+import type { JobBounds } from './job-bounds.ts'
 import type { Mesh } from './mesh.ts'
 import type { StreamLanes } from './stream-lanes.ts'
 
@@ -32,6 +33,7 @@ export interface JobParts {
   /** Formats this agent can write: qcow2 only with qemu-utils. */
   readonly writableFormats: readonly string[]
   readonly version: string
+  readonly bounds: JobBounds
   readonly log: Logger
 }
 

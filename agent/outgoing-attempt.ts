@@ -9,7 +9,7 @@ import { FluidError } from '../protocol/errors.ts'
 import { RangeSet } from '../protocol/extent.ts'
 import { HANDSHAKE_TIMEOUT_MS, WINDOW_BYTES } from '../protocol/limits.ts'
 import { formatRoot } from '../protocol/manifest.ts'
-import { isPaused } from '../protocol/state.ts'
+import { isPaused, type State } from '../protocol/state.ts'
 import { isChunking, type Chunking } from '../transfer/chunker.ts'
 import type { Journal } from '../transfer/journal.ts'
 import { Outbound } from '../transfer/outbound.ts'
@@ -22,6 +22,7 @@ import type { ControlStream } from './control-stream.ts'
 import type { Job } from './job.ts'
 import { capabilities, type JobParts } from './job-parts.ts'
 import { withVerdict } from './peer-verdict.ts'
+import { whileMoving } from './progress-watch.ts'
 import { signedBody } from './signed-body.ts'
 import { laneCount } from './lane-count.ts'
 import { dialableLanes } from './lane-dialing.ts'
@@ -39,6 +40,9 @@ export interface OutgoingAttempt {
   onWish(listener: () => void): Disposable
 }
 
+/** In these states the receiver owes an answer, credit or checkpoints. A person's approval, or a pause, may take for ever. */
+const OWED: ReadonlySet<State> = new Set<State>(['offered', 'accepted', 'flowing', 'completing'])
+
 /** Runs the attempt to its end: the receiver's receipt, once both have signed it. */
 export async function runOutgoing(attempt: OutgoingAttempt): Promise<ControlMessageOf<'receipt'>> {
   const { parts, job, signal } = attempt
@@ -47,7 +51,7 @@ export async function runOutgoing(attempt: OutgoingAttempt): Promise<ControlMess
   const stop = () => void stream.fail(signal.reason)
   signal.addEventListener('abort', stop, { once: true })
   try {
-    const receipt = await converse(attempt, viaduct)
+    const receipt = await whileMoving({ parts, job, stream }, OWED, () => converse(attempt, viaduct))
     await stream[Symbol.asyncDispose]()
     return receipt
   } catch (error) {
@@ -90,7 +94,7 @@ async function converse(attempt: OutgoingAttempt, viaduct: Viaduct): Promise<Con
     startedAt: job.record.startedAt ?? Date.now(),
     error: undefined,
   })
-  if (committed.contains(0, source.sizeBytes)) await reread(attempt, chunking)
+  if (committed.contains(0, source.sizeBytes)) await reread(attempt, viaduct, chunking)
   job.record.counters.resumedBytes = Math.max(job.record.counters.resumedBytes, journal.dataBytes)
 
   await using outbound = new Outbound({
@@ -251,7 +255,7 @@ async function receiveCommitted({ stream }: Viaduct, sizeBytes: number): Promise
   const committed = new RangeSet()
   let free = 0
   for (;;) {
-    // No deadline: the receiver may first read a version it has, and its heartbeats say that it is there.
+    // No deadline: the receiver may first read a version it has, and its heartbeats say how far it is.
     const message = await stream.receive()
     if (message.kind === 'cancel')
       throw new FluidError('CANCELLED', message.reason || 'The receiver cancelled the job')
@@ -286,6 +290,7 @@ async function receiveCommitted({ stream }: Viaduct, sizeBytes: number): Promise
 /** The receiver holds everything, but this side's journal may have lost some of it: the source tells. */
 async function reread(
   { parts, job, source, journal, signal }: OutgoingAttempt,
+  { stream }: Viaduct,
   chunking: Chunking,
 ): Promise<void> {
   if (journal.done.contains(0, source.sizeBytes)) return
@@ -295,6 +300,7 @@ async function reread(
     signal,
   })) {
     await journal.append([record], { durable: false })
+    stream.working(record.end)
   }
 }
 

@@ -182,3 +182,19 @@ export const MAX_JOBS_KEPT = 1000
 export const MAX_JOBS_KEPT_PER_PEER = 250
 /** Jobs of one peer here that are not over; each may hold staged data. */
 export const MAX_OPEN_JOBS_PER_PEER = 64
+
+// What one peer may hold, and what all of them together may.
+
+/**
+ * An attempt in which something is owed and nothing moves, on lanes or in words, for this long is over. Above the
+ * longest sync of a slow disk, and above what one data frame takes at 4 KiB/s.
+ */
+export const PROGRESS_TIMEOUT_MS = 5 * 60_000
+/** Memory of all attempts that receive, together and of one peer: what their lanes and tables of recent chunks can take. */
+export const MAX_INCOMING_BYTES = 1024 * MiB
+export const MAX_INCOMING_BYTES_PER_PEER = 512 * MiB
+/** Most memory a receiving lane takes: frames, what is read again, what is decoded. */
+export const INCOMING_LANE_BYTES = 8 * MiB
+/** Volumes a peer may have read again in a minute, and requests of it that may wait: they are answered one at a time. */
+export const MAX_VERIFIES_PER_MINUTE = 20
+export const MAX_VERIFIES_WAITING = 4

@@ -7,7 +7,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import type { ExecutionContext } from 'ava'
-import { createAgent, type Agent } from '../../agent/agent.ts'
+import { createAgent, type Agent, type AgentOptions } from '../../agent/agent.ts'
 import type { JobReport } from '../../agent/api.ts'
 import { initHome } from '../../agent/home.ts'
 import { startRogue, type RoguePeer } from './rogue-peer.ts'
@@ -43,11 +43,11 @@ export interface Victim extends AsyncDisposable {
   file(name: string, bytes: Uint8Array): Promise<string>
 }
 
-export async function openVictim(): Promise<Victim> {
+export async function openVictim({ bounds }: Pick<AgentOptions, 'bounds'> = {}): Promise<Victim> {
   await using stack = new AsyncDisposableStack()
   const base = await mkdtemp(join(tmpdir(), 'fct-'))
   stack.defer(() => rm(base, { recursive: true, force: true }))
-  const start = async (name: string) => {
+  const start = async (name: string, options: Pick<AgentOptions, 'bounds'> = {}) => {
     const home = await initHome(join(base, name), { name })
     return stack.use(
       await createAgent({
@@ -56,10 +56,11 @@ export async function openVictim(): Promise<Victim> {
         dataPort: 0,
         mdns: false,
         logLevel: 'silent',
+        ...options,
       }),
     )
   }
-  const [agent, honest] = [await start('victim'), await start('honest')]
+  const [agent, honest] = [await start('victim', { bounds }), await start('honest')]
   const [addr] = agent.ready.addrs
   const granted = join(base, 'granted')
   await mkdir(join(base, 'outside'), { recursive: true })
