@@ -1,4 +1,4 @@
-/** Processor time and peak memory of processes, as the kernel counts them in /proc: proc(5). */
+/** Processor time and memory of the processes this one has started, as the kernel counts them in /proc: proc(5). */
 import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 
@@ -15,57 +15,80 @@ interface Ticks {
 }
 
 async function ticksOf(pid: number | 'self'): Promise<Ticks> {
-  const stat = await readFile(`/proc/${pid}/stat`, 'utf8')
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(gone)
   // The name before it may hold blanks and brackets.
   const fields = stat
     .slice(stat.lastIndexOf(')') + 2)
     .split(' ')
     .map(Number)
-  const [utime, stime, cutime, cstime] = fields.slice(11, 15)
+  const [utime = 0, stime = 0, cutime = 0, cstime = 0] = fields.slice(11, 15)
   return { own: utime + stime, reaped: cutime + cstime }
 }
 
-/** Seconds of processor time the processes have taken, all threads, without children. */
-export async function cpuSeconds(pids: readonly number[]): Promise<number> {
-  const all = await Promise.all(pids.map(ticksOf))
-  return all.reduce((sum, { own }) => sum + own, 0) / TICKS_PER_SECOND
+/**
+ * Seconds that everything started by this process has taken, whether it runs or has ended, without this process itself
+ * and without `except`. Exact once nothing of it ends any more: see untilQuiet().
+ */
+export async function treeCpuSeconds(except: readonly number[] = []): Promise<number> {
+  const [self, ...all] = await Promise.all(
+    (['self', ...(await descendants(except))] as const).map((pid) => ticksOf(pid)),
+  )
+  return all.reduce((sum, { own, reaped }) => sum + own + reaped, self.reaped) / TICKS_PER_SECOND
 }
 
-/** Seconds taken by children of the process that have ended, with all that they waited for. */
-export async function reapedCpuSeconds(pid: number | 'self'): Promise<number> {
-  return (await ticksOf(pid)).reaped / TICKS_PER_SECOND
+/** Processor seconds of one process, all threads, with the children it has waited for. */
+export async function cpuSeconds(pid: number): Promise<number> {
+  const { own, reaped } = await ticksOf(pid)
+  return (own + reaped) / TICKS_PER_SECOND
 }
 
-/** Waits until the processes take next to nothing: what they do after their answer belongs to its cost. */
-export async function untilQuiet(pids: readonly number[]): Promise<void> {
+/** Processes that this one has started and theirs, but not `except` and what these started. */
+export async function descendants(except: readonly number[] = []): Promise<number[]> {
+  const found: number[] = []
+  const visit = async (pid: number): Promise<void> => {
+    for (const child of await childrenOf(pid)) {
+      if (except.includes(child)) continue
+      found.push(child)
+      await visit(child)
+    }
+  }
+  await visit(process.pid)
+  return found
+}
+
+/** Waits until all descendants together take next to nothing. */
+export async function untilQuiet(except: readonly number[] = []): Promise<void> {
   const deadline = performance.now() + QUIET_WAIT_MS
-  for (let before = await cpuSeconds(pids); performance.now() < deadline;) {
+  for (let before = await treeCpuSeconds(except); performance.now() < deadline;) {
     await sleep(QUIET_MS)
-    const now = await cpuSeconds(pids)
-    if ((now - before) * TICKS_PER_SECOND <= QUIET_TICKS * pids.length) return
+    const [now, processes] = [await treeCpuSeconds(except), await descendants(except)]
+    if ((now - before) * TICKS_PER_SECOND <= QUIET_TICKS * Math.max(1, processes.length)) return
     before = now
   }
 }
 
-/** Waits until the process has no child left. */
-export async function untilChildless(pid: number): Promise<void> {
-  for (;;) {
-    const tasks = await readdir(`/proc/${pid}/task`)
-    const children = await Promise.all(
-      tasks.map((task) => readFile(`/proc/${pid}/task/${task}/children`, 'utf8')),
-    )
-    if (children.every((list) => list.trim() === '')) return
-    await sleep(10)
-  }
-}
-
-/** Peak resident memory of a process since it started, or since resetPeak(). Bytes. */
+/** Peak resident memory of a process since it started, or since resetPeak(); 0 when it has ended. Bytes. */
 export async function peakRssBytes(pid: number): Promise<number> {
-  const status = await readFile(`/proc/${pid}/status`, 'utf8')
-  return Number(/^VmHWM:\s+(\d+) kB/m.exec(status)?.[1]) * 1024
+  const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(gone)
+  return Number(/^VmHWM:\s+(\d+) kB/m.exec(status)?.[1] ?? 0) * 1024
 }
 
 /** Forgets the peak so far, where the kernel allows it. */
 export async function resetPeak(pid: number): Promise<void> {
   await writeFile(`/proc/${pid}/clear_refs`, '5').catch(() => {})
+}
+
+async function childrenOf(pid: number): Promise<number[]> {
+  const tasks = await readdir(`/proc/${pid}/task`).catch(() => [])
+  const lists = await Promise.all(
+    tasks.map((task) => readFile(`/proc/${pid}/task/${task}/children`, 'utf8').catch(gone)),
+  )
+  return lists
+    .flatMap((list) => list.trim().split(' '))
+    .flatMap((text) => (text === '' ? [] : [Number(text)]))
+}
+
+/** What can be read of a process that has ended. */
+function gone(): string {
+  return ''
 }

@@ -41,8 +41,20 @@ export async function realDisks(folder: string, given: Partial<Disks>): Promise<
   const there = await Promise.all(Object.values(disks).map((path) => stat(path).catch(() => undefined)))
   if (there.every(Boolean)) return disks
   console.error(`Making the disk in ${folder}; this takes some minutes`)
-  await promisify(execFile)(MAKE_DISK, [folder], { maxBuffer: 64 * 2 ** 20 })
+  await promisify(execFile)(MAKE_DISK, [folder], {
+    maxBuffer: 64 * 2 ** 20,
+    env: { ...process.env, NODE: process.execPath },
+  })
   return disks
+}
+
+/** The disk as a qcow2 image, kept beside it. */
+export async function qcow2Of(disk: string): Promise<string> {
+  const image = disk.replace(/(\.raw)?$/, '.qcow2')
+  if (await stat(image).catch(() => undefined)) return image
+  await promisify(execFile)('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', disk, `${image}.part`])
+  await rename(`${image}.part`, image)
+  return image
 }
 
 /** Reads a file's data, so that it is in the page cache. */

@@ -1,0 +1,88 @@
+/** Cases 1 to 3: whole disks on this machine, where processors and memory are the bound. Source in the page cache. */
+import { rsyncDaemon } from '../contenders/rsync-daemon.ts'
+import { nbdcopy, qemuImg } from '../contenders/nbd.ts'
+import { fluidcloud } from '../contenders/fluidcloud.ts'
+import { rsyncOverSsh, scp, tarOverSsh } from '../contenders/ssh.ts'
+import { loopback } from '../line.ts'
+import { incompressibleFile, qcow2Of, realDisks } from '../workloads.ts'
+import type { Case } from './case.ts'
+import { compare } from './compare.ts'
+
+const INCOMPRESSIBLE_BYTES = 4 * 2 ** 30
+/** The fastest that OpenSSH has, and the one that our lanes use. */
+const FAST_CIPHER = 'aes128-gcm@openssh.com'
+const ZSTD = ['-z', '--zc=zstd', '--zl=1']
+
+export const incompressible: Case = {
+  id: '1',
+  title: 'a file that does not compress',
+  async run(options, report) {
+    const { cipher, work, sizeBytes = INCOMPRESSIBLE_BYTES } = options
+    const source = await incompressibleFile(work, sizeBytes)
+    const contenders = [
+      fluidcloud(),
+      nbdcopy({ tls: true }),
+      nbdcopy({ tls: false }),
+      qemuImg({ tls: true }),
+      rsyncDaemon(['--whole-file']),
+      rsyncOverSsh(['--whole-file'], cipher),
+      rsyncOverSsh(['--whole-file'], FAST_CIPHER),
+      scp(cipher),
+      scp(FAST_CIPHER),
+    ]
+    await compare({ id: this.id, title: this.title, source, contenders, line: loopback() }, options, report)
+  },
+}
+
+export const realDisk: Case = {
+  id: '2',
+  title: 'a real disk with its holes',
+  async run(options, report) {
+    const { disk } = await realDisks(options.work, options)
+    const { cipher } = options
+    const contenders = [
+      fluidcloud(),
+      fluidcloud('--compress', 'on'),
+      nbdcopy({ tls: true }),
+      nbdcopy({ tls: false }),
+      qemuImg({ tls: true }),
+      rsyncOverSsh(['--sparse', ...ZSTD], cipher),
+      tarOverSsh(cipher),
+    ]
+    await compare(
+      { id: this.id, title: this.title, source: disk, contenders, line: loopback() },
+      options,
+      report,
+    )
+  },
+}
+
+export const realDiskImage: Case = {
+  id: '2q',
+  title: 'the same disk as qcow2, to raw',
+  async run(options, report) {
+    const { disk } = await realDisks(options.work, options)
+    const source = await qcow2Of(disk)
+    const contenders = [fluidcloud(), nbdcopy({ tls: true }), nbdcopy({ tls: false }), qemuImg({ tls: true })]
+    await compare({ id: this.id, title: this.title, source, contenders, line: loopback() }, options, report)
+  },
+}
+
+export const upgradedDisk: Case = {
+  id: '3',
+  title: 'the same disk after an upgrade, over the version before',
+  async run(options, report) {
+    const { disk, upgraded } = await realDisks(options.work, options)
+    const { cipher } = options
+    const inPlace = ['--inplace', '--no-whole-file']
+    const contenders = [
+      fluidcloud(),
+      fluidcloud('--compress', 'on'),
+      rsyncOverSsh([...inPlace, '-z', '--zc=zstd'], cipher),
+      rsyncOverSsh(inPlace, cipher),
+      rsyncDaemon([...inPlace, '-z', '--zc=zstd']),
+    ]
+    const task = { source: upgraded, held: disk, contenders, line: loopback() }
+    await compare({ id: this.id, title: this.title, ...task }, options, report)
+  },
+}

@@ -1,0 +1,64 @@
+/** What the command line of the benchmark says. */
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { parseSize } from '../../agent/units.ts'
+
+export interface Options {
+  readonly cases: readonly string[]
+  /** Parts of names; all contenders when empty. */
+  readonly contenders: readonly string[]
+  readonly runs: number
+  /** Of contenders that take minutes. */
+  readonly slowRuns: number
+  /** Keeps the workloads. */
+  readonly work: string
+  /** Where targets are written and removed. */
+  readonly target: string
+  /** Of the incompressible files; each case has its own when undefined. */
+  readonly sizeBytes?: number
+  readonly cipher?: string
+  readonly disk?: string
+  readonly upgraded?: string
+  /** File that the JSON lines are added to as well. */
+  readonly json?: string
+}
+
+/** Throws TypeError for what it does not know. */
+export function parseOptions(args: readonly string[], known: readonly string[]): Options {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      case: { type: 'string', default: '1,2,3' },
+      contender: { type: 'string', default: '' },
+      runs: { type: 'string', default: '3' },
+      'slow-runs': { type: 'string', default: '1' },
+      work: { type: 'string', default: join(tmpdir(), 'fluidcloud-bench') },
+      target: { type: 'string', default: '/dev/shm' },
+      size: { type: 'string' },
+      // What ssh chooses by itself, unless given.
+      cipher: { type: 'string' },
+      disk: { type: 'string' },
+      upgraded: { type: 'string' },
+      json: { type: 'string' },
+    },
+  })
+  const cases = values.case === 'all' ? known : values.case.split(',')
+  const unknown = cases.find((name) => !known.includes(name))
+  if (unknown !== undefined) throw new TypeError(`There is no case ${unknown}, only ${known.join(', ')}`)
+  return {
+    ...values,
+    cases,
+    contenders: values.contender.split(',').filter((part) => part !== ''),
+    runs: count('--runs', values.runs),
+    slowRuns: count('--slow-runs', values['slow-runs']),
+    sizeBytes: values.size === undefined ? undefined : parseSize(values.size),
+  }
+}
+
+function count(option: string, text: string): number {
+  const number = Number(text)
+  if (!Number.isInteger(number) || number < 1)
+    throw new TypeError(`${option} ${text} is not a whole number from 1`)
+  return number
+}
