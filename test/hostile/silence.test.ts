@@ -1,10 +1,13 @@
 /** Peers that begin to say something and stop: each wait has its end, and meanwhile others are served. */
 import { connect, type AddressInfo } from 'node:net'
 import { createServer } from 'node:tls'
+import { MessageChannel } from 'node:worker_threads'
 import test from 'ava'
 import { encodeControl } from '../../protocol/control-codec.ts'
 import { frameControl } from '../../protocol/frame-reader.ts'
 import { CHUNKS_PROTOCOL, VIADUCT_PROTOCOL } from '../../protocol/ids.ts'
+import { openPortLane } from '../../transfer/lanes/port.ts'
+import type { PortMessage } from '../../transfer/lanes/port-message.ts'
 import { dialTls } from '../../transfer/lanes/tls.ts'
 import { serverName } from '../../transfer/lanes/server-name.ts'
 import { collect } from '../helpers/collect.ts'
@@ -94,6 +97,17 @@ test('a lane on which half a frame came is given up after a while', async (t) =>
     },
     { stallTimeoutMs: 100 },
   )
+  await refusedWith(t, 'LANE_FAILED', collect(lane.frames()))
+})
+
+test('a lane over the mesh on which half a frame came is given up after a while', async (t) => {
+  const { port1, port2 } = new MessageChannel()
+  await using lane = await openPortLane(
+    { kind: 'port', port: port2, path: 'libp2p' },
+    { stallTimeoutMs: 100 },
+  )
+  const bytes = Uint8Array.from(Buffer.from('0900000058000000', 'hex'))
+  port1.postMessage({ kind: 'bytes', bytes } satisfies PortMessage, [bytes.buffer])
   await refusedWith(t, 'LANE_FAILED', collect(lane.frames()))
 })
 

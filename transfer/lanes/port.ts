@@ -57,6 +57,8 @@ class PortLane implements Lane {
   #failure: { readonly error: unknown } | undefined
   #ended: PromiseWithResolvers<void> | undefined
   #stall: NodeJS.Timeout | undefined
+  /** Runs from the last byte that came. */
+  readonly #silence: NodeJS.Timeout
 
   constructor(port: MessagePort, path: LanePath, signal: AbortSignal | undefined, stallTimeoutMs: number) {
     this.#port = port
@@ -72,6 +74,7 @@ class PortLane implements Lane {
       })
     })
     port.on('message', (message: PortMessage) => this.#receive(message))
+    this.#silence = setTimeout(() => this.#endSilence(), stallTimeoutMs)
   }
 
   get wire(): Lane['wire'] {
@@ -143,6 +146,7 @@ class PortLane implements Lane {
     switch (message.kind) {
       case 'bytes':
         this.#receivedBytes += message.bytes.byteLength
+        this.#silence.refresh()
         this.#inbox.push(message.bytes)
         return
       case 'taken':
@@ -177,6 +181,19 @@ class PortLane implements Lane {
     }, this.#stallTimeoutMs)
   }
 
+  /** Silence is no fault between frames, nor while this side is the one that does not read. */
+  #endSilence(): void {
+    if (this.#failure) return
+    this.#silence.refresh()
+    if (!this.#inbox.lacks) return
+    this.#fail(
+      new FluidError(
+        'LANE_FAILED',
+        `Lane brought no byte of an unfinished frame for ${this.#stallTimeoutMs} ms`,
+      ),
+    )
+  }
+
   #unblocked(): void {
     if (this.#blockedSince === undefined) return
     this.#waitedMs += performance.now() - this.#blockedSince
@@ -189,6 +206,7 @@ class PortLane implements Lane {
     if (this.#failure) return
     this.#failure = { error }
     clearTimeout(this.#stall)
+    clearTimeout(this.#silence)
     this.#room?.()
     // Without a reader of its own, a failed end is told by the frames and writes that fail.
     this.#ended?.promise.catch(() => {})
