@@ -4,6 +4,7 @@ import { isIP } from 'node:net'
 import { multiaddr } from '@multiformats/multiaddr'
 import { FluidError } from '../protocol/errors.ts'
 import { DEFAULT_LANES, MAX_ADDRESSES, MAX_JOBS_RUNNING, MAX_LANES } from '../protocol/limits.ts'
+import { DEFAULT_FILE_MODE } from '../transfer/destination.ts'
 import { isPeerName } from './peer-name.ts'
 import { parseToml, type Reader, readKey as read, readSection, refuseUnknown, Wanted } from './toml-table.ts'
 import { parseRate } from './units.ts'
@@ -25,6 +26,8 @@ export interface Config {
   readonly bootstrap: readonly string[]
   /** False: strangers get in by ticket only, and not past the handshake while none is outstanding. */
   readonly pairingRequests: boolean
+  /** Permission bits of files that arrived. */
+  readonly fileMode: number
   readonly limits: {
     readonly jobs: number
     readonly lanes: number
@@ -74,6 +77,7 @@ export function parseConfig(text: string, flags: ConfigFlags = {}): Config {
     mdns: read(from('mdns', flags.mdns), 'mdns', boolean, true),
     bootstrap: read(from('bootstrap', flags.bootstrap), 'bootstrap', contacts, []),
     pairingRequests: read(from('pairing_requests'), 'pairing_requests', boolean, true),
+    fileMode: read(from('file_mode'), 'file_mode', fileMode, DEFAULT_FILE_MODE),
     limits: {
       jobs: read(limit.jobs, 'limits.jobs', integer(1, 64), MAX_JOBS_RUNNING),
       lanes: read(limit.lanes, 'limits.lanes', integer(1, MAX_LANES), DEFAULT_LANES),
@@ -112,6 +116,10 @@ name = ${JSON.stringify(name)}
 # Let strangers leave a request to be paired, for a person here to accept or reject. false: tickets only.
 # pairing_requests = true
 
+# Permissions of files that arrived, octal. "0640" and a granted folder with the setgid bit let the group of that
+# folder read them: that of libvirt or qemu. "0660": write as well.
+# file_mode = "0600"
+
 [limits]
 # Jobs that run at the same time; the others wait.
 # jobs = ${MAX_JOBS_RUNNING}
@@ -139,6 +147,7 @@ const TOP_KEYS = [
   'mdns',
   'bootstrap',
   'pairing_requests',
+  'file_mode',
 ] as const
 const LIMIT_KEYS = ['jobs', 'lanes', 'bandwidth'] as const
 const LOG_KEYS = ['level'] as const
@@ -151,6 +160,12 @@ function integer(min: number, max: number): Reader<number> {
       ? (value as number)
       : new Wanted(`a whole number from ${min} to ${max}`)
 }
+
+/** The owner reads and writes, nobody executes, and not everybody writes. */
+const fileMode: Reader<number> = (value) =>
+  typeof value === 'string' && /^0?6[046][04]$/.test(value)
+    ? Number.parseInt(value, 8)
+    : new Wanted('the permissions of a file, quoted and octal, such as "0600", "0640" or "0660"')
 
 const peerName: Reader<string> = (value) =>
   typeof value === 'string' && isPeerName(value)

@@ -102,6 +102,7 @@ async function converse(attempt: IncomingAttempt): Promise<void> {
     job: job.id,
     sizeBytes: agreement.sizeBytes,
     lanes: agreement.lanes + VERIFY_LANES + 1,
+    fileMode: parts.config.fileMode,
     signal,
   })
   // A journal is worth what is staged: gone, or of another state of the source, and everything is looked at again.

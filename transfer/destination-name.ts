@@ -3,8 +3,8 @@
  * again here, where the file is made: folders are entered one by one through descriptors, never through a
  * symbolic link, so that one swapped in between leads nowhere.
  */
-import { constants } from 'node:fs'
-import { lstat, mkdir, open, realpath, type FileHandle } from 'node:fs/promises'
+import { constants, mkdirSync } from 'node:fs'
+import { lstat, open, realpath, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
 import { FluidError } from '../protocol/errors.ts'
 import { MAX_DESTINATION_BYTES, MAX_NAME_BYTES } from '../protocol/limits.ts'
@@ -55,16 +55,20 @@ export async function resolveDestinationName(folder: string, name: string): Prom
   return join(await realpath(folder), ...parseDestinationName(name))
 }
 
-/** Opens the folder of a destination, making missing sub-folders (mode 0700). The caller disposes it. */
-export async function openDestinationFolder(folder: string, name: string): Promise<DestinationFolder> {
-  const opened = await enter(folder, parseDestinationName(name), true)
+/** Opens the folder of a destination, making missing sub-folders, of `mode`. The caller disposes it. */
+export async function openDestinationFolder(
+  folder: string,
+  name: string,
+  mode = 0o700,
+): Promise<DestinationFolder> {
+  const opened = await enter(folder, parseDestinationName(name), mode)
   if (!opened) throw new FluidError('TARGET_WRITE', `Cannot make the folders of ${shown(name)}`)
   return opened
 }
 
 /** Opens the folder of a destination where it exists, making nothing; undefined where it does not. */
 export function findDestinationFolder(folder: string, name: string): Promise<DestinationFolder | undefined> {
-  return enter(folder, parseDestinationName(name), false)
+  return enter(folder, parseDestinationName(name))
 }
 
 /** An entry of the folder by way of its descriptor; `pid` other than self for a child process that opens it. */
@@ -77,7 +81,7 @@ const FOLDER_FLAGS = constants.O_RDONLY | constants.O_DIRECTORY
 async function enter(
   folder: string,
   segments: string[],
-  create: boolean,
+  createMode?: number,
 ): Promise<DestinationFolder | undefined> {
   const leaf = segments.at(-1) as string
   let path = folder
@@ -96,7 +100,7 @@ async function enter(
     const outer = handle
     path = join(path, segment)
     try {
-      const inner = await openSegment(outer, segment, path, create)
+      const inner = await openSegment(outer, segment, path, createMode)
       if (!inner) return undefined
       handle = inner
     } finally {
@@ -110,33 +114,51 @@ async function openSegment(
   outer: FileHandle,
   segment: string,
   path: string,
-  create: boolean,
+  createMode?: number,
 ): Promise<FileHandle | undefined> {
   const at = `/proc/self/fd/${outer.fd}/${segment}`
   try {
     return await open(at, FOLDER_FLAGS | constants.O_NOFOLLOW)
   } catch (cause) {
     const errno = errnoOf(cause)
-    if (errno === 'ENOENT' && !create) return undefined
-    if (errno === 'ENOENT') return makeSegment(outer, segment, path)
+    if (errno === 'ENOENT' && createMode === undefined) return undefined
+    if (errno === 'ENOENT') return makeSegment(outer, segment, path, createMode!)
     if (errno === 'ELOOP' || errno === 'ENOTDIR')
       throw (await isLink(at)) ? throughLink(path) : notFolder(path, cause)
     throw new FluidError('TARGET_WRITE', `Cannot open the folder ${path}: ${reason(cause)}`, { cause })
   }
 }
 
-async function makeSegment(outer: FileHandle, segment: string, path: string): Promise<FileHandle> {
+async function makeSegment(
+  outer: FileHandle,
+  segment: string,
+  path: string,
+  mode: number,
+): Promise<FileHandle> {
   try {
-    await mkdir(`/proc/self/fd/${outer.fd}/${segment}`, 0o700)
+    makeFolder(`/proc/self/fd/${outer.fd}/${segment}`, mode)
     await outer.sync()
   } catch (cause) {
     // Another job may have made it at the same moment.
     if (errnoOf(cause) !== 'EEXIST')
       throw new FluidError('TARGET_WRITE', `Cannot make the folder ${path}: ${reason(cause)}`, { cause })
   }
-  const made = await openSegment(outer, segment, path, false)
+  const made = await openSegment(outer, segment, path)
   if (!made) throw new FluidError('TARGET_WRITE', `The folder ${path} vanished while it was made`)
   return made
+}
+
+/**
+ * With exactly this mode, whatever the umask. By mkdir() and not by chmod(): that would take away the setgid bit which
+ * the folder above hands down, and a hardened unit lets nobody set it again.
+ */
+function makeFolder(path: string, mode: number): void {
+  const umask = process.umask(~mode & 0o777)
+  try {
+    mkdirSync(path, mode)
+  } finally {
+    process.umask(umask)
+  }
 }
 
 async function isLink(at: string): Promise<boolean> {

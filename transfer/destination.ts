@@ -23,8 +23,12 @@ export interface PlacementOptions {
   readonly sizeBytes: number
   /** How many lane workers will open the sink. */
   readonly lanes: number
+  /** Permission bits of a file under its final name, DEFAULT_FILE_MODE unless given; staged, it is its owner's alone. */
+  readonly fileMode?: number
   readonly signal?: AbortSignal
 }
+
+export const DEFAULT_FILE_MODE = 0o600
 
 /** A place that is being filled. Dispose keeps what is staged, so that the job can be resumed. */
 export interface Placement extends AsyncDisposable {

@@ -14,7 +14,12 @@ import { openNbdSink } from './backends/nbd.ts'
 import { createQcow2, openQcow2 } from './backends/qemu-image.ts'
 import type { QemuNbd } from './backends/qemu-nbd.ts'
 import { openRawSink } from './backends/raw.ts'
-import type { FileDestination, Placement, PlacementOptions } from './destination.ts'
+import {
+  DEFAULT_FILE_MODE,
+  type FileDestination,
+  type Placement,
+  type PlacementOptions,
+} from './destination.ts'
 import {
   findDestinationFolder,
   openDestinationFolder,
@@ -36,7 +41,10 @@ export async function openFilePlacement(
   options: PlacementOptions,
 ): Promise<Placement> {
   await using stack = new AsyncDisposableStack()
-  const folder = stack.use(await openDestinationFolder(destination.folder, destination.name))
+  const { fileMode = DEFAULT_FILE_MODE } = options
+  const folder = stack.use(
+    await openDestinationFolder(destination.folder, destination.name, folderMode(fileMode)),
+  )
   const path = join(folder.path, folder.leaf)
   const found = await checkFinalName(folder, destination.replace)
   const names = stagingNames(folder.leaf, options.job)
@@ -65,6 +73,7 @@ export async function openFilePlacement(
         await sink.sync()
         // qemu writes its tables until it ends.
         await services.disposeAsync()
+        await staging.chmod(fileMode)
         await syncFile(staging)
         durable = true
       }
@@ -160,6 +169,11 @@ async function reopenStaging(
     throw distrust(`it has ${found.size} bytes and the volume ${sizeBytes}`)
   }
   return true
+}
+
+/** Who may read a file may enter the folders made for it. */
+function folderMode(fileMode: number): number {
+  return 0o700 | (fileMode & 0o044) | ((fileMode & 0o044) >> 2)
 }
 
 function openEntry(folder: DestinationFolder, entry: string): Promise<FileHandle> {

@@ -15,6 +15,7 @@ test('parseConfig() fills every default', (t) => {
     mdns: true,
     bootstrap: [],
     pairingRequests: true,
+    fileMode: 0o600,
     limits: { jobs: 8, lanes: 4, bandwidth: undefined },
     log: { level: 'info' },
   })
@@ -30,6 +31,7 @@ test('parseConfig() reads every key', (t) => {
     mdns = false
     bootstrap = ["/ip4/10.0.0.1/tcp/4001/p2p/12D3KooWPVXFYaYn5UFMwj7LDNFi28unWZMZqiZvL2jdmmZEvES8"]
     pairing_requests = false
+    file_mode = "0640"
     [limits]
     jobs = 2
     lanes = 16
@@ -43,6 +45,7 @@ test('parseConfig() reads every key', (t) => {
     dataHost: 'agent.example.org',
     mdns: false,
     pairingRequests: false,
+    fileMode: 0o640,
   })
   t.deepEqual(config.limits, { jobs: 2, lanes: 16, bandwidth: 125_000_000 })
   t.is(config.log.level, 'debug')
@@ -84,6 +87,10 @@ test(refuses, 'listen = ["/ip4/300.0.0.1/tcp/1"]', /listen/)
 test(refuses, 'bootstrap = ["/ip4/10.0.0.1/tcp/1"]', /bootstrap.*p2p/)
 test(refuses, 'data_port = 65536', /data_port is 65536/)
 test(refuses, 'data_host = "a b"', /data_host/)
+test(refuses, 'file_mode = 0o640', /file_mode is 416, which is not the permissions/)
+test(refuses, 'file_mode = "0400"', /file_mode/)
+test(refuses, 'file_mode = "0755"', /file_mode/)
+test(refuses, 'file_mode = "0666"', /file_mode/)
 test(refuses, 'name = "12D3KooWPVXF"', /name/)
 test(refuses, 'mdns = "yes"', /mdns is "yes", which is not true or false/)
 test(refuses, 'limits = 3', /limits is not a table/)

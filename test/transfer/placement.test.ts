@@ -1,5 +1,6 @@
 import { existsSync, readdirSync, readlinkSync } from 'node:fs'
 import {
+  chmod,
   link,
   mkdir,
   open,
@@ -54,6 +55,27 @@ test('openPlacement() stages beside the destination and commit() puts it in plac
   t.true((await readFile(join(folder, 'sub/disk.raw'))).equals(content))
   t.deepEqual(await readdir(join(folder, 'sub')), ['disk.raw'])
 })
+
+const FILE_MODES: readonly [fileMode: number | undefined, file: number, folder: number][] = [
+  [undefined, 0o600, 0o2700],
+  [0o640, 0o640, 0o2750],
+  [0o660, 0o660, 0o2750],
+  [0o644, 0o644, 0o2755],
+]
+
+for (const [fileMode, file, made] of FILE_MODES) {
+  test(`commit() gives a file ${file.toString(8)} with fileMode ${fileMode?.toString(8)}, whatever the umask`, async (t) => {
+    const folder = await tempDir(t)
+    await chmod(folder, 0o2770)
+    const options = { job: 'j', sizeBytes: 100, lanes: 1, fileMode }
+    await using placement = await openPlacement(raw(folder, 'a/b/disk.raw'), options)
+    const mode = async (path: string) => (await stat(join(folder, path))).mode & 0o7777
+    t.is(await mode('a/b/.disk.raw.j.part'), 0o600)
+    await placement.commit()
+    t.is(await mode('a/b/disk.raw'), file)
+    t.deepEqual([await mode('a'), await mode('a/b')], [made, made])
+  })
+}
 
 test('openPlacement() sinkUrl opens in a worker thread', async (t) => {
   const folder = await tempDir(t)
