@@ -129,6 +129,8 @@ export interface PlanReport {
   readonly codecs?: readonly string[]
   readonly lanes?: number
   readonly needsApproval: boolean
+  /** What speaks for caution, though not against the move; for people. */
+  readonly warnings: string[]
   readonly reasons: readonly ErrorReport[]
 }
 

@@ -9,6 +9,7 @@ import { errorReport } from './job.ts'
 import type { JobParts } from './job-parts.ts'
 import type { JobOptions } from './job-record.ts'
 import { offerOf } from './outgoing-attempt.ts'
+import { sourceWarnings } from './source-warnings.ts'
 import { openViaduct } from './viaduct.ts'
 
 /** Asks the target what it would answer. Reasons of source and target come in the report; it throws only when aborted. */
@@ -43,6 +44,7 @@ export async function planMove(
     codecs: agreement?.codecs,
     lanes: agreement?.lanes,
     needsApproval: answer?.needsApproval ?? false,
+    warnings: sourceWarnings(spec.source),
     reasons,
   }
 }

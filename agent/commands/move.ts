@@ -16,6 +16,7 @@ import {
 } from './command.ts'
 import { Option } from 'commander'
 import { parseDestination, parseSource } from './endpoints.ts'
+import { sourceWarnings } from '../source-warnings.ts'
 import { followJob } from './follow.ts'
 
 const INFEASIBLE_EXIT = 7
@@ -119,7 +120,9 @@ async function move(
   options: MoveOptions,
 ): Promise<number> {
   if (options.dryRun) return plan(context, agent, source, target, options)
-  const job = await agent.move(toSpec(context, source, target, options))
+  const spec = toSpec(context, source, target, options)
+  for (const warning of sourceWarnings(spec.source)) context.note(warning)
+  const job = await agent.move(spec)
   if (!options.detach) return followJob(context, agent, job.job, job)
   context.report('progress', progressFields(job), () => `${job.job}\n`)
   context.note(`The job runs. Follow it with fluidcloud watch ${job.job}`)

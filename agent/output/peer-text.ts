@@ -178,7 +178,7 @@ export function formatSeeds(seeds: readonly SeedReport[], style: Style, columns?
   )
 }
 
-/** `plan`: what would happen, and each reason why not with what to do about it. */
+/** `plan`: what would happen, and what to beware of, and each reason why not with what to do about it. */
 export function formatPlan(plan: PlanReport, style: Style): string {
   const { symbols } = style
   const title = plan.feasible
@@ -207,11 +207,12 @@ export function formatPlan(plan: PlanReport, style: Style): string {
     ],
     style,
   )
+  const warnings = plan.warnings.map((text) => `  ${style.yellow(symbols.warn)} ${printable(text)}\n`)
   const reasons = plan.reasons.map(
     ({ code, message, hint }) =>
       `\n  ${style.red(symbols.fail)} ${printable(message)} ${style.dim(code)}\n    ${style.dim('hint')}  ${printable(hint)}\n`,
   )
-  return `${title}\n${fields}${reasons.join('')}`
+  return `${title}\n${fields}${warnings.join('')}${reasons.join('')}`
 }
 
 /** `bench`. */

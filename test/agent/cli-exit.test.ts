@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { mkdir } from 'node:fs/promises'
 import path from 'node:path'
 import test from 'ava'
+import { sourceWarnings } from '../../agent/source-warnings.ts'
 import { ERRORS, type ErrorCode } from '../../protocol/errors.ts'
 import { openFakeSite, openTempFolder, runIn } from '../helpers/command-line.ts'
 import { failing, fakeComplete, fakePlan } from '../helpers/fake-agent.ts'
@@ -66,6 +67,25 @@ test('plan exits with the status of its first reason', async (t) => {
     t.is(lines[1]?.type, reasons.length > 0 ? 'error' : undefined)
   }
 })
+
+for (const [verb, ...more] of [['plan'], ['move', '--detach']]) {
+  test(`${verb} warns of an NBD source, and of no other`, async (t) => {
+    const warnings = sourceWarnings('nbd://localhost/disk')
+    t.is(warnings.length, 1)
+    await using site = await openFakeSite({
+      plan: async ({ source }) => ({ ...fakePlan, warnings: sourceWarnings(source) }),
+    })
+    const texts: string[] = []
+    for (const source of ['nbd://localhost/disk', 'nbd+unix:///disk?socket=/run/nbd.sock', 'disk.raw']) {
+      const { stdout, stderr } = await site.run([verb, source, 'beta:b', ...more])
+      texts.push(stdout + stderr)
+    }
+    t.deepEqual(
+      texts.map((text) => text.includes(warnings[0])),
+      [true, true, false],
+    )
+  })
+}
 
 test('verify exits 6 when the ends differ, and carries the root when they do not', async (t) => {
   await using site = await openFakeSite({

@@ -98,6 +98,7 @@ export const fakePlan: PlanReport = {
   codecs: ['zstd'],
   lanes: 4,
   needsApproval: false,
+  warnings: [],
   reasons: [],
 }
 
