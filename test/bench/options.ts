@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { parseSize } from '../../agent/units.ts'
+import type { LineShape } from './wan/wan-line.ts'
 
 export interface Options {
   readonly cases: readonly string[]
@@ -20,6 +21,8 @@ export interface Options {
   readonly cipher?: string
   readonly disk?: string
   readonly upgraded?: string
+  /** What is given of the line in the cases that have one. */
+  readonly line: Partial<LineShape>
   /** File that the JSON lines are added to as well. */
   readonly json?: string
 }
@@ -40,6 +43,11 @@ export function parseOptions(args: readonly string[], known: readonly string[]):
       cipher: { type: 'string' },
       disk: { type: 'string' },
       upgraded: { type: 'string' },
+      rate: { type: 'string' },
+      rtt: { type: 'string' },
+      loss: { type: 'string' },
+      queue: { type: 'string' },
+      congestion: { type: 'string' },
       json: { type: 'string' },
     },
   })
@@ -52,6 +60,13 @@ export function parseOptions(args: readonly string[], known: readonly string[]):
     contenders: values.contender.split(',').filter((part) => part !== ''),
     runs: count('--runs', values.runs),
     slowRuns: count('--slow-runs', values['slow-runs']),
+    line: defined({
+      rateMbit: number('--rate', values.rate),
+      roundTripMs: number('--rtt', values.rtt),
+      lossPercent: number('--loss', values.loss),
+      queueBytes: values.queue === undefined ? undefined : parseSize(values.queue),
+      congestion: values.congestion,
+    }),
     sizeBytes: values.size === undefined ? undefined : parseSize(values.size),
   }
 }
@@ -61,4 +76,18 @@ function count(option: string, text: string): number {
   if (!Number.isInteger(number) || number < 1)
     throw new TypeError(`${option} ${text} is not a whole number from 1`)
   return number
+}
+
+function number(option: string, text: string | undefined): number | undefined {
+  if (text === undefined) return undefined
+  const value = Number(text)
+  if (!(value >= 0)) throw new TypeError(`${option} ${text} is not a number from 0`)
+  return value
+}
+
+/** Without what is undefined, so that it can be laid over defaults. */
+function defined<Fields extends object>(fields: Fields): Partial<Fields> {
+  return Object.fromEntries(
+    Object.entries(fields).filter(([, value]) => value !== undefined),
+  ) as Partial<Fields>
 }

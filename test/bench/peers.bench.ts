@@ -4,16 +4,21 @@
  *
  * Usage: npm run bench -- [--case 1,2,3 | all] [--contender PART,...] [--runs 3] [--slow-runs 1] [--size SIZE]
  *   [--work DIR] [--target DIR] [--cipher NAME] [--disk V1 --upgraded V2] [--json FILE]
+ *   [--rate MBIT] [--rtt MS] [--loss PERCENT] [--queue SIZE] [--congestion cubic|bbr]
  *   1   a file of 4 GiB that does not compress       2   a real disk with its holes; 2q: the same as qcow2
  *   3   the same disk after an upgrade, over the version the target holds
+ *   4   1 GiB that does not compress over a line of 1 Gb/s and 40 ms; --rtt and --loss make it another line
+ *   5   the same with losses of 0.1 and 1 %, under BBR and under cubic
+ *   6   the real disk over that line
  * Peers that are not installed are left out, with a line that says so. Workloads are made in the work folder when they
  * are not there: always the same bytes, but for the disk, whose packages come from a mirror (make-disk.sh).
  */
 import { incompressible, realDisk, realDiskImage, upgradedDisk } from './cases/loopback.ts'
+import { cleanLine, diskOverLine, lossyLine } from './cases/wan.ts'
 import { parseOptions } from './options.ts'
 import { createReport } from './report.ts'
 
-const cases = [incompressible, realDisk, realDiskImage, upgradedDisk]
+const cases = [incompressible, realDisk, realDiskImage, upgradedDisk, cleanLine, lossyLine, diskOverLine]
 const options = parseOptions(
   process.argv.slice(2),
   cases.map(({ id }) => id),

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 
+const BLOCK_BYTES = 512
 const STEP_BYTES = 4 * 2 ** 20
 const MAKE_DISK = fileURLToPath(new URL('./make-disk.sh', import.meta.url))
 
@@ -55,6 +56,11 @@ export async function qcow2Of(disk: string): Promise<string> {
   await promisify(execFile)('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', disk, `${image}.part`])
   await rename(`${image}.part`, image)
   return image
+}
+
+/** What a file holds beside its holes. */
+export async function dataBytes(path: string): Promise<number> {
+  return (await stat(path)).blocks * BLOCK_BYTES
 }
 
 /** Reads a file's data, so that it is in the page cache. */

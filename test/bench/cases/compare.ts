@@ -1,6 +1,5 @@
 /** Contenders over the same task, taking turns, A B A B: what a noisy machine does to one it does to all. */
 import { execFile } from 'node:child_process'
-import { stat } from 'node:fs/promises'
 import { promisify } from 'node:util'
 import { formatBytes } from '../../../agent/units.ts'
 import { hasProgram } from '../../helpers/programs.ts'
@@ -9,64 +8,57 @@ import type { Line } from '../line.ts'
 import type { Options } from '../options.ts'
 import { medians, type Report } from '../report.ts'
 import { taskFolder } from '../task-folder.ts'
-import { warm } from '../workloads.ts'
+import { dataBytes, warm } from '../workloads.ts'
 
-const BLOCK_BYTES = 512
+const TRAITS = ['verified', 'encrypted', 'resumable'] as const
 
 export interface Comparison {
   readonly id: string
   readonly title: string
   readonly source: string
   readonly held?: string
-  /** Ours first: the others are compared with it. */
-  readonly contenders: readonly Contender[]
+  /** Ours first: the others are compared with it. One that would take too long has a smaller source of its own. */
+  readonly contenders: readonly (Contender & { readonly source?: string })[]
   readonly line: Line
   /** Added to each JSON line. */
   readonly facts?: Readonly<Record<string, unknown>>
 }
 
-interface Summary {
+export interface Summary {
   readonly contender: Contender
   readonly runs: readonly Figures[]
   readonly median: Figures
+  /** Data that was moved, holes not counted. */
+  readonly movedBytes: number
+  readonly bytesPerSecond: number
   /** Whether the target was the same as the source; undefined when it cannot be compared. */
   readonly same?: boolean
 }
 
-/** Runs every contender that is installed and wanted; prints the table and the lines, and gives the medians by name. */
+/** Runs every contender that is installed and wanted; prints the table and the lines, and gives what it found. */
 export async function compare(
   comparison: Comparison,
   options: Options,
   report: Report,
-): Promise<Map<string, Figures>> {
-  const { id, title, source, facts } = comparison
-  const present = comparison.contenders.filter((contender) => isPresent(contender, options, report))
-  if (present.length === 0) return new Map()
+): Promise<readonly Summary[]> {
+  const { id, title, source, facts, contenders } = comparison
+  const present = contenders.filter((contender) => isPresent(contender, options, report))
+  if (present.length === 0) return []
   await warm(source)
-  const summaries = await takeTurns(comparison, present, options, report)
-  const dataGiB = ((await stat(source)).blocks * BLOCK_BYTES) / 2 ** 30
-  report.table(`Case ${id}: ${title}, medians of ${options.runs}`, HEAD, rowsOf(summaries, dataGiB))
-  for (const { contender, median, runs, same } of summaries) {
+  const summaries = await takeTurns({ ...comparison, contenders: present }, options, report)
+  if (summaries.length === 0) return []
+  report.table(`Case ${id}: ${title}, medians of ${options.runs}`, HEAD, rowsOf(summaries))
+  for (const { contender, median, runs, ...rest } of summaries) {
     const { name, traits } = contender
-    const cpuSecondsPerGiB = median.cpuSeconds / dataGiB
-    report.json({
-      bench: 'peers',
-      case: id,
-      ...facts,
-      contender: name,
-      ...traits,
-      same,
-      ...median,
-      cpuSecondsPerGiB,
-      runs,
-    })
+    const cpuSecondsPerGiB = perGiB(median.cpuSeconds, rest.movedBytes)
+    const head = { bench: 'peers', case: id, ...facts, contender: name, ...traits }
+    report.json({ ...head, ...rest, ...median, cpuSecondsPerGiB, runs })
   }
-  return new Map(summaries.map(({ contender, median }) => [contender.name, median]))
+  return summaries
 }
 
 async function takeTurns(
-  { id, source, held, line }: Comparison,
-  contenders: readonly Contender[],
+  { id, held, line, contenders, source: common }: Comparison,
   options: Options,
   report: Report,
 ): Promise<Summary[]> {
@@ -78,6 +70,7 @@ async function takeTurns(
   for (let run = 1; run <= options.runs; run++) {
     for (const entry of all) {
       const { contender } = entry
+      const source = contender.source ?? common
       if (contender.slow && run > options.slowRuns) continue
       await using folder = await taskFolder(options.target)
       try {
@@ -95,9 +88,13 @@ async function takeTurns(
       }
     }
   }
-  return all
-    .filter(({ runs }) => runs.length > 0)
-    .map(({ contender, runs, same }) => ({ contender, runs, same, median: medians(runs) }))
+  const measured = all.filter(({ runs }) => runs.length > 0)
+  return await Promise.all(
+    measured.map(async ({ contender, runs, same }) => {
+      const [median, movedBytes] = [medians(runs), await dataBytes(contender.source ?? common)]
+      return { contender, runs, same, median, movedBytes, bytesPerSecond: movedBytes / median.seconds }
+    }),
+  )
 }
 
 function isPresent({ name, needs }: Contender, { contenders }: Options, report: Report): boolean {
@@ -107,34 +104,25 @@ function isPresent({ name, needs }: Contender, { contenders }: Options, report: 
   return missing.length === 0
 }
 
-const HEAD = [
-  '',
-  'seconds',
-  'of it job',
-  'times ours',
-  'CPU s/GiB',
-  'wire',
-  'peak RSS',
-  'verified',
-  'encrypted',
-  'resumable',
-]
+const HEAD = ['', 'seconds', 'of it job', 'MiB/s', 'times ours', 'CPU s/GiB', 'wire', 'peak RSS', ...TRAITS]
 
-function rowsOf(summaries: readonly Summary[], dataGiB: number): string[][] {
+function rowsOf(summaries: readonly Summary[]): string[][] {
   const [ours] = summaries
-  const said = (yes: boolean): string => (yes ? 'yes' : 'no')
-  return summaries.map(({ contender: { name, traits }, median, same }) => [
+  return summaries.map(({ contender: { name, traits }, median, movedBytes, bytesPerSecond, same }) => [
     same === false ? `${name} (NOT THE SAME BYTES)` : name,
     median.seconds.toFixed(2),
     median.jobSeconds?.toFixed(2) ?? '',
-    (median.seconds / ours.median.seconds).toFixed(2),
-    (median.cpuSeconds / dataGiB).toFixed(2),
+    (bytesPerSecond / 2 ** 20).toFixed(0),
+    (ours.bytesPerSecond / bytesPerSecond).toFixed(2),
+    perGiB(median.cpuSeconds, movedBytes).toFixed(2),
     formatBytes(median.wireBytes),
     formatBytes(median.peakRssBytes),
-    said(traits.verified),
-    said(traits.encrypted),
-    said(traits.resumable),
+    ...TRAITS.map((trait) => (traits[trait] ? 'yes' : 'no')),
   ])
+}
+
+function perGiB(seconds: number, bytes: number): number {
+  return seconds / (bytes / 2 ** 30)
 }
 
 async function isSame(source: string, target: string): Promise<boolean | undefined> {

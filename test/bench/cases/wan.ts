@@ -1,0 +1,112 @@
+/** Cases 4 to 6: over a line of 1 Gb/s, where what is not sent counts, and how well the line is filled. */
+import { fluidcloud } from '../contenders/fluidcloud.ts'
+import { iperf3 } from '../contenders/iperf.ts'
+import { nbdcopy } from '../contenders/nbd.ts'
+import { rsyncOverSsh } from '../contenders/ssh.ts'
+import type { Contender } from '../contender.ts'
+import type { Options } from '../options.ts'
+import type { Report } from '../report.ts'
+import { noWanLine, openWanLine, type LineShape, type WanLine } from '../wan/wan-line.ts'
+import { incompressibleFile, realDisks } from '../workloads.ts'
+import type { Case } from './case.ts'
+import { compare } from './compare.ts'
+
+const MiB = 2 ** 20
+const GIGABIT: LineShape = { rateMbit: 1000, roundTripMs: 40, lossPercent: 0, congestion: 'cubic' }
+/** An incompressible file of this size, and a smaller one for those with one connection, which losses slow down. */
+interface Sizes {
+  readonly bytes: number
+  readonly oneStreamBytes: number
+}
+
+export const cleanLine: Case = {
+  id: '4',
+  title: 'a file that does not compress, over a line',
+  async run(options, report) {
+    await overLine(options, report, {}, async (line, shape) => {
+      const source = await incompressibleFile(options.work, options.sizeBytes ?? 1024 * MiB)
+      const contenders = [
+        fluidcloud(),
+        ...[1, 4, 16].map(iperf3),
+        nbdcopy({ tls: true, connections: 1 }),
+        nbdcopy({ tls: true }),
+        rsyncOverSsh(['--whole-file'], options.cipher),
+      ]
+      const title = `${this.title} of ${describe(shape)}`
+      await compare({ id: this.id, title, source, contenders, line, facts: { ...shape } }, options, report)
+    })
+  },
+}
+
+export const lossyLine: Case = {
+  id: '5',
+  title: 'a file that does not compress, over a line with losses',
+  async run(options, report) {
+    const losses: (Pick<LineShape, 'congestion' | 'lossPercent'> & Sizes)[] = [
+      { congestion: 'bbr', lossPercent: 0.1, bytes: 1024 * MiB, oneStreamBytes: 512 * MiB },
+      { congestion: 'bbr', lossPercent: 1, bytes: 1024 * MiB, oneStreamBytes: 512 * MiB },
+      { congestion: 'cubic', lossPercent: 0.1, bytes: 512 * MiB, oneStreamBytes: 32 * MiB },
+      { congestion: 'cubic', lossPercent: 1, bytes: 128 * MiB, oneStreamBytes: 8 * MiB },
+    ]
+    const { congestion, lossPercent } = options.line
+    for (const { bytes, oneStreamBytes, ...loss } of losses) {
+      if ((congestion ?? loss.congestion) !== loss.congestion) continue
+      if ((lossPercent ?? loss.lossPercent) !== loss.lossPercent) continue
+      await overLine(options, report, loss, async (line, shape) => {
+        const source = await incompressibleFile(options.work, options.sizeBytes ?? bytes)
+        const smaller = await incompressibleFile(
+          options.work,
+          Math.min(options.sizeBytes ?? bytes, oneStreamBytes),
+        )
+        const withLess = (contender: Contender) => ({ ...contender, source: smaller })
+        const contenders = [
+          fluidcloud(),
+          ...[4, 16, 32, 64].map(iperf3),
+          withLess(iperf3(1)),
+          withLess(nbdcopy({ tls: true, connections: 1 })),
+          withLess(rsyncOverSsh(['--whole-file'], options.cipher)),
+        ]
+        const title = `${this.title}, ${describe(shape)}`
+        await compare({ id: this.id, title, source, contenders, line, facts: { ...shape } }, options, report)
+      })
+    }
+  },
+}
+
+export const diskOverLine: Case = {
+  id: '6',
+  title: 'a real disk with its holes, over a line',
+  async run(options, report) {
+    const { disk: source } = await realDisks(options.work, options)
+    await overLine(options, report, {}, async (line, shape) => {
+      const contenders = [
+        fluidcloud(),
+        fluidcloud('--compress', 'on'),
+        // What its data bytes take on the bare line.
+        iperf3(4),
+        nbdcopy({ tls: true }),
+        rsyncOverSsh(['--sparse', '-z', '--zc=zstd', '--zl=1'], options.cipher),
+      ]
+      const title = `${this.title} of ${describe(shape)}`
+      await compare({ id: this.id, title, source, contenders, line, facts: { ...shape } }, options, report)
+    })
+  },
+}
+
+/** Opens the line of the case, as the command line changes it; leaves the case out where there can be none. */
+export async function overLine(
+  options: Options,
+  report: Report,
+  differs: Partial<LineShape>,
+  action: (line: WanLine, shape: LineShape) => Promise<void>,
+): Promise<void> {
+  const reason = noWanLine()
+  if (reason !== undefined) return report.progress(`Left out a case over an emulated line: ${reason}`)
+  const shape = { ...GIGABIT, ...differs, ...options.line }
+  await using line = await openWanLine(shape, options.work)
+  await action(line, shape)
+}
+
+export function describe({ rateMbit, roundTripMs, lossPercent, congestion }: LineShape): string {
+  return `${rateMbit} Mb/s, ${roundTripMs} ms, ${lossPercent} % loss, ${congestion}`
+}
