@@ -36,12 +36,6 @@ export async function treeCpuSeconds(except: readonly number[] = []): Promise<nu
   return all.reduce((sum, { own, reaped }) => sum + own + reaped, self.reaped) / TICKS_PER_SECOND
 }
 
-/** Processor seconds of one process, all threads, with the children it has waited for. */
-export async function cpuSeconds(pid: number): Promise<number> {
-  const { own, reaped } = await ticksOf(pid)
-  return (own + reaped) / TICKS_PER_SECOND
-}
-
 /** Processes that this one has started and theirs, but not `except` and what these started. */
 export async function descendants(except: readonly number[] = []): Promise<number[]> {
   const found: number[] = []
@@ -71,6 +65,12 @@ export async function untilQuiet(except: readonly number[] = []): Promise<void> 
 export async function peakRssBytes(pid: number): Promise<number> {
   const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(gone)
   return Number(/^VmHWM:\s+(\d+) kB/m.exec(status)?.[1] ?? 0) * 1024
+}
+
+/** Resident memory of a process now. Bytes. */
+export async function residentBytes(pid: number): Promise<number> {
+  const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(gone)
+  return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1] ?? 0) * 1024
 }
 
 /** Forgets the peak so far, where the kernel allows it. */

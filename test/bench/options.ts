@@ -18,6 +18,8 @@ export interface Options {
   readonly target: string
   /** Of the incompressible files; each case has its own when undefined. */
   readonly sizeBytes?: number
+  /** That the index of case 10 knows. */
+  readonly chunks?: number
   readonly cipher?: string
   readonly disk?: string
   readonly upgraded?: string
@@ -39,6 +41,7 @@ export function parseOptions(args: readonly string[], known: readonly string[]):
       work: { type: 'string', default: join(tmpdir(), 'fluidcloud-bench') },
       target: { type: 'string', default: '/dev/shm' },
       size: { type: 'string' },
+      chunks: { type: 'string' },
       // What ssh chooses by itself, unless given.
       cipher: { type: 'string' },
       disk: { type: 'string' },
@@ -60,6 +63,7 @@ export function parseOptions(args: readonly string[], known: readonly string[]):
     contenders: values.contender.split(',').filter((part) => part !== ''),
     runs: count('--runs', values.runs),
     slowRuns: count('--slow-runs', values['slow-runs']),
+    chunks: values.chunks === undefined ? undefined : count('--chunks', values.chunks),
     line: defined({
       rateMbit: number('--rate', values.rate),
       roundTripMs: number('--rtt', values.rtt),

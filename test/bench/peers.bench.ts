@@ -10,15 +10,23 @@
  *   4   1 GiB that does not compress over a line of 1 Gb/s and 40 ms; --rtt and --loss make it another line
  *   5   the same with losses of 0.1 and 1 %, under BBR and under cubic
  *   6   the real disk over that line
+ *   7   a machine of 5.4 GB and its volume of 512 MiB over that line
+ *   8   agents killed in the middle of case 1         9   eight jobs at once, and --bwlimit
+ *   10  the next move to a receiver that knows 16 million chunks (--chunks)
  * Peers that are not installed are left out, with a line that says so. Workloads are made in the work folder when they
  * are not there: always the same bytes, but for the disk, whose packages come from a mirror (make-disk.sh).
  */
+import { largeIndex } from './cases/index-size.ts'
+import { killed } from './cases/killed.ts'
+import { parallelJobs } from './cases/parallel.ts'
 import { incompressible, realDisk, realDiskImage, upgradedDisk } from './cases/loopback.ts'
-import { cleanLine, diskOverLine, lossyLine } from './cases/wan.ts'
+import { cleanLine, diskOverLine, lossyLine, machineAndVolume } from './cases/wan.ts'
 import { parseOptions } from './options.ts'
 import { createReport } from './report.ts'
 
-const cases = [incompressible, realDisk, realDiskImage, upgradedDisk, cleanLine, lossyLine, diskOverLine]
+const overLoopback = [incompressible, realDisk, realDiskImage, upgradedDisk]
+const overLines = [cleanLine, lossyLine, diskOverLine, machineAndVolume]
+const cases = [...overLoopback, ...overLines, killed, parallelJobs, largeIndex]
 const options = parseOptions(
   process.argv.slice(2),
   cases.map(({ id }) => id),

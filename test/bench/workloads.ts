@@ -1,32 +1,80 @@
 /** What the benchmarks move: a file that does not compress, and a real disk in two versions. */
 import { execFile } from 'node:child_process'
 import { createCipheriv } from 'node:crypto'
-import { mkdir, open, rename, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { mkdir, open, rename, stat, type FileHandle } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 
 const BLOCK_BYTES = 512
 const STEP_BYTES = 4 * 2 ** 20
+/** The machine and the volume of the paper's trial. */
+const MACHINE_BYTES = 5_400_000_000
+const VOLUME_BYTES = 512 * 2 ** 20
+const [MACHINE_SEED, VOLUME_SEED] = [1001, 1002]
+const DISK_FILES = fileURLToPath(new URL('./disk-files.ts', import.meta.url))
 const MAKE_DISK = fileURLToPath(new URL('./make-disk.sh', import.meta.url))
 
-/** An incompressible file of `sizeBytes`, the same at every call, kept in `folder`. */
-export async function incompressibleFile(folder: string, sizeBytes: number): Promise<string> {
-  await mkdir(folder, { recursive: true })
-  const path = join(folder, `random-${sizeBytes}.raw`)
+/** An incompressible file of `sizeBytes`, the same at every call and another for each `seed`, kept in `folder`. */
+export async function incompressibleFile(folder: string, sizeBytes: number, seed = 0): Promise<string> {
+  const name = seed === 0 ? `random-${sizeBytes}.raw` : `random-${sizeBytes}-${seed}.raw`
+  return await made(join(folder, name), sizeBytes, (file) => writeRandom(file, sizeBytes, seed))
+}
+
+/** The data of the disk without its holes, as a machine that fills its disk, and random bytes behind: 5.4 GB. */
+export async function machineDisk(folder: string, disk: string): Promise<string> {
+  return await made(join(folder, `machine-${MACHINE_BYTES}.raw`), MACHINE_BYTES, async (file) => {
+    await using from = await open(disk)
+    const step = Buffer.alloc(STEP_BYTES)
+    let written = 0
+    for (;;) {
+      const { bytesRead } = await from.read(step, 0, STEP_BYTES)
+      if (bytesRead === 0) break
+      if (step.subarray(0, bytesRead).every((byte) => byte === 0)) continue
+      await file.write(step.subarray(0, Math.min(bytesRead, MACHINE_BYTES - written)))
+      written += Math.min(bytesRead, MACHINE_BYTES - written)
+    }
+    await writeRandom(file, MACHINE_BYTES - written, MACHINE_SEED)
+  })
+}
+
+/** 512 MiB: 200 MiB of the pages of a database, and random bytes, as of files that are compressed. */
+export async function databaseVolume(folder: string): Promise<string> {
+  return await made(join(folder, `volume-${VOLUME_BYTES}.raw`), VOLUME_BYTES, async (file, path) => {
+    await promisify(execFile)(process.execPath, [DISK_FILES, 'database', path])
+    const { size } = await file.stat()
+    await writeRandom(file, VOLUME_BYTES - size, VOLUME_SEED, size)
+  })
+}
+
+/** The file at `path`, unless it is there with this size already. */
+async function made(
+  path: string,
+  sizeBytes: number,
+  make: (file: FileHandle, path: string) => Promise<void>,
+): Promise<string> {
+  await mkdir(dirname(path), { recursive: true })
   const found = await stat(path).catch(() => undefined)
   if (found?.size === sizeBytes) return path
   const unfinished = `${path}.part`
   {
     await using file = await open(unfinished, 'w')
-    const cipher = createCipheriv('aes-128-ctr', Buffer.alloc(16, 'fluidcloud bench'), Buffer.alloc(16))
-    const zeros = Buffer.alloc(STEP_BYTES)
-    for (let at = 0; at < sizeBytes; at += STEP_BYTES) {
-      await file.write(cipher.update(zeros.subarray(0, Math.min(STEP_BYTES, sizeBytes - at))))
-    }
+    await make(file, unfinished)
   }
   await rename(unfinished, path)
   return path
+}
+
+/** Where the file is, or from `start` on. */
+async function writeRandom(file: FileHandle, bytes: number, seed: number, start?: number): Promise<void> {
+  const nonce = Buffer.alloc(16)
+  nonce.writeUInt32BE(seed)
+  const cipher = createCipheriv('aes-128-ctr', Buffer.alloc(16, 'fluidcloud bench'), nonce)
+  const zeros = Buffer.alloc(STEP_BYTES)
+  for (let at = 0; at < bytes; at += STEP_BYTES) {
+    const step = cipher.update(zeros.subarray(0, Math.min(STEP_BYTES, bytes - at)))
+    await file.write(step, 0, step.length, start === undefined ? null : start + at)
+  }
 }
 
 export interface Disks {

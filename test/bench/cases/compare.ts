@@ -17,6 +17,8 @@ export interface Comparison {
   readonly title: string
   readonly source: string
   readonly held?: string
+  /** Sources that contenders move besides. */
+  readonly besides?: readonly string[]
   /** Ours first: the others are compared with it. One that would take too long has a smaller source of its own. */
   readonly contenders: readonly (Contender & { readonly source?: string })[]
   readonly line: Line
@@ -41,10 +43,10 @@ export async function compare(
   options: Options,
   report: Report,
 ): Promise<readonly Summary[]> {
-  const { id, title, source, facts, contenders } = comparison
+  const { id, title, source, besides = [], facts, contenders } = comparison
   const present = contenders.filter((contender) => isPresent(contender, options, report))
   if (present.length === 0) return []
-  await warm(source)
+  for (const path of [source, ...besides]) await warm(path)
   const summaries = await takeTurns({ ...comparison, contenders: present }, options, report)
   if (summaries.length === 0) return []
   report.table(`Case ${id}: ${title}, medians of ${options.runs}`, HEAD, rowsOf(summaries))
@@ -58,7 +60,7 @@ export async function compare(
 }
 
 async function takeTurns(
-  { id, held, line, contenders, source: common }: Comparison,
+  { id, held, line, contenders, source: common, besides = [] }: Comparison,
   options: Options,
   report: Report,
 ): Promise<Summary[]> {
@@ -91,7 +93,9 @@ async function takeTurns(
   const measured = all.filter(({ runs }) => runs.length > 0)
   return await Promise.all(
     measured.map(async ({ contender, runs, same }) => {
-      const [median, movedBytes] = [medians(runs), await dataBytes(contender.source ?? common)]
+      const median = medians(runs)
+      const all = await Promise.all([contender.source ?? common, ...besides].map(dataBytes))
+      const movedBytes = all.reduce((sum, bytes) => sum + bytes, 0)
       return { contender, runs, same, median, movedBytes, bytesPerSecond: movedBytes / median.seconds }
     }),
   )

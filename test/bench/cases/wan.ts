@@ -1,5 +1,6 @@
-/** Cases 4 to 6: over a line of 1 Gb/s, where what is not sent counts, and how well the line is filled. */
-import { fluidcloud } from '../contenders/fluidcloud.ts'
+/** Cases 4 to 7: over a line of 1 Gb/s, where what is not sent counts, and how well the line is filled. */
+import { fluidcloud, fluidcloudTogether } from '../contenders/fluidcloud.ts'
+import { oneAfterTheOther } from '../contenders/one-after-the-other.ts'
 import { iperf3 } from '../contenders/iperf.ts'
 import { nbdcopy } from '../contenders/nbd.ts'
 import { rsyncOverSsh } from '../contenders/ssh.ts'
@@ -7,7 +8,7 @@ import type { Contender } from '../contender.ts'
 import type { Options } from '../options.ts'
 import type { Report } from '../report.ts'
 import { noWanLine, openWanLine, type LineShape, type WanLine } from '../wan/wan-line.ts'
-import { incompressibleFile, realDisks } from '../workloads.ts'
+import { databaseVolume, incompressibleFile, machineDisk, realDisks } from '../workloads.ts'
 import type { Case } from './case.ts'
 import { compare } from './compare.ts'
 
@@ -45,8 +46,8 @@ export const lossyLine: Case = {
     const losses: (Pick<LineShape, 'congestion' | 'lossPercent'> & Sizes)[] = [
       { congestion: 'bbr', lossPercent: 0.1, bytes: 1024 * MiB, oneStreamBytes: 512 * MiB },
       { congestion: 'bbr', lossPercent: 1, bytes: 1024 * MiB, oneStreamBytes: 512 * MiB },
-      { congestion: 'cubic', lossPercent: 0.1, bytes: 512 * MiB, oneStreamBytes: 32 * MiB },
-      { congestion: 'cubic', lossPercent: 1, bytes: 128 * MiB, oneStreamBytes: 8 * MiB },
+      { congestion: 'cubic', lossPercent: 0.1, bytes: 256 * MiB, oneStreamBytes: 16 * MiB },
+      { congestion: 'cubic', lossPercent: 1, bytes: 64 * MiB, oneStreamBytes: 4 * MiB },
     ]
     const { congestion, lossPercent } = options.line
     for (const { bytes, oneStreamBytes, ...loss } of losses) {
@@ -89,6 +90,27 @@ export const diskOverLine: Case = {
       ]
       const title = `${this.title} of ${describe(shape)}`
       await compare({ id: this.id, title, source, contenders, line, facts: { ...shape } }, options, report)
+    })
+  },
+}
+
+export const machineAndVolume: Case = {
+  id: '7',
+  title: 'a machine of 5.4 GB and its volume of 512 MiB, over a line',
+  async run(options, report) {
+    const { disk } = await realDisks(options.work, options)
+    const [machine, volume] = [await machineDisk(options.work, disk), await databaseVolume(options.work)]
+    await overLine(options, report, {}, async (line, shape) => {
+      const contenders = [
+        fluidcloudTogether(volume),
+        oneAfterTheOther(fluidcloud(), volume),
+        oneAfterTheOther(iperf3(4), volume),
+        oneAfterTheOther(nbdcopy({ tls: true }), volume),
+        oneAfterTheOther(rsyncOverSsh(['--sparse', '-z', '--zc=zstd', '--zl=1'], options.cipher), volume),
+      ]
+      const title = `${this.title} of ${describe(shape)}`
+      const task = { source: machine, besides: [volume], contenders, line }
+      await compare({ id: this.id, title, ...task, facts: { ...shape } }, options, report)
     })
   },
 }

@@ -11,7 +11,7 @@ import { disposable, keepEnd, runToEnd, start } from '../processes.ts'
 const PROGRAM = fileURLToPath(new URL('../../../agent/main.ts', import.meta.url))
 const START_TIMEOUT_MS = 60_000
 const TICKET_EXPIRES_MS = 60_000
-/** Of the agent in its own network namespace, or chosen by the system where both share one. */
+/** What the sender calls the other. */
 export const PEER = 'receiver'
 
 export interface Agent extends AsyncDisposable {
@@ -36,15 +36,27 @@ export interface AgentPair extends AsyncDisposable {
   readonly target: string
 }
 
+export interface Ports {
+  readonly mesh: number
+  readonly data: number
+}
+
+export interface PairOptions {
+  /** So that either can be started again where its peer finds it; chosen by the system unless given. */
+  readonly ports?: { readonly sender: Ports; readonly receiver: Ports }
+  /** The folder that the receiver opens; one in `folder` unless given. */
+  readonly target?: string
+}
+
 /** Starts both, with new homes in `folder`, and pairs them. */
-export async function startAgents(line: Line, folder: string): Promise<AgentPair> {
+export async function startAgents(line: Line, folder: string, options: PairOptions = {}): Promise<AgentPair> {
+  const { ports, target = join(folder, 'target') } = options
   const [senderHome, receiverHome] = ['sender', PEER].map((name) => join(folder, name))
   await initHome(senderHome, { name: 'sender' })
   await initHome(receiverHome, { name: PEER })
   await using stack = new AsyncDisposableStack()
-  const sender = stack.use(await startAgent(line.sender, senderHome))
-  const receiver = stack.use(await startAgent(line.receiver, receiverHome))
-  const target = join(folder, 'target')
+  const sender = stack.use(await startAgent(line.sender, senderHome, ports?.sender))
+  const receiver = stack.use(await startAgent(line.receiver, receiverHome, ports?.receiver))
   const { ticket } = await receiver.api.pairTicket({
     expiresMs: TICKET_EXPIRES_MS,
     uses: 1,
@@ -56,11 +68,11 @@ export async function startAgents(line: Line, folder: string): Promise<AgentPair
   return { sender, receiver, target, [Symbol.asyncDispose]: () => owned.disposeAsync() }
 }
 
-/** Starts the agent of an initialised home; on `ports`, so that it can be started again where its peer finds it. */
+/** Starts the agent of an initialised home. */
 export async function startAgent(
   end: End,
   home: string,
-  ports: { readonly mesh: number; readonly data: number } = { mesh: 0, data: 0 },
+  ports: Ports = { mesh: 0, data: 0 },
 ): Promise<Agent> {
   const listen = ['--listen', `/ip4/${end.address}/tcp/${ports.mesh}`, '--data-port', `${ports.data}`]
   const child = start(end, process.execPath, commandLine(home, 'agent', ...listen, '--no-mdns'))
