@@ -6,11 +6,11 @@ import type { Offer } from '../protocol/control-message.ts'
 import { answerOffer } from '../protocol/offer.ts'
 import { discardPlacement } from '../transfer/backends/discard.ts'
 import { createMemoryLevel } from '../transfer/memory-level.ts'
-import { createCounters } from '../transfer/transfer-counters.ts'
 import { onWish, volatileJob } from './bench-peer.ts'
 import { runIncoming } from './incoming-attempt.ts'
+import { roomOf, type IncomingRoom } from './incoming-room.ts'
 import { capabilities, type JobParts } from './job-parts.ts'
-import type { JobRecord } from './job-record.ts'
+import { freshRecord, type JobRecord } from './job-record.ts'
 import type { Viaduct } from './viaduct.ts'
 
 export interface BenchAnswers {
@@ -19,7 +19,7 @@ export interface BenchAnswers {
 }
 
 /** Answers for one agent. */
-export function createBenchAnswers(parts: JobParts): BenchAnswers {
+export function createBenchAnswers(parts: JobParts, room: IncomingRoom): BenchAnswers {
   const running = new Set<string>()
   return {
     async answer(viaduct, offer) {
@@ -44,6 +44,13 @@ export function createBenchAnswers(parts: JobParts): BenchAnswers {
       if (reply.kind === 'refuse') {
         parts.mesh.refusals.count('bench')
         await stream.send({ kind: 'refusal', reasons: reply.reasons })
+        return
+      }
+      using taken = room.take(peer, `bench ${peer}`, roomOf(reply.agreement))
+      if (!taken) {
+        parts.mesh.refusals.count('memory')
+        const message = 'As much is being received here now as memory allows'
+        await stream.send({ kind: 'refusal', reasons: [{ code: 'LIMIT_EXCEEDED', message }] })
         return
       }
       running.add(peer)
@@ -72,7 +79,7 @@ export function createBenchAnswers(parts: JobParts): BenchAnswers {
 }
 
 function recordOf(peer: string, offer: Offer): JobRecord {
-  return {
+  return freshRecord({
     job: Buffer.from(offer.job).toString('hex'),
     direction: 'in',
     peer,
@@ -86,13 +93,6 @@ function recordOf(peer: string, offer: Offer): JobRecord {
       format: 'raw',
       compression: offer.compression,
     },
-    createdAt: Date.now(),
-    wanted: 'run',
-    state: 'connecting',
     sizeBytes: offer.sizeBytes,
-    counters: createCounters(),
-    wireByPath: {},
-    offences: 0,
-    rescans: 0,
-  }
+  })
 }

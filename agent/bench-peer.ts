@@ -11,12 +11,11 @@ import { createGeneratedSource, generatedUrl } from '../transfer/backends/genera
 import { Journal } from '../transfer/journal.ts'
 import { createMemoryLevel } from '../transfer/memory-level.ts'
 import type { PreparedSource } from '../transfer/prepared-source.ts'
-import { createCounters } from '../transfer/transfer-counters.ts'
 import type { BenchReport } from './api.ts'
 import { dialPeer } from './dial-peer.ts'
 import { Job } from './job.ts'
 import type { JobParts } from './job-parts.ts'
-import type { JobRecord } from './job-record.ts'
+import { freshRecord, type JobRecord } from './job-record.ts'
 import { runOutgoing } from './outgoing-attempt.ts'
 import { roundTrip } from './round-trip.ts'
 import { bodyBytes } from './signed-body.ts'
@@ -78,7 +77,7 @@ export function onWish(): Disposable {
 }
 
 function benchRecord(peer: string, bytes: number, lanes: number | undefined): JobRecord {
-  return {
+  return freshRecord({
     job: randomBytes(JOB_ID_BYTES).toString('hex'),
     direction: 'out',
     peer,
@@ -86,15 +85,8 @@ function benchRecord(peer: string, bytes: number, lanes: number | undefined): Jo
     destination: BENCH_DESTINATION,
     bench: true,
     options: { lanes, verifyDeep: false, replace: false, format: 'raw', compression: 'auto' },
-    createdAt: Date.now(),
-    wanted: 'run',
-    state: 'connecting',
     sizeBytes: bytes,
-    counters: createCounters(),
-    wireByPath: {},
-    offences: 0,
-    rescans: 0,
-  }
+  })
 }
 
 /** As prepareSource() gives it for what operators name. */

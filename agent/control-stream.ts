@@ -45,8 +45,11 @@ export interface ControlStream extends AsyncDisposable {
 const FLUSH_TIMEOUT_MS = 2_000
 
 /** Speaks the viaduct protocol over a libp2p stream, which it owns from then on. */
-export function openControlStream(stream: Stream, options: { role: Role; peer: string }): ControlStream {
-  const { role, peer } = options
+export function openControlStream(
+  stream: Stream,
+  options: { role: Role; peer: string; silenceTimeoutMs?: number },
+): ControlStream {
+  const { role, peer, silenceTimeoutMs = CONTROL_SILENCE_TIMEOUT_MS } = options
   const over = new AbortController()
   const inbox: Heard[] = []
   const reader = createFrameReader(MAX_CONTROL_FRAME_BYTES)
@@ -115,7 +118,7 @@ export function openControlStream(stream: Stream, options: { role: Role; peer: s
 
   const beating = setInterval(() => {
     const silentMs = performance.now() - heardAt
-    if (silentMs > CONTROL_SILENCE_TIMEOUT_MS) {
+    if (silentMs > silenceTimeoutMs) {
       const error = new FluidError('TIMEOUT', `The peer was silent for ${Math.round(silentMs / 1000)} s`, {
         peer,
       })
@@ -123,7 +126,7 @@ export function openControlStream(stream: Stream, options: { role: Role; peer: s
       stream.abort(error)
     } else if (!TERMINAL.has(state) && state !== 'connected')
       void write({ kind: 'heartbeat', doneBytes: workedBytes }).catch(() => {})
-  }, CONTROL_SILENCE_TIMEOUT_MS / 4)
+  }, silenceTimeoutMs / 4)
 
   async function write(message: ControlMessage): Promise<void> {
     over.signal.throwIfAborted()

@@ -2,62 +2,30 @@
  * One attempt of the receiving side, from the agreement on: placement, what is durable already, lanes, data,
  * verification, rename, receipt. Whatever happens, what is staged stays for the next attempt unless the job is cancelled.
  */
-import { fileURLToPath } from 'node:url'
 import { agreementSigningBytes, encodeAgreement } from '../protocol/agreement.ts'
-import type {
-  Agreement,
-  ControlMessageOf,
-  LaneEndpoint,
-  Offer,
-  Receipt,
-} from '../protocol/control-message.ts'
+import type { ControlMessageOf, LaneEndpoint } from '../protocol/control-message.ts'
 import { FluidError } from '../protocol/errors.ts'
 import { MAX_LANES, MAX_RANGES_PER_FRAME } from '../protocol/limits.ts'
-import { entryCount, entryDigest, entryOffset, formatRoot } from '../protocol/manifest.ts'
-import { decodeReceipt, encodeReceipt, receiptSigningBytes } from '../protocol/receipt.ts'
+import { entryCount, entryDigest, entryOffset } from '../protocol/manifest.ts'
 import { isPaused, type State } from '../protocol/state.ts'
 import { SEED_SCOPE, type Scope } from '../transfer/chunk-index.ts'
-import type { Chunking } from '../transfer/chunker.ts'
 import type { Placement, PlacementOptions } from '../transfer/destination.ts'
 import { isPlaced } from '../transfer/file-placement.ts'
-import { digestOf } from '../transfer/hasher.ts'
 import { Inbound } from '../transfer/inbound.ts'
 import { Journal } from '../transfer/journal.ts'
-import { dropCachedPages } from '../transfer/linux.ts'
-import { openSource } from '../transfer/open.ts'
 import { openPlacement } from '../transfer/placement.ts'
 import { createRecentTable, openRecentTable } from '../transfer/recent-chunks.ts'
-import { journaledDigest, readDigest, type VolumeDigest } from '../transfer/root.ts'
+import { count, type IncomingAttempt } from './attempt.ts'
 import { verifyPeerSignature } from './identity.ts'
+import { recentChunksOf } from './incoming-room.ts'
+import { finish, repeatReceipt, VERIFY_LANES } from './incoming-receipt.ts'
 import { indexPrevious } from './indexing.ts'
-import type { Job } from './job.ts'
 import type { JobParts } from './job-parts.ts'
 import { dialableLanes } from './lane-dialing.ts'
-import { count } from './outgoing-attempt.ts'
 import { withVerdict } from './peer-verdict.ts'
 import { whileMoving } from './progress-watch.ts'
-import { bodyBytes, signedBody } from './signed-body.ts'
-import { laneEndpoint, widened, type Viaduct } from './viaduct.ts'
-
-export interface IncomingAttempt {
-  readonly parts: JobParts
-  readonly job: Job
-  readonly offer: Offer
-  readonly agreement: Agreement
-  readonly viaduct: Viaduct
-  readonly signal: AbortSignal
-  onWish(listener: () => void): Disposable
-  /** Opens the place for the volume; where the job's record says unless given. */
-  place?(options: PlacementOptions): Promise<Placement>
-  /** Processor time so far, told with the receipt; of benchmarks only. */
-  cpuMs?(): number
-}
-
-/** Chunks of one job the table of recent ones has room for: 32 MiB of memory. */
-const MAX_RECENT_CHUNKS = 2 ** 21
-const MEAN_CHUNK_BYTES = 64 * 1024
-/** Threads that read the volume back. */
-const VERIFY_LANES = 4
+import { signedBody } from './signed-body.ts'
+import { laneEndpoint, widened } from './viaduct.ts'
 
 /** In this state the sender owes windows, their data, or the end. */
 const OWED: ReadonlySet<State> = new Set<State>(['flowing'])
@@ -89,7 +57,11 @@ async function converse(attempt: IncomingAttempt): Promise<void> {
     })
   }
   const journal = await Journal.open(parts.level, Buffer.from(job.id, 'hex'))
-  if (complete || (await isAlreadyPlaced(attempt, journal))) return await repeatReceipt(attempt, journal)
+  if (complete || (await isAlreadyPlaced(attempt, journal))) {
+    const ranges = agreement.sizeBytes > 0 ? [{ start: 0, end: agreement.sizeBytes }] : []
+    await stream.send({ kind: 'committed', ranges, more: false })
+    return await repeatReceipt(attempt, journal, await hear(attempt))
+  }
   await job.update({
     agreement: signedBody(body, answer.signature, signature),
     chunking: agreement.chunking,
@@ -134,9 +106,7 @@ async function flow(
   const { parts, job, offer, agreement, viaduct } = attempt
   const { stream } = viaduct
   const { counters } = job.record
-  const recent = createRecentTable(
-    Math.min(MAX_RECENT_CHUNKS, (agreement.allocatedBytes / MEAN_CHUNK_BYTES) * 2),
-  )
+  const recent = createRecentTable(recentChunksOf(agreement))
   await remember(journal, recent)
   counters.resumedBytes = Math.max(counters.resumedBytes, journal.dataBytes)
   await sendCommitted(attempt, journal)
@@ -263,106 +233,6 @@ async function showPause({ job, viaduct }: IncomingAttempt): Promise<void> {
   if (job.record.state !== state) await job.become(state)
 }
 
-/** Compares roots, reads back if asked, puts the volume in its place, and exchanges the receipt. */
-async function finish(
-  attempt: IncomingAttempt,
-  placement: Placement,
-  journal: Journal,
-  complete: ControlMessageOf<'complete'>,
-  path: string | undefined,
-): Promise<void> {
-  const { parts, job, agreement, signal } = attempt
-  await job.become('verifying')
-  const digest = await journaledDigest(journal, agreement.sizeBytes, agreement.chunking)
-  requireSameRoot(digest.root, complete.root, 'What arrived')
-  if (agreement.verifyDeep || job.record.readBack) {
-    const readBack = await readPlaced(attempt, placement)
-    requireSameRoot(readBack.root, complete.root, 'What was read back from disk')
-  }
-  const { path: placedAt } = await placement.commit(signal)
-  parts.log.info({ job: job.id, path: placedAt }, 'The volume is in its place')
-  await exchangeReceipt(attempt, receiptOf(attempt, digest, complete, path ?? 'tls'))
-}
-
-/** The volume was placed before, but the sender may not know: tell it again, and check that it means the same bytes. */
-async function repeatReceipt(attempt: IncomingAttempt, journal: Journal): Promise<void> {
-  const { job, agreement, viaduct } = attempt
-  const ranges = agreement.sizeBytes > 0 ? [{ start: 0, end: agreement.sizeBytes }] : []
-  await viaduct.stream.send({ kind: 'committed', ranges, more: false })
-  const complete = await hear(attempt)
-  const kept = job.record.receipt && decodeReceipt(bodyBytes(job.record.receipt))
-  const receipt =
-    kept ??
-    receiptOf(
-      attempt,
-      await journaledDigest(journal, agreement.sizeBytes, agreement.chunking),
-      complete,
-      'tls',
-    )
-  requireSameRoot(receipt.root, complete.root, 'What was put in its place')
-  await exchangeReceipt(attempt, receipt)
-}
-
-/** Signs the receipt, which completes the job here, and waits a while for the sender's signature. */
-async function exchangeReceipt(
-  { parts, job, viaduct, cpuMs }: IncomingAttempt,
-  receipt: Receipt,
-): Promise<void> {
-  const { stream } = viaduct
-  const body = encodeReceipt(receipt)
-  const receiverSignature = await parts.identity.sign(receiptSigningBytes(body))
-  await job.update({
-    receipt: signedBody(body, new Uint8Array(), receiverSignature),
-    root: formatRoot(receipt.root),
-    state: 'complete',
-    indexed: job.record.indexed ?? false,
-    error: undefined,
-  })
-  await stream.send({ kind: 'receipt', body, receiverSignature, cpuMs: cpuMs?.() })
-  const { senderSignature } = await stream.expect('receipt')
-  if (
-    !senderSignature ||
-    !(await verifyPeerSignature(stream.peer, receiptSigningBytes(body), senderSignature))
-  ) {
-    throw new FluidError('PROTOCOL_VIOLATION', 'The receipt is not signed by the sender', {
-      peer: stream.peer,
-    })
-  }
-  await job.update({ receipt: signedBody(body, senderSignature, receiverSignature) })
-}
-
-function receiptOf(
-  { job, agreement, viaduct }: IncomingAttempt,
-  digest: VolumeDigest,
-  { totals }: ControlMessageOf<'complete'>,
-  path: string,
-): Receipt {
-  const { counters } = job.record
-  return {
-    job: agreement.job,
-    sender: agreement.sender,
-    receiver: agreement.receiver,
-    destination: agreement.destination,
-    snapshot: agreement.snapshot,
-    sizeBytes: agreement.sizeBytes,
-    root: digest.root,
-    chunking: agreement.chunking,
-    chunks: digest.chunks,
-    dataBytes: digest.dataBytes,
-    zeroBytes: agreement.sizeBytes - digest.dataBytes,
-    // Either side may have missed what it counted just before it was killed.
-    sentBytes: Math.max(totals.sentBytes, counters.sentBytes),
-    dedupedBytes: counters.dedupedBytes,
-    resumedBytes: Math.max(totals.resumedBytes, counters.resumedBytes),
-    wireBytes: Math.max(totals.wireBytes, counters.wireBytes + viaduct.stream.wireBytes),
-    path,
-    verifiedDeep: agreement.verifyDeep,
-    startedAtMs: job.record.startedAt ?? agreement.agreedAtMs,
-    finishedAtMs: Date.now(),
-    agreementDigest: digestOf(bodyBytes(job.record.agreement!)),
-  }
-}
-
 /** True when this job's file is under its final name already, though the job did not live to note it. */
 async function isAlreadyPlaced({ job, agreement }: IncomingAttempt, journal: Journal): Promise<boolean> {
   const { target, placed } = job.record
@@ -399,38 +269,4 @@ async function scopesWithChunks({ index }: JobParts, grant: Scope | undefined): 
 
 function cancelled(reason: string): FluidError {
   return new FluidError('CANCELLED', reason || 'The sender cancelled the job')
-}
-
-async function readPlaced(
-  { parts, agreement, viaduct, signal }: IncomingAttempt,
-  placement: Placement,
-): Promise<VolumeDigest> {
-  const { stream } = viaduct
-  await placement.sink.sync()
-  await using source = await openSource(placement.sinkUrl)
-  if (placement.sinkUrl.startsWith('file:')) dropCachedPages(fileURLToPath(placement.sinkUrl))
-  const totalBytes = agreement.sizeBytes
-  let toldAt = 0
-  return await readDigest(
-    parts.pool,
-    { url: placement.sinkUrl, source: { ...source, sizeBytes: totalBytes } },
-    agreement.chunking as Chunking,
-    {
-      lanes: VERIFY_LANES,
-      signal,
-      onRead: (doneBytes) => {
-        if (performance.now() - toldAt < 1000) return
-        toldAt = performance.now()
-        void stream.send({ kind: 'verifying', doneBytes, totalBytes }).catch(() => {})
-      },
-    },
-  )
-}
-
-function requireSameRoot(ours: Uint8Array, theirs: Uint8Array, what: string): void {
-  if (Buffer.compare(ours, theirs) === 0) return
-  throw new FluidError(
-    'VERIFY_MISMATCH',
-    `${what} has root ${formatRoot(ours)}, the source ${formatRoot(theirs)}`,
-  )
 }

@@ -1,6 +1,6 @@
 /** A job as it is kept in the state store: everything that must outlive a crash. Bytes, and Unix time in ms. */
 import type { Destination } from '../transfer/destination.ts'
-import type { TransferCounters } from '../transfer/transfer-counters.ts'
+import { createCounters, type TransferCounters } from '../transfer/transfer-counters.ts'
 import type { ErrorReport, JobState } from './api.ts'
 
 /** What the owner of a job asked for. */
@@ -39,6 +39,8 @@ export interface JobRecord {
   wanted: 'run' | 'pause' | 'cancel'
   state: JobState
   sizeBytes: number
+  /** Data in it, as the sender last told; receiving side. */
+  allocatedBytes?: number
   /** Fingerprint of the source that the journal belongs to. */
   snapshot?: string
   chunking?: string
@@ -62,11 +64,31 @@ export interface JobRecord {
   /** False while a complete job's chunks are not all in the index; receiving side. */
   indexed?: boolean
   error?: ErrorReport
+  /** It failed for good, and the receiver does not know yet; sending side. */
+  untold?: true
   /** Broken or lying frames, and passes over a source that changed. */
   offences: number
   rescans: number
   startedAt?: number
   finishedAt?: number
+}
+
+/** The record of a job that begins now. */
+export function freshRecord(
+  begun: Pick<JobRecord, 'job' | 'direction' | 'peer' | 'source' | 'destination' | 'options'> &
+    Partial<JobRecord>,
+): JobRecord {
+  return {
+    createdAt: Date.now(),
+    wanted: 'run',
+    state: 'connecting',
+    sizeBytes: 0,
+    counters: createCounters(),
+    wireByPath: {},
+    offences: 0,
+    rescans: 0,
+    ...begun,
+  }
 }
 
 /** States in which nothing more happens by itself. */

@@ -1,23 +1,20 @@
 /** All jobs of the agent: kept, started again after a crash, told what their owners want, watched. */
 import { randomBytes } from 'node:crypto'
 import { asFluidError, FluidError } from '../protocol/errors.ts'
-import {
-  JOB_ID_BYTES,
-  MAX_JOBS_KEPT,
-  MAX_JOBS_KEPT_PER_PEER,
-  MAX_OPEN_JOBS_PER_PEER,
-  PROGRESS_INTERVAL_MS,
-} from '../protocol/limits.ts'
+import { JOB_ID_BYTES, PROGRESS_INTERVAL_MS } from '../protocol/limits.ts'
 import { discardStaging } from '../transfer/file-placement.ts'
 import { Journal } from '../transfer/journal.ts'
-import { createCounters } from '../transfer/transfer-counters.ts'
 import type { JobReport, MoveSpec } from './api.ts'
 import type { ControlStream } from './control-stream.ts'
 import { dialPeer } from './dial-peer.ts'
 import { serveViaducts, type IncomingRegistry } from './incoming-jobs.ts'
-import { Job } from './job.ts'
+import type { Job } from './job.ts'
+import { failAtPeer } from './end-at-peer.ts'
+import { JobList } from './job-list.ts'
+import { changed, overWithin, watchJobs } from './job-watch.ts'
+import { createPlaces, type Places } from './places.ts'
 import type { JobParts } from './job-parts.ts'
-import type { JobOptions, JobRecord } from './job-record.ts'
+import { freshRecord, type JobOptions, type JobRecord } from './job-record.ts'
 import { readJobVolume } from './job-volume.ts'
 import { runOutgoingJob, type JobSignals } from './outgoing-job.ts'
 import type { Table } from './state-store.ts'
@@ -30,38 +27,39 @@ interface Running {
   readonly ended: Promise<void>
 }
 
-const MIN_ID_PREFIX_CHARS = 4
-
 export class Jobs implements AsyncDisposable {
   readonly #parts: JobParts
-  readonly #table: Table<JobRecord>
-  readonly #jobs = new Map<string, Job>()
+  readonly #list: JobList
   readonly #running = new Map<string, Running>()
-  /** Outgoing jobs that wait for one of the places. */
-  readonly #waiting: Job[] = []
+  /** For outgoing jobs. */
+  readonly #places: Places
+  /** Jobs whose receivers are being told that they failed. */
+  readonly #telling = new Set<string>()
   readonly #stopping = new AbortController()
   readonly #peerConnected = new Set<(peer: string) => void>()
   readonly #owned = new AsyncDisposableStack()
-  #outgoing = 0
   #indexing: Promise<void> = Promise.resolve()
 
-  private constructor(parts: JobParts, table: Table<JobRecord>) {
+  private constructor(parts: JobParts, list: JobList) {
     this.#parts = parts
-    this.#table = table
+    this.#list = list
+    this.#places = createPlaces(parts.config.limits.jobs)
   }
 
   /** Loads the jobs, serves viaducts, and goes on with what was unfinished. */
   static async open(parts: JobParts, table: Table<JobRecord>): Promise<Jobs> {
-    const jobs = new Jobs(parts, table)
-    for (const record of await table.all()) jobs.#jobs.set(record.job, jobs.#jobOf(record))
+    const peerName = (peer: string) => parts.mesh.peers.get(peer)?.name ?? peer.slice(-8)
+    const jobs = new Jobs(parts, await JobList.open(table, peerName))
     jobs.#owned.use(await serveViaducts(parts, jobs.#registry()))
     const connected = (event: { detail: { toString(): string } }) => {
-      for (const listener of jobs.#peerConnected) listener(event.detail.toString())
+      const peer = event.detail.toString()
+      for (const listener of jobs.#peerConnected) listener(peer)
+      for (const job of jobs.#list) if (job.record.peer === peer) jobs.#tellFailure(job)
     }
     parts.mesh.node.addEventListener('peer:connect', connected)
     jobs.#owned.defer(() => parts.mesh.node.removeEventListener('peer:connect', connected))
     const sampling = setInterval(() => {
-      for (const id of jobs.#running.keys()) jobs.#jobs.get(id)?.sample()
+      for (const id of jobs.#running.keys()) jobs.#list.find(id)?.sample()
     }, PROGRESS_INTERVAL_MS)
     jobs.#owned.defer(() => clearInterval(sampling))
     await jobs.#goOn()
@@ -70,45 +68,25 @@ export class Jobs implements AsyncDisposable {
 
   /** Newest first. */
   list(): JobReport[] {
-    return [...this.#jobs.values()]
-      .sort((a, b) => b.record.createdAt - a.record.createdAt)
-      .map((job) => job.report())
+    return [...this.#list].sort((a, b) => b.record.createdAt - a.record.createdAt).map((job) => job.report())
   }
 
   /** The job of that id, or of an unambiguous beginning of it. Throws JOB_UNKNOWN. */
   get(id: string): Job {
-    const exact = this.#jobs.get(id)
-    if (exact) return exact
-    const matches =
-      id.length >= MIN_ID_PREFIX_CHARS ? [...this.#jobs.values()].filter((job) => job.id.startsWith(id)) : []
-    if (matches.length === 1) return matches[0]
-    throw new FluidError(
-      'JOB_UNKNOWN',
-      matches.length > 1 ? `Several jobs begin with ${id}` : `There is no job ${id}`,
-    )
+    return this.#list.get(id)
   }
 
   /** Starts to move a volume; the job lives on without whoever asked. */
   async move(spec: MoveSpec, peer: string, options: JobOptions): Promise<Job> {
-    await this.#makeRoom()
-    const job = this.#jobOf({
+    const record = freshRecord({
       job: randomBytes(JOB_ID_BYTES).toString('hex'),
       direction: 'out',
       peer,
       source: spec.source,
       destination: spec.destination,
       options,
-      createdAt: Date.now(),
-      wanted: 'run',
-      state: 'connecting',
-      sizeBytes: 0,
-      counters: createCounters(),
-      wireByPath: {},
-      offences: 0,
-      rescans: 0,
     })
-    this.#jobs.set(job.id, job)
-    await job.update({})
+    const job = await this.#list.add(record)
     this.#startOutgoing(job)
     return job
   }
@@ -161,7 +139,7 @@ export class Jobs implements AsyncDisposable {
     const running = this.#running.get(job.id)
     if (running) {
       this.#wish(job)
-      await this.#overWithin(job, CANCEL_WAIT_MS)
+      await overWithin(job, CANCEL_WAIT_MS)
     } else if (job.record.direction === 'in') {
       await this.#discard(job)
       await job.become('cancelled')
@@ -169,30 +147,17 @@ export class Jobs implements AsyncDisposable {
     else {
       // The receiver may hold staged data: it must be told, now or when it comes back.
       this.#startOutgoing(job)
-      await this.#overWithin(job, CANCEL_WAIT_MS)
+      await overWithin(job, CANCEL_WAIT_MS)
     }
     return job
   }
 
   /** Reports on one job until it is over or rests; without an id, on all until none is left under way. */
-  async *watch(id: string | undefined, signal: AbortSignal): AsyncGenerator<JobReport> {
-    const followed = new Set<Job>()
-    for (;;) {
-      const jobs = id === undefined ? [...this.#jobs.values()] : [this.get(id)]
-      for (const job of jobs) if (id !== undefined || !job.over) followed.add(job)
-      for (const job of followed) {
-        // What is over is reported once more, and then left.
-        if (job.over || restsWithError(job)) followed.delete(job)
-        yield job.report()
-      }
-      if (followed.size === 0 || signal.aborted) return
-      await this.#changed([...followed], signal)
-    }
-  }
-
-  /** Resolves when chunks of all complete jobs are in the index. */
-  get indexed(): Promise<void> {
-    return this.#indexing
+  watch(id: string | undefined, signal: AbortSignal): AsyncGenerator<JobReport> {
+    return watchJobs(
+      () => (id === undefined ? [...this.#list].filter((job) => !job.over) : [this.get(id)]),
+      signal,
+    )
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -203,16 +168,13 @@ export class Jobs implements AsyncDisposable {
     await this.#owned.disposeAsync()
   }
 
-  #jobOf(record: JobRecord): Job {
-    return new Job(record, this.#table, (peer) => this.#parts.mesh.peers.get(peer)?.name ?? peer.slice(-8))
-  }
-
   /** After a start: outgoing jobs run again, incoming ones wait for their senders, who are called. */
   async #goOn(): Promise<void> {
     const senders = new Set<string>()
-    for (const job of this.#jobs.values()) {
+    for (const job of this.#list) {
       const { record } = job
       if (record.state === 'complete' && record.indexed === false) this.#index(job)
+      this.#tellFailure(job)
       if (job.over) continue
       const journal = await Journal.open(this.#parts.level, Buffer.from(job.id, 'hex'))
       job.doneBytes = journal.done.totalBytes
@@ -236,18 +198,21 @@ export class Jobs implements AsyncDisposable {
   }
 
   #startOutgoing(job: Job): void {
-    if (this.#running.has(job.id) || this.#waiting.includes(job)) return
-    if (this.#outgoing >= this.#parts.config.limits.jobs) {
-      this.#waiting.push(job)
-      return
-    }
-    this.#outgoing++
-    const running = this.#open(job, (signals) => runOutgoingJob(this.#parts, job, signals))
-    void running.ended.finally(() => {
-      this.#outgoing--
-      const next = this.#waiting.shift()
-      if (next && !next.over && !this.#stopping.signal.aborted) this.#startOutgoing(next)
-    })
+    if (this.#running.has(job.id)) return
+    const { ended } = this.#open(job, (signals) => runOutgoingJob(this.#parts, job, signals))
+    void ended.then(() => this.#tellFailure(job))
+  }
+
+  /** Tells the receiver of a job that failed for good, if it does not know; otherwise it would wait for ever. */
+  #tellFailure(job: Job): void {
+    if (!job.record.untold || this.#telling.has(job.id) || this.#stopping.signal.aborted) return
+    this.#telling.add(job.id)
+    failAtPeer(this.#parts, job, this.#stopping.signal)
+      .then(() => job.update({ untold: undefined }))
+      .catch((error: unknown) =>
+        this.#parts.log.debug({ job: job.id, error }, 'The receiver of a failed job could not be told'),
+      )
+      .finally(() => this.#telling.delete(job.id))
   }
 
   #open(job: Job, run: (signals: JobSignals) => Promise<void>): Running {
@@ -259,6 +224,7 @@ export class Jobs implements AsyncDisposable {
         wishes.add(listener)
         return { [Symbol.dispose]: () => void wishes.delete(listener) }
       },
+      place: () => this.#place(job, signals),
       wait: (ms) => this.#wait(job, ms, wishes, abort.signal),
     }
     const ended = run(signals)
@@ -272,6 +238,16 @@ export class Jobs implements AsyncDisposable {
     const running: Running = { abort, wishes, ended }
     this.#running.set(job.id, running)
     return running
+  }
+
+  async #place(job: Job, { signal, onWish }: JobSignals): Promise<Disposable> {
+    const leave = new AbortController()
+    const heed = () => {
+      if (job.record.wanted !== 'run') leave.abort()
+    }
+    using _wish = onWish(heed)
+    heed()
+    return await this.#places.take(AbortSignal.any([leave.signal, signal]))
   }
 
   #wait(job: Job, ms: number, wishes: Set<() => void>, signal: AbortSignal): Promise<void> {
@@ -295,24 +271,13 @@ export class Jobs implements AsyncDisposable {
 
   #wish(job: Job): void {
     for (const listener of Array.from(this.#running.get(job.id)?.wishes ?? [])) listener()
-    const waiting = this.#waiting.indexOf(job)
-    if (waiting !== -1 && job.record.wanted !== 'run') {
-      this.#waiting.splice(waiting, 1)
-      void job.become(job.record.wanted === 'pause' ? 'paused' : 'cancelled')
-    }
   }
 
   #registry(): IncomingRegistry {
     return {
-      all: () => this.#jobs.values(),
-      find: (id) => this.#jobs.get(id),
-      add: async (record) => {
-        await this.#makeRoomOf(record.peer)
-        const job = this.#jobOf(record)
-        this.#jobs.set(job.id, job)
-        await job.update({})
-        return job
-      },
+      all: () => this.#list,
+      find: (id) => this.#list.find(id),
+      add: (record) => this.#list.add(record),
       runAlone: async (job, attempt) => {
         // What is still being indexed is worth waiting for: the next version finds its chunks.
         await this.#indexing
@@ -339,8 +304,10 @@ export class Jobs implements AsyncDisposable {
       if (job.record.wanted === 'cancel') throw new FluidError('CANCELLED', 'The job was not approved')
       if (job.record.approved) return
       if (stream.state === 'cancelled') throw new FluidError('CANCELLED', 'The sender cancelled the job')
+      // The sender says why it gives up, which receive() throws.
+      if (stream.state === 'failed') await stream.receive()
       stream.signal.throwIfAborted()
-      await this.#changed([job], stream.signal)
+      await changed([job], stream.signal)
     }
   }
 
@@ -365,73 +332,12 @@ export class Jobs implements AsyncDisposable {
       )
   }
 
-  /** Forgets the oldest jobs that are over, so that the list stays bounded. */
-  async #makeRoom(): Promise<void> {
-    if (this.#jobs.size < MAX_JOBS_KEPT) return
-    const over = [...this.#jobs.values()].filter((job) => job.over)
-    if (over.length === 0)
-      throw new FluidError(
-        'LIMIT_EXCEEDED',
-        `This agent keeps ${MAX_JOBS_KEPT} jobs at most, and none is over`,
-      )
-    await this.#forgetOldest(over)
-  }
-
-  /** The same for a job that a peer begins: its own give way first, and those under way are few. */
-  async #makeRoomOf(peer: string): Promise<void> {
-    const own = [...this.#jobs.values()].filter(
-      ({ record }) => record.direction === 'in' && record.peer === peer,
-    )
-    const over = own.filter((job) => job.over)
-    if (own.length - over.length >= MAX_OPEN_JOBS_PER_PEER) {
-      throw new FluidError(
-        'LIMIT_EXCEEDED',
-        `${MAX_OPEN_JOBS_PER_PEER} jobs of this peer are unfinished here`,
-        { peer },
-      )
-    }
-    if (own.length >= MAX_JOBS_KEPT_PER_PEER) await this.#forgetOldest(over)
-    await this.#makeRoom()
-  }
-
-  async #forgetOldest(jobs: readonly Job[]): Promise<void> {
-    const { id } = jobs.reduce((oldest, job) =>
-      job.record.createdAt < oldest.record.createdAt ? job : oldest,
-    )
-    this.#jobs.delete(id)
-    await this.#table.del(id)
-  }
-
   #refuseIfOver(job: Job, verb: string): void {
     if (job.over)
       throw new FluidError('JOB_STATE', `Job ${job.id} is ${job.record.state} and cannot be ${verb}`)
-  }
-
-  async #overWithin(job: Job, ms: number): Promise<void> {
-    const deadline = AbortSignal.timeout(ms)
-    while (!job.over && !deadline.aborted) await this.#changed([job], deadline)
-  }
-
-  /** Resolves at the next change of one of the jobs, or after PROGRESS_INTERVAL_MS. */
-  #changed(jobs: readonly Job[], signal: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      const watches = jobs.map((job) => job.watch(() => done()))
-      const done = () => {
-        clearTimeout(timer)
-        for (const watch of watches) watch[Symbol.dispose]()
-        signal.removeEventListener('abort', done)
-        resolve()
-      }
-      const timer = setTimeout(done, PROGRESS_INTERVAL_MS)
-      signal.addEventListener('abort', done, { once: true })
-    })
   }
 }
 
 /** How long cancel waits for the other side to know. */
 const CANCEL_WAIT_MS = 5_000
 const WAKE_TIMEOUT_MS = 5_000
-
-function restsWithError({ record }: Job): boolean {
-  return record.state === 'paused' && record.error !== undefined
-}

@@ -13,7 +13,7 @@ import {
 } from '../protocol/limits.ts'
 import { Journal } from '../transfer/journal.ts'
 import { prepareSource } from '../transfer/prepared-source.ts'
-import { cancelAtPeer } from './cancel-at-peer.ts'
+import { cancelAtPeer } from './end-at-peer.ts'
 import type { Job } from './job.ts'
 import type { JobParts } from './job-parts.ts'
 import { runOutgoing } from './outgoing-attempt.ts'
@@ -23,6 +23,8 @@ export interface JobSignals {
   /** Aborted when the agent stops. */
   readonly signal: AbortSignal
   onWish(listener: () => void): Disposable
+  /** A place among the jobs that run; none, and at once, when the owner wants the job to pause or to end. */
+  place(): Promise<Disposable>
   /** Resolves after `ms`, sooner when the peer connects or the owner has a wish. */
   wait(ms: number): Promise<void>
 }
@@ -44,26 +46,44 @@ const OFFENCES: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'LIMIT_EXCEEDED',
 ])
 
-/** Runs the job until it is over or rests; the record says which. Never rejects. */
+/**
+ * Runs the job until it is over or rests; the record says which. Never rejects. It holds a place during an attempt, not
+ * while it waits for the next: a peer that is away keeps nobody from running.
+ */
 export async function runOutgoingJob(parts: JobParts, job: Job, signals: JobSignals): Promise<void> {
   const trouble = { since: 0, attempts: 0 }
   for (;;) {
-    if (signals.signal.aborted) return
-    if (job.record.wanted === 'pause') return await job.update({ state: 'paused' })
-    const doneBefore = job.report().doneBytes
-    try {
-      await attempt(parts, job, signals)
-      return
-    } catch (error) {
-      if (signals.signal.aborted) return
-      if (job.report().doneBytes > doneBefore) trouble.attempts = 0
-      if (trouble.attempts === 0) trouble.since = Date.now()
-      const waitMs = await settle(parts, job, asFluidError(error), trouble)
-      if (waitMs === undefined) return
-      await signals.wait(waitMs)
-    } finally {
-      job.rest()
-    }
+    const waitMs = await inItsPlace(parts, job, signals, trouble)
+    if (waitMs === undefined) return
+    await signals.wait(waitMs)
+  }
+}
+
+/** One attempt, if the owner still wants one: the wait before the next, or undefined when there is none. */
+async function inItsPlace(
+  parts: JobParts,
+  job: Job,
+  signals: JobSignals,
+  trouble: { since: number; attempts: number },
+): Promise<number | undefined> {
+  if (signals.signal.aborted) return undefined
+  using _place = await signals.place()
+  if (signals.signal.aborted) return undefined
+  if (job.record.wanted === 'pause') {
+    await job.update({ state: 'paused' })
+    return undefined
+  }
+  const doneBefore = job.report().doneBytes
+  try {
+    await attempt(parts, job, signals)
+    return undefined
+  } catch (error) {
+    if (signals.signal.aborted) return undefined
+    if (job.report().doneBytes > doneBefore) trouble.attempts = 0
+    if (trouble.attempts === 0) trouble.since = Date.now()
+    return await settle(parts, job, asFluidError(error), trouble)
+  } finally {
+    job.rest()
   }
 }
 
@@ -86,6 +106,8 @@ async function settle(
     await job.become('cancelled')
     return undefined
   }
+  // Too much is under way there, which passes; a peer that floods us with LIMIT_EXCEEDED is another matter.
+  if (error.code === 'LIMIT_EXCEEDED' && error.details.refused) return await retry(job, error, trouble)
   if (OFFENCES.has(error.code)) {
     record.offences++
     if (record.offences <= MAX_LANE_OFFENCES) return await retry(job, error, trouble)
@@ -98,6 +120,8 @@ async function settle(
     await job.become('paused', error)
     return undefined
   }
+  // Nobody here can mend what has no source: the receiver is told, now or when it can be reached.
+  if (error.code === 'SOURCE_MISSING' && record.snapshot !== undefined) record.untold = true
   await job.become('failed', error)
   return undefined
 }

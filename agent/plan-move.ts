@@ -8,7 +8,7 @@ import type { ErrorReport, MoveSpec, PlanReport } from './api.ts'
 import { errorReport } from './job.ts'
 import type { JobParts } from './job-parts.ts'
 import type { JobOptions } from './job-record.ts'
-import { offerOf } from './outgoing-attempt.ts'
+import { offerOf } from './offer-of.ts'
 import { sourceWarnings } from './source-warnings.ts'
 import { openViaduct } from './viaduct.ts'
 
@@ -65,7 +65,7 @@ async function askTarget(
     source: spec.source,
     options,
   }
-  const offer = await offerOf(parts, { record }, source, await source.fingerprint(), { roundTripMs })
+  const offer = await offerOf(parts, record, source, await source.fingerprint(), { roundTripMs })
   const { allocatedBytes } = offer
   await stream.send({ kind: 'offer', ...offer })
   let needsApproval = false

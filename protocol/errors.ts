@@ -195,6 +195,8 @@ export interface ErrorDetails {
   readonly hint?: string
   readonly peer?: string
   readonly job?: string
+  /** The peer said no before anything began: nothing was broken. */
+  readonly refused?: boolean
   /** Byte offset in the volume the error speaks of. */
   readonly offset?: number
 }

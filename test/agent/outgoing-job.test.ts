@@ -5,7 +5,7 @@ import test, { type ExecutionContext } from 'ava'
 import type { JobParts } from '../../agent/job-parts.ts'
 import type { JobState } from '../../agent/api.ts'
 import { Job } from '../../agent/job.ts'
-import type { JobRecord } from '../../agent/job-record.ts'
+import { freshRecord } from '../../agent/job-record.ts'
 import { runOutgoingJob } from '../../agent/outgoing-job.ts'
 import { ERRORS, FluidError, type ErrorCode } from '../../protocol/errors.ts'
 import {
@@ -18,29 +18,20 @@ import {
 } from '../../protocol/limits.ts'
 import { Journal } from '../../transfer/journal.ts'
 import { createMemoryLevel } from '../../transfer/memory-level.ts'
-import { createCounters } from '../../transfer/transfer-counters.ts'
 import { tempDir } from '../helpers/temp-dir.ts'
 
 /** A job over a real source, whose every attempt ends in `fail` when it would dial its peer. */
 async function jobThat(t: ExecutionContext, fail: () => never) {
   const source = join(await tempDir(t), 'disk')
   writeFileSync(source, randomBytes(10_000))
-  const record: JobRecord = {
+  const record = freshRecord({
     job: randomBytes(16).toString('hex'),
     direction: 'out',
     peer: 'peer',
     source,
     destination: 'disk',
     options: { lanes: 1, verifyDeep: false, replace: false, format: 'raw', compression: 'auto' },
-    createdAt: Date.now(),
-    wanted: 'run',
-    state: 'connecting',
-    sizeBytes: 0,
-    counters: createCounters(),
-    wireByPath: {},
-    offences: 0,
-    rescans: 0,
-  }
+  })
   const job = new Job(record, { put: async () => {} }, () => 'boreal')
   const level = createMemoryLevel()
   const log = { info() {}, warn() {} }
@@ -53,12 +44,14 @@ async function run(
   { parts, job }: Awaited<ReturnType<typeof jobThat>>,
   mostWaits = 12,
   onWait = (_ms: number) => {},
+  place = async (): Promise<Disposable> => ({ [Symbol.dispose]() {} }),
 ): Promise<number[]> {
   const stop = new AbortController()
   const waits: number[] = []
   await runOutgoingJob(parts, job, {
     signal: stop.signal,
     onWish: () => ({ [Symbol.dispose]() {} }),
+    place,
     async wait(ms) {
       waits.push(ms)
       onWait(ms)
@@ -105,6 +98,35 @@ for (const code of Object.keys(ERRORS) as ErrorCode[]) {
   })
 }
 
+test('runOutgoingJob() holds its place while it attempts, and not while it waits', async (t) => {
+  let held = 0
+  const made = await jobThat(t, () => {
+    t.is(held, 1)
+    throw new FluidError('TIMEOUT', 'Late')
+  })
+  const place = async () => {
+    held++
+    return { [Symbol.dispose]: () => void held-- }
+  }
+  t.is((await run(made, 3, () => t.is(held, 0), place)).length, 3)
+})
+
+for (const [code, refused, outcome] of [
+  ['LIMIT_EXCEEDED', true, 'reconnecting'],
+  ['LIMIT_EXCEEDED', false, 'failed'],
+  ['POLICY_DENIED', true, 'failed'],
+] as const) {
+  const how = refused ? 'a refusal' : 'a status'
+  test(`runOutgoingJob() ends ${outcome} when ${how} keeps saying ${code}`, async (t) => {
+    const made = await jobThat(t, () => {
+      throw new FluidError(code, 'No', { refused })
+    })
+    await run(made)
+    t.is(made.record.state, outcome)
+    t.is(made.record.offences, outcome === 'failed' && !refused ? MAX_LANE_OFFENCES + 1 : 0)
+  })
+}
+
 test('runOutgoingJob() makes no attempt while its owner wants a pause', async (t) => {
   const made = await jobThat(t, () => t.fail())
   made.record.wanted = 'pause'
@@ -134,10 +156,12 @@ test('runOutgoingJob() fails when its source is gone or has another size', async
   Object.assign(gone.record, { source: `${gone.record.source}.none` })
   t.deepEqual(await run(gone), [])
   t.is(gone.record.error?.code, 'SOURCE_MISSING')
+  t.is(gone.record.untold, undefined, 'It was never offered')
 
   const grown = await jobThat(t, failing('TIMEOUT'))
   t.deepEqual((await run(grown, 3, () => appendFileSync(grown.record.source, 'x'))).length, 1)
   t.is(grown.record.state, 'failed')
+  t.true(grown.record.untold)
   t.regex(String(grown.record.error?.message), /has 10001 bytes now, 10000 when the job began/)
 })
 

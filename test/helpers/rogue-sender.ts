@@ -3,9 +3,10 @@ import { randomBytes } from 'node:crypto'
 import { agreementSigningBytes, decodeAgreement } from '../../protocol/agreement.ts'
 import type { Agreement, Hello, LaneEndpoint, Offer } from '../../protocol/control-message.ts'
 import { VIADUCT_PROTOCOL } from '../../protocol/ids.ts'
+import { receiptSigningBytes } from '../../protocol/receipt.ts'
 import { CHUNKINGS } from '../../transfer/chunker.ts'
 import { serverName } from '../../transfer/lanes/server-name.ts'
-import { openRogueLane, type RogueLane } from './rogue-lane.ts'
+import { entriesOf, openRogueLane, rootOf, type RogueLane } from './rogue-lane.ts'
 import { talkOver, type RoguePeer, type Talk } from './rogue-peer.ts'
 
 /** A job that both have signed; data may flow. */
@@ -95,4 +96,24 @@ export async function openJob(
         totals: { sentBytes: 0, wireBytes: 0, resumedBytes: 0, startedAtMs: 0, path: 'tls' },
       }),
   }
+}
+
+/** Moves a volume of 1 MiB soundly that holds one chunk, `bytes`, at its start; gives the job's id. */
+export async function moveChunk(rogue: RoguePeer, dataPort: number, bytes: Uint8Array): Promise<string> {
+  const job = await openJob(rogue, dataPort)
+  const { sizeBytes, chunking } = job.agreement
+  using lane = await job.lane()
+  const entries = entriesOf([{ offset: 0, bytes }])
+  lane.have(1, 0, sizeBytes, entries)
+  await lane.hear('want')
+  lane.data(1, 0, 1, bytes)
+  await job.talk.hear('checkpoint')
+  lane.write({ bye: {} })
+  lane.sendBytes(new Uint8Array(8))
+  job.complete(rootOf(sizeBytes, chunking, entries))
+  const { body, receiverSignature } = await job.talk.hear('receipt')
+  const senderSignature = await rogue.sign(receiptSigningBytes(body))
+  job.talk.send({ kind: 'receipt', body, receiverSignature, senderSignature })
+  await job.talk.ended
+  return job.id
 }

@@ -5,10 +5,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'ava'
 import { eventually } from '../helpers/eventually.ts'
-import { entriesOf, rootOf } from '../helpers/rogue-lane.ts'
+import { entriesOf } from '../helpers/rogue-lane.ts'
 import type { RoguePeer } from '../helpers/rogue-peer.ts'
-import { receiptSigningBytes } from '../../protocol/receipt.ts'
-import { greet, openJob } from '../helpers/rogue-sender.ts'
+import { greet, moveChunk, openJob } from '../helpers/rogue-sender.ts'
 import { EXISTING, openVictim, type Victim } from '../helpers/victim.ts'
 
 const MiB = 1024 * 1024
@@ -18,29 +17,6 @@ test.before(async () => {
   victim = await openVictim()
 })
 test.after.always(() => victim[Symbol.asyncDispose]())
-
-/** Moves one chunk soundly; its digest is in the index of that grant then. */
-async function moveChunk(rogue: RoguePeer, bytes: Uint8Array): Promise<string> {
-  const job = await openJob(rogue, victim.dataPort, { sizeBytes: MiB })
-  using lane = await job.lane()
-  const entries = entriesOf([{ offset: 0, bytes }])
-  lane.have(1, 0, MiB, entries)
-  await lane.hear('want')
-  lane.data(1, 0, 1, bytes)
-  await job.talk.hear('checkpoint')
-  lane.write({ bye: {} })
-  lane.sendBytes(new Uint8Array(8))
-  job.complete(rootOf(MiB, job.agreement.chunking, entries))
-  const { body, receiverSignature } = await job.talk.hear('receipt')
-  job.talk.send({
-    kind: 'receipt',
-    body,
-    receiverSignature,
-    senderSignature: await rogue.sign(receiptSigningBytes(body)),
-  })
-  await job.talk.ended
-  return job.id
-}
 
 /** True when the agent says that it holds the chunk. */
 async function isHeld(rogue: RoguePeer, bytes: Uint8Array): Promise<boolean> {
@@ -56,7 +32,7 @@ async function isHeld(rogue: RoguePeer, bytes: Uint8Array): Promise<boolean> {
 test.serial('a have of another tenant’s chunk is answered as if nobody held it', async (t) => {
   const [tenant, rogue] = [await victim.rogue(), await victim.rogue()]
   const secret = randomBytes(100_000)
-  await moveChunk(tenant, secret)
+  await moveChunk(tenant, victim.dataPort, secret)
   t.true(await isHeld(tenant, secret), 'Its own tenant finds it')
   t.false(await isHeld(rogue, secret))
 })
@@ -82,7 +58,7 @@ test.serial(
   'a verify-request for another tenant’s job, or one that never was, is answered the same',
   async (t) => {
     const [tenant, rogue] = [await victim.rogue(), await victim.rogue()]
-    const job = Buffer.from(await moveChunk(tenant, randomBytes(1000)), 'hex')
+    const job = Buffer.from(await moveChunk(tenant, victim.dataPort, randomBytes(1000)), 'hex')
     const answers = []
     for (const id of [job, randomBytes(16)]) {
       const talk = await greet(rogue)
@@ -97,7 +73,7 @@ test.serial(
 
 test.serial('a verify-request after the grant was taken away is refused', async (t) => {
   const tenant = await victim.rogue()
-  const job = Buffer.from(await moveChunk(tenant, randomBytes(1000)), 'hex')
+  const job = Buffer.from(await moveChunk(tenant, victim.dataPort, randomBytes(1000)), 'hex')
   await victim.agent.api.policySet({ peer: tenant.peerId, deny: true })
   const talk = await greet(tenant)
   talk.send({ kind: 'verify-request', job, deep: false })
