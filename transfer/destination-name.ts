@@ -6,8 +6,8 @@
 import { constants, mkdirSync } from 'node:fs'
 import { lstat, open, realpath, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
+import { validateDestinationName } from '../protocol/destination.ts'
 import { FluidError } from '../protocol/errors.ts'
-import { MAX_DESTINATION_BYTES, MAX_NAME_BYTES } from '../protocol/limits.ts'
 import { errnoOf, reason } from './backends/bounds.ts'
 
 /** The folder that a destination is made in, held open. */
@@ -19,30 +19,6 @@ export interface DestinationFolder extends AsyncDisposable {
   readonly leaf: string
 }
 
-/** The parts of a destination name. Throws NAME_INVALID with the reason. */
-export function parseDestinationName(name: string): string[] {
-  const refuse = (why: string) => new FluidError('NAME_INVALID', `The destination name ${shown(name)} ${why}`)
-  if (name === '') throw refuse('is empty')
-  if (Buffer.byteLength(name) > MAX_DESTINATION_BYTES)
-    throw refuse(`is longer than ${MAX_DESTINATION_BYTES} bytes`)
-  if (!name.isWellFormed() || /[\p{Cc}\p{Zl}\p{Zp}]/u.test(name)) throw refuse('has control characters')
-  if (name.includes('\\')) throw refuse('has a backslash')
-  if (name.startsWith('/')) throw refuse('is an absolute path')
-  const segments = name.split('/')
-  for (const segment of segments) {
-    if (segment === '') throw refuse('has an empty part')
-    if (segment === '..') throw refuse('leads out of the granted folder')
-    if (segment.startsWith('.')) throw refuse('has a part that starts with a dot')
-    if (Buffer.byteLength(segment) > MAX_NAME_BYTES)
-      throw refuse(`has a part longer than ${MAX_NAME_BYTES} bytes`)
-  }
-  return segments
-}
-
-function shown(name: string): string {
-  return JSON.stringify(name.length > 80 ? `${name.slice(0, 80)}...` : name)
-}
-
 /** The absolute path a name stands for, checked against what exists, creating nothing. Throws NAME_INVALID. */
 export async function resolveDestinationName(folder: string, name: string): Promise<string> {
   const opened = await findDestinationFolder(folder, name)
@@ -52,7 +28,7 @@ export async function resolveDestinationName(folder: string, name: string): Prom
     if (found?.isSymbolicLink()) throw throughLink(join(parent.path, parent.leaf))
     return join(parent.path, parent.leaf)
   }
-  return join(await realpath(folder), ...parseDestinationName(name))
+  return join(await realpath(folder), ...validateDestinationName(name))
 }
 
 /** Opens the folder of a destination, making missing sub-folders, of `mode`. The caller disposes it. */
@@ -61,14 +37,14 @@ export async function openDestinationFolder(
   name: string,
   mode = 0o700,
 ): Promise<DestinationFolder> {
-  const opened = await enter(folder, parseDestinationName(name), mode)
-  if (!opened) throw new FluidError('TARGET_WRITE', `Cannot make the folders of ${shown(name)}`)
+  const opened = await enter(folder, validateDestinationName(name), mode)
+  if (!opened) throw new FluidError('TARGET_WRITE', `Cannot make the folders of ${name}`)
   return opened
 }
 
 /** Opens the folder of a destination where it exists, making nothing; undefined where it does not. */
 export function findDestinationFolder(folder: string, name: string): Promise<DestinationFolder | undefined> {
-  return enter(folder, parseDestinationName(name))
+  return enter(folder, validateDestinationName(name))
 }
 
 /** An entry of the folder by way of its descriptor; `pid` other than self for a child process that opens it. */

@@ -3,12 +3,8 @@ import { mkdir, readdir, rename, stat, symlink, writeFile } from 'node:fs/promis
 import { join } from 'node:path'
 import test from 'ava'
 import fc from 'fast-check'
-import {
-  openDestinationFolder,
-  parseDestinationName,
-  pathIn,
-  resolveDestinationName,
-} from '../../transfer/destination-name.ts'
+import { validateDestinationName } from '../../protocol/destination.ts'
+import { openDestinationFolder, pathIn, resolveDestinationName } from '../../transfer/destination-name.ts'
 import { tempDir } from '../helpers/temp-dir.ts'
 
 const escapes: Record<string, string> = {
@@ -37,8 +33,8 @@ const escapes: Record<string, string> = {
 }
 
 for (const [what, name] of Object.entries(escapes)) {
-  test(`parseDestinationName() refuses ${what}`, async (t) => {
-    t.throws(() => parseDestinationName(name), { code: 'NAME_INVALID' })
+  test(`validateDestinationName() refuses ${what}`, async (t) => {
+    t.throws(() => validateDestinationName(name), { code: 'NAME_INVALID' })
     const folder = await tempDir(t)
     await t.throwsAsync(openDestinationFolder(folder, name), { code: 'NAME_INVALID' })
     await t.throwsAsync(resolveDestinationName(folder, name), { code: 'NAME_INVALID' })
@@ -46,20 +42,20 @@ for (const [what, name] of Object.entries(escapes)) {
   })
 }
 
-test('parseDestinationName() takes ordinary names', (t) => {
-  t.deepEqual(parseDestinationName('disk.raw'), ['disk.raw'])
-  t.deepEqual(parseDestinationName('web/Größe 1 (копия).qcow2'), ['web', 'Größe 1 (копия).qcow2'])
-  t.deepEqual(parseDestinationName('a..b/c...'), ['a..b', 'c...'])
+test('validateDestinationName() takes ordinary names', (t) => {
+  t.deepEqual(validateDestinationName('disk.raw'), ['disk.raw'])
+  t.deepEqual(validateDestinationName('web/Größe 1 (копия).qcow2'), ['web', 'Größe 1 (копия).qcow2'])
+  t.deepEqual(validateDestinationName('a..b/c...'), ['a..b', 'c...'])
 })
 
-test('parseDestinationName() takes nothing that leads out, whatever the text', (t) => {
+test('validateDestinationName() takes nothing that leads out, whatever the text', (t) => {
   const part = fc.oneof(fc.string(), fc.constantFrom('..', '.', '', '/', '\\', '\0', 'a'))
   fc.assert(
     fc.property(fc.array(part, { maxLength: 6 }), (parts) => {
       const name = parts.join('/')
       let segments: string[]
       try {
-        segments = parseDestinationName(name)
+        segments = validateDestinationName(name)
       } catch {
         return true
       }
