@@ -129,10 +129,12 @@ function perGiB(seconds: number, bytes: number): number {
   return seconds / (bytes / 2 ** 30)
 }
 
-async function isSame(source: string, target: string): Promise<boolean | undefined> {
-  // An image of another format holds the volume, not the same bytes.
-  if (!source.endsWith('.raw')) return undefined
-  return await promisify(execFile)('cmp', ['--silent', source, target]).then(
+/** An image holds the volume, not the same bytes. */
+async function isSame(source: string, target: string): Promise<boolean> {
+  const [program, ...args] = source.endsWith('.qcow2')
+    ? ['qemu-img', 'compare', '-f', 'qcow2', '-F', 'raw', source, target]
+    : ['cmp', '--silent', source, target]
+  return await promisify(execFile)(program, args).then(
     () => true,
     () => false,
   )

@@ -10,7 +10,7 @@ import type { Options } from '../options.ts'
 import { medians } from '../report.ts'
 import { taskFolder } from '../task-folder.ts'
 import type { LineShape, WanLine } from '../wan/wan-line.ts'
-import { incompressibleFile, warm } from '../workloads.ts'
+import { dataBytes, incompressibleFile, warm } from '../workloads.ts'
 import type { Case } from './case.ts'
 import { overLine } from './wan.ts'
 
@@ -104,12 +104,13 @@ async function moveAndKill(
   })
   const payload = async (): Promise<number> => (await line.counters()).payloadBytes
   const [begun, before] = [performance.now(), await payload()]
-  const { job, logicalBytes } = await first.sender.api.move({ source, peer: PEER, destination: 'disk.raw' })
+  const { job } = await first.sender.api.move({ source, peer: PEER, destination: 'disk.raw' })
+  const sizeBytes = await dataBytes(source)
   if (victim === undefined) {
     await untilComplete(first.sender, job)
     return { seconds: secondsSince(begun), payloadBytes: (await payload()) - before }
   }
-  while ((await payload()) - before < at * logicalBytes) await sleep(POLL_MS)
+  while ((await payload()) - before < at * sizeBytes) await sleep(POLL_MS)
   await Promise.all(victimsOf(first, victim).map((agent) => agent.kill()))
   const [restarted, atKill] = [performance.now(), await payload()]
   await using stack = new AsyncDisposableStack()

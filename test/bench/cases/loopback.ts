@@ -1,8 +1,10 @@
 /** Cases 1 to 3: whole disks on this machine, where processors and memory are the bound. Source in the page cache. */
+import { borg, casync, restic } from '../contenders/backup.ts'
 import { rsyncDaemon } from '../contenders/rsync-daemon.ts'
 import { nbdcopy, qemuImg } from '../contenders/nbd.ts'
 import { fluidcloud } from '../contenders/fluidcloud.ts'
 import { rsyncOverSsh, scp, tarOverSsh } from '../contenders/ssh.ts'
+import { syncthing } from '../contenders/syncthing.ts'
 import { loopback } from '../line.ts'
 import { incompressibleFile, qcow2Of, realDisks } from '../workloads.ts'
 import type { Case } from './case.ts'
@@ -29,6 +31,7 @@ export const incompressible: Case = {
       rsyncOverSsh(['--whole-file'], FAST_CIPHER),
       scp(cipher),
       scp(FAST_CIPHER),
+      syncthing,
     ]
     await compare({ id: this.id, title: this.title, source, contenders, line: loopback() }, options, report)
   },
@@ -48,6 +51,10 @@ export const realDisk: Case = {
       qemuImg({ tls: true }),
       rsyncOverSsh(['--sparse', ...ZSTD], cipher),
       tarOverSsh(cipher),
+      syncthing,
+      restic,
+      borg,
+      casync,
     ]
     await compare(
       { id: this.id, title: this.title, source: disk, contenders, line: loopback() },
@@ -81,6 +88,9 @@ export const upgradedDisk: Case = {
       rsyncOverSsh([...inPlace, '-z', '--zc=zstd'], cipher),
       rsyncOverSsh(inPlace, cipher),
       rsyncDaemon([...inPlace, '-z', '--zc=zstd']),
+      syncthing,
+      restic,
+      borg,
     ]
     const task = { source: upgraded, held: disk, contenders, line: loopback() }
     await compare({ id: this.id, title: this.title, ...task }, options, report)

@@ -105,7 +105,9 @@ async function watchShares(api: AgentClient, begun: number): Promise<Shares> {
     if (allStartedSeconds === 0 && jobs.every(({ sentBytes }) => sentBytes > 0)) allStartedSeconds = seconds
     if (complete > 0 && !first) {
       first = true
-      leastDone = Math.min(...jobs.map(({ doneBytes, logicalBytes }) => doneBytes / logicalBytes))
+      leastDone = Math.min(
+        ...jobs.map(({ doneBytes, logicalBytes }) => doneBytes / Math.max(logicalBytes, 1)),
+      )
     }
     if (complete === jobs.length) return { leastDone, allStartedSeconds }
   }
@@ -127,7 +129,8 @@ async function limited(options: Options, report: Report): Promise<void> {
     const points: { seconds: number; bytes: number; done: number }[] = []
     for (let done = 0; done < 1; await sleep(POLL_MS)) {
       const report = (await api.jobs()).find((each) => each.job === job)!
-      done = report.state === 'complete' ? 1 : report.doneBytes / report.logicalBytes
+      // Until the source was looked at, it has no size.
+      done = report.state === 'complete' ? 1 : report.doneBytes / Math.max(report.logicalBytes, 1)
       points.push({ seconds: performance.now() / 1000, bytes: await line.carriedBytes(), done })
     }
     const from = points.find(({ done }) => done > 0.2) ?? points[0]

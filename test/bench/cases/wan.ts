@@ -4,6 +4,7 @@ import { oneAfterTheOther } from '../contenders/one-after-the-other.ts'
 import { iperf3 } from '../contenders/iperf.ts'
 import { nbdcopy } from '../contenders/nbd.ts'
 import { rsyncOverSsh } from '../contenders/ssh.ts'
+import { syncthing } from '../contenders/syncthing.ts'
 import type { Contender } from '../contender.ts'
 import type { Options } from '../options.ts'
 import type { Report } from '../report.ts'
@@ -32,6 +33,7 @@ export const cleanLine: Case = {
         nbdcopy({ tls: true, connections: 1 }),
         nbdcopy({ tls: true }),
         rsyncOverSsh(['--whole-file'], options.cipher),
+        syncthing,
       ]
       const title = `${this.title} of ${describe(shape)}`
       await compare({ id: this.id, title, source, contenders, line, facts: { ...shape } }, options, report)

@@ -1,14 +1,17 @@
-/** The reference on a line: as many bytes as the source has data, from memory to nowhere. */
+/** The reference on a line: what it gives to that many connections, from memory to nowhere. */
 import type { Contender } from '../contender.ts'
-import { dataBytes } from '../workloads.ts'
 import { measure } from '../meter.ts'
 import { freePort, runToEnd, startServer } from '../processes.ts'
+import { dataBytes } from '../workloads.ts'
 
 interface IperfReport {
-  readonly end: { readonly sum_received: { readonly bits_per_second: number } }
+  readonly end: { readonly sum_received: { readonly bits_per_second: number; readonly bytes: number } }
 }
 
-/** iperf3 over as many connections. */
+/** For as many bytes it would count what lies in its send buffers, 4 MiB a connection, as sent. */
+const SECONDS = 10
+
+/** iperf3; all figures are scaled from what arrived in SECONDS to the data of the source. */
 export function iperf3(streams: number): Contender {
   return {
     name: `iperf3 -P ${streams}`,
@@ -16,15 +19,22 @@ export function iperf3(streams: number): Contender {
     traits: { verified: false, encrypted: false, resumable: false },
     async move({ source, line }) {
       const { sender, receiver } = line
-      const [port, bytes] = [await freePort(), await dataBytes(source)]
+      const port = await freePort()
       const args = ['--server', '--one-off', '--port', `${port}`]
       await using _server = await startServer(receiver, port, 'iperf3', args)
       const client = ['--client', receiver.address, '--port', `${port}`, '--json']
       const { figures, result } = await measure(line, () =>
-        runToEnd(sender, 'iperf3', [...client, '--parallel', `${streams}`, '--bytes', `${bytes}`]),
+        runToEnd(sender, 'iperf3', [...client, '--parallel', `${streams}`, '--time', `${SECONDS}`]),
       )
-      const { end } = JSON.parse(result.stdout) as IperfReport
-      return { ...figures, jobSeconds: (bytes * 8) / end.sum_received.bits_per_second }
+      const received = (JSON.parse(result.stdout) as IperfReport).end.sum_received
+      const bytes = await dataBytes(source)
+      const scale = bytes / received.bytes
+      return {
+        seconds: (bytes * 8) / received.bits_per_second,
+        cpuSeconds: figures.cpuSeconds * scale,
+        wireBytes: figures.wireBytes * scale,
+        peakRssBytes: figures.peakRssBytes,
+      }
     },
   }
 }
