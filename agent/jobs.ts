@@ -200,7 +200,12 @@ export class Jobs implements AsyncDisposable {
   #startOutgoing(job: Job): void {
     if (this.#running.has(job.id)) return
     const { ended } = this.#open(job, (signals) => runOutgoingJob(this.#parts, job, signals))
-    void ended.then(() => this.#tellFailure(job))
+    void ended.then(() => {
+      this.#tellFailure(job)
+      const { state, wanted } = job.record
+      // Resumed in the moment in which the run came to rest.
+      if (state === 'paused' && wanted === 'run' && !this.#stopping.signal.aborted) this.#startOutgoing(job)
+    })
   }
 
   /** Tells the receiver of a job that failed for good, if it does not know; otherwise it would wait for ever. */

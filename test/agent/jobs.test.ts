@@ -139,6 +139,24 @@ test('Jobs.pause() and resume() hold a job back and let it go on', async (t) => 
   t.true(site.dialed.length > dialed)
 })
 
+test('Jobs.resume() in the moment in which a job comes to rest has it run again', async (t) => {
+  const site = await jobsOf(t)
+  const { id, record } = await site.move()
+  await reached(site, id, 'reconnecting')
+  await site.jobs.pause(id)
+  // The very change to paused, before the run that made it is over.
+  const resumed = Promise.withResolvers<void>()
+  let once = false
+  using _watch = site.jobs.get(id).watch(() => {
+    if (record.state !== 'paused' || once) return
+    once = true
+    site.jobs.resume(id).then(() => resumed.resolve(), resumed.reject)
+  })
+  await resumed.promise
+  await reached(site, id, 'reconnecting')
+  t.is(record.wanted, 'run')
+})
+
 test('Jobs.cancel() ends a job that its peer never heard of at once', async (t) => {
   const site = await jobsOf(t, [recordOf({ state: 'paused', wanted: 'pause' })])
   const [{ job }] = site.jobs.list()
