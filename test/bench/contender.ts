@@ -45,6 +45,8 @@ export interface Contender {
   readonly name: string
   /** Programs it needs. */
   readonly needs: readonly string[]
+  /** What else it needs and is not there, or undefined. */
+  missing?(): string | undefined
   readonly traits: Traits
   /** Runs once, unless the user asks for more. */
   readonly slow?: boolean

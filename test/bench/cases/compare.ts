@@ -101,9 +101,10 @@ async function takeTurns(
   )
 }
 
-function isPresent({ name, needs }: Contender, { contenders }: Options, report: Report): boolean {
+function isPresent(contender: Contender, { contenders }: Options, report: Report): boolean {
+  const { name, needs } = contender
   if (contenders.length > 0 && !contenders.some((part) => name.includes(part))) return false
-  const missing = needs.filter((program) => !hasProgram(program))
+  const missing = [...needs.filter((program) => !hasProgram(program)), contender.missing?.() ?? []].flat()
   if (missing.length > 0) report.progress(`Left out ${name}: ${missing.join(', ')} not installed`)
   return missing.length === 0
 }

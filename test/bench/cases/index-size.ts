@@ -15,7 +15,7 @@ import type { Figures } from '../contender.ts'
 import { freePort } from '../processes.ts'
 import type { Options } from '../options.ts'
 import { residentBytes } from '../cpu.ts'
-import { loopback } from '../line.ts'
+import { openLoopback } from '../line.ts'
 import { measure } from '../meter.ts'
 import { medians, type Report } from '../report.ts'
 import { taskFolder } from '../task-folder.ts'
@@ -72,7 +72,7 @@ async function movesKnowing(
 ): Promise<{ stateBytes: number; fillSeconds: number; runs: readonly (Figures & Start)[] }> {
   await using folder = await taskFolder(options.work)
   await using target = await taskFolder(options.target)
-  const line = loopback()
+  await using line = await openLoopback()
   const [senderHome, receiverHome] = ['sender', PEER].map((name) => join(folder.path, name))
   const ports = {
     sender: { mesh: await freePort(), data: await freePort() },

@@ -1,11 +1,12 @@
 /** Cases 1 to 3: whole disks on this machine, where processors and memory are the bound. Source in the page cache. */
 import { borg, casync, restic } from '../contenders/backup.ts'
 import { rsyncDaemon } from '../contenders/rsync-daemon.ts'
+import { iroh } from '../contenders/iroh.ts'
 import { nbdcopy, qemuImg } from '../contenders/nbd.ts'
 import { fluidcloud } from '../contenders/fluidcloud.ts'
 import { rsyncOverSsh, scp, tarOverSsh } from '../contenders/ssh.ts'
 import { syncthing } from '../contenders/syncthing.ts'
-import { loopback } from '../line.ts'
+import { openLoopback } from '../line.ts'
 import { incompressibleFile, qcow2Of, realDisks } from '../workloads.ts'
 import type { Case } from './case.ts'
 import { compare } from './compare.ts'
@@ -21,6 +22,7 @@ export const incompressible: Case = {
   async run(options, report) {
     const { cipher, work, sizeBytes = INCOMPRESSIBLE_BYTES } = options
     const source = await incompressibleFile(work, sizeBytes)
+    await using line = await openLoopback()
     const contenders = [
       fluidcloud(),
       nbdcopy({ tls: true }),
@@ -32,8 +34,9 @@ export const incompressible: Case = {
       scp(cipher),
       scp(FAST_CIPHER),
       syncthing,
+      iroh,
     ]
-    await compare({ id: this.id, title: this.title, source, contenders, line: loopback() }, options, report)
+    await compare({ id: this.id, title: this.title, source, contenders, line }, options, report)
   },
 }
 
@@ -43,6 +46,7 @@ export const realDisk: Case = {
   async run(options, report) {
     const { disk } = await realDisks(options.work, options)
     const { cipher } = options
+    await using line = await openLoopback()
     const contenders = [
       fluidcloud(),
       fluidcloud('--compress', 'on'),
@@ -56,11 +60,7 @@ export const realDisk: Case = {
       borg,
       casync,
     ]
-    await compare(
-      { id: this.id, title: this.title, source: disk, contenders, line: loopback() },
-      options,
-      report,
-    )
+    await compare({ id: this.id, title: this.title, source: disk, contenders, line }, options, report)
   },
 }
 
@@ -70,8 +70,9 @@ export const realDiskImage: Case = {
   async run(options, report) {
     const { disk } = await realDisks(options.work, options)
     const source = await qcow2Of(disk)
+    await using line = await openLoopback()
     const contenders = [fluidcloud(), nbdcopy({ tls: true }), nbdcopy({ tls: false }), qemuImg({ tls: true })]
-    await compare({ id: this.id, title: this.title, source, contenders, line: loopback() }, options, report)
+    await compare({ id: this.id, title: this.title, source, contenders, line }, options, report)
   },
 }
 
@@ -82,6 +83,7 @@ export const upgradedDisk: Case = {
     const { disk, upgraded } = await realDisks(options.work, options)
     const { cipher } = options
     const inPlace = ['--inplace', '--no-whole-file']
+    await using line = await openLoopback()
     const contenders = [
       fluidcloud(),
       fluidcloud('--compress', 'on'),
@@ -92,7 +94,7 @@ export const upgradedDisk: Case = {
       restic,
       borg,
     ]
-    const task = { source: upgraded, held: disk, contenders, line: loopback() }
+    const task = { source: upgraded, held: disk, contenders, line }
     await compare({ id: this.id, title: this.title, ...task }, options, report)
   },
 }

@@ -5,7 +5,7 @@ import type { AgentClient } from '../../../agent/control/client.ts'
 import { formatBytes, formatRate } from '../../../agent/units.ts'
 import { PEER, startAgents } from '../contenders/agents.ts'
 import type { Figures } from '../contender.ts'
-import { loopback, type Line } from '../line.ts'
+import { openLoopback, type Line } from '../line.ts'
 import { measure } from '../meter.ts'
 import type { Options } from '../options.ts'
 import { medians, type Report } from '../report.ts'
@@ -31,6 +31,7 @@ export const parallelJobs: Case = {
   id: '9',
   title: `${JOBS} jobs at once against one with as many bytes`,
   async run(options, report) {
+    await using line = await openLoopback()
     const total = options.sizeBytes ?? TOTAL_BYTES
     const whole = await incompressibleFile(options.work, total)
     const parts = await Promise.all(
@@ -44,7 +45,7 @@ export const parallelJobs: Case = {
     for (let run = 1; run <= options.runs; run++) {
       for (const [kind, { name, sources }] of kinds.entries()) {
         for (const source of sources) await warm(source)
-        const figures = await moveTogether(sources, options, loopback())
+        const figures = await moveTogether(sources, options, line)
         runs[kind].push(figures)
         report.progress(`case 9, run ${run} of ${options.runs}: ${name}: ${figures.seconds.toFixed(2)} s`)
       }
@@ -73,7 +74,7 @@ export const parallelJobs: Case = {
         ...all[kind],
         runs: runs[kind],
       })
-    await limited(options, report)
+    await limited(options, report, line)
   },
 }
 
@@ -114,7 +115,7 @@ async function watchShares(api: AgentClient, begun: number): Promise<Shares> {
 }
 
 /** What crosses the line in a second under --bwlimit, start and end left out. */
-async function limited(options: Options, report: Report): Promise<void> {
+async function limited(options: Options, report: Report, line: Line): Promise<void> {
   const rows: string[][] = []
   for (const limit of LIMITS) {
     const source = await incompressibleFile(
@@ -122,7 +123,6 @@ async function limited(options: Options, report: Report): Promise<void> {
       Math.min(options.sizeBytes ?? LIMITED_BYTES, LIMITED_BYTES),
     )
     await using folder = await taskFolder(options.target)
-    const line = loopback()
     await using agents = await startAgents(line, folder.path)
     const { api } = agents.sender
     const { job } = await api.move({ source, peer: PEER, destination: 'limited.raw', bandwidth: limit })

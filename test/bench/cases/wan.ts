@@ -2,6 +2,7 @@
 import { fluidcloud, fluidcloudTogether } from '../contenders/fluidcloud.ts'
 import { oneAfterTheOther } from '../contenders/one-after-the-other.ts'
 import { iperf3 } from '../contenders/iperf.ts'
+import { iroh } from '../contenders/iroh.ts'
 import { nbdcopy } from '../contenders/nbd.ts'
 import { rsyncOverSsh } from '../contenders/ssh.ts'
 import { syncthing } from '../contenders/syncthing.ts'
@@ -34,6 +35,7 @@ export const cleanLine: Case = {
         nbdcopy({ tls: true }),
         rsyncOverSsh(['--whole-file'], options.cipher),
         syncthing,
+        iroh,
       ]
       const title = `${this.title} of ${describe(shape)}`
       await compare({ id: this.id, title, source, contenders, line, facts: { ...shape } }, options, report)

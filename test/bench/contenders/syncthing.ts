@@ -1,6 +1,6 @@
 /** syncthing: two instances that know only each other, one folder, one file put into it. */
 import { once } from 'node:events'
-import { link, mkdir, mkdtemp, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { link, mkdir, rename, stat, writeFile } from 'node:fs/promises'
 import { request } from 'node:http'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -8,6 +8,7 @@ import type { Contender } from '../contender.ts'
 import type { End } from '../line.ts'
 import { measure } from '../meter.ts'
 import { freePort, startServer, type Server } from '../processes.ts'
+import { taskFolder } from '../task-folder.ts'
 import { run } from '../../helpers/programs.ts'
 
 const NAME = 'disk.raw'
@@ -30,7 +31,7 @@ export const syncthing: Contender = {
   slow: true,
   async move({ source, held, folder, line }) {
     // A hard link puts the source into the folder without a copy, so the folder is beside the source.
-    await using beside = await folderBeside(source)
+    await using beside = await taskFolder(dirname(source))
     const target = join(folder, 'target')
     const sender = await createInstance(line.sender, join(folder, 'sender'), beside.path)
     const receiver = await createInstance(line.receiver, join(folder, 'receiver'), target)
@@ -122,9 +123,4 @@ function socketOf({ home }: Instance): string {
 
 async function inodeOf(path: string): Promise<number | undefined> {
   return (await stat(path).catch(() => undefined))?.ino
-}
-
-async function folderBeside(source: string): Promise<{ path: string } & AsyncDisposable> {
-  const path = await mkdtemp(join(dirname(source), 'syncthing-'))
-  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) }
 }
