@@ -14,8 +14,9 @@
  *   8   agents killed in the middle of case 1         9   eight jobs at once, and --bwlimit
  *   10  the next move to a receiver that knows 16 million chunks (--chunks)
  * Peers that are not installed are left out, with a line that says so; iroh is used when @number0/iroh 0.35 is found
- * from here or in NODE_PATH. As root everything runs in network namespaces of its own. Workloads are made in the work folder when they
- * are not there: always the same bytes, but for the disk, whose packages come from a mirror (make-disk.sh).
+ * from here or in NODE_PATH. As root everything runs in network namespaces of its own.
+ * Workloads are made in the work folder when they are not there: always the same bytes, but for the disk, whose packages
+ * come from a mirror (make-disk.sh).
  */
 import { largeIndex } from './cases/index-size.ts'
 import { killed } from './cases/killed.ts'

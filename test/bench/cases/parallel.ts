@@ -23,6 +23,8 @@ const POLL_MS = 50
 interface Shares {
   /** When the first job is complete: the least done of any, of what it has to do. */
   readonly leastDone: number
+  /** Seconds until the first job was complete. */
+  readonly firstSeconds: number
   /** Seconds until the last job had moved anything. */
   readonly allStartedSeconds: number
 }
@@ -52,18 +54,28 @@ export const parallelJobs: Case = {
     }
     const all = runs.map(medians)
     const rows = kinds.map(({ name }, kind) => {
-      const { seconds, cpuSeconds, peakRssBytes, leastDone, allStartedSeconds } = all[kind]
+      const { seconds, cpuSeconds, peakRssBytes, leastDone, firstSeconds, allStartedSeconds } = all[kind]
       return [
         name,
         seconds.toFixed(2),
         (all[0].seconds / seconds).toFixed(2),
         (cpuSeconds / (total / 2 ** 30)).toFixed(2),
         formatBytes(peakRssBytes),
+        firstSeconds.toFixed(2),
         leastDone.toFixed(2),
         allStartedSeconds.toFixed(2),
       ]
     })
-    const head = ['', 'seconds', 'rate to one', 'CPU s/GiB', 'peak RSS', 'least done', 'all moving after']
+    const head = [
+      '',
+      'seconds',
+      'rate to one',
+      'CPU s/GiB',
+      'peak RSS',
+      'first done',
+      'least of others',
+      'all moving after',
+    ]
     report.table(`Case 9: ${this.title}, medians of ${options.runs}`, head, rows)
     for (const [kind, { name }] of kinds.entries())
       report.json({
@@ -96,21 +108,21 @@ async function moveTogether(
 }
 
 async function watchShares(api: AgentClient, begun: number): Promise<Shares> {
-  let [leastDone, allStartedSeconds] = [0, 0]
-  for (let first = false; ; await sleep(POLL_MS)) {
+  let [leastDone, firstSeconds, allStartedSeconds] = [0, 0, 0]
+  for (; ; await sleep(POLL_MS)) {
     const jobs = await api.jobs()
     const failed = jobs.find(({ state }) => state === 'failed')
     if (failed) throw new Error(`A job failed: ${failed.error?.message}`)
     const complete = jobs.filter(({ state }) => state === 'complete').length
     const seconds = (performance.now() - begun) / 1000
     if (allStartedSeconds === 0 && jobs.every(({ sentBytes }) => sentBytes > 0)) allStartedSeconds = seconds
-    if (complete > 0 && !first) {
-      first = true
+    if (complete > 0 && firstSeconds === 0) {
+      firstSeconds = seconds
       leastDone = Math.min(
         ...jobs.map(({ doneBytes, logicalBytes }) => doneBytes / Math.max(logicalBytes, 1)),
       )
     }
-    if (complete === jobs.length) return { leastDone, allStartedSeconds }
+    if (complete === jobs.length) return { leastDone, firstSeconds, allStartedSeconds }
   }
 }
 

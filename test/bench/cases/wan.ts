@@ -30,6 +30,7 @@ export const cleanLine: Case = {
       const source = await incompressibleFile(options.work, options.sizeBytes ?? 1024 * MiB)
       const contenders = [
         fluidcloud(),
+        fluidcloud('--streams', '16'),
         ...[1, 4, 16].map(iperf3),
         nbdcopy({ tls: true, connections: 1 }),
         nbdcopy({ tls: true }),
@@ -66,6 +67,7 @@ export const lossyLine: Case = {
         const withLess = (contender: Contender) => ({ ...contender, source: smaller })
         const contenders = [
           fluidcloud(),
+          fluidcloud('--streams', '16'),
           ...[4, 16, 32, 64].map(iperf3),
           withLess(iperf3(1)),
           withLess(nbdcopy({ tls: true, connections: 1 })),
