@@ -11,8 +11,8 @@ interface IperfReport {
 /** For as many bytes it would count what lies in its send buffers, 4 MiB a connection, as sent. */
 const SECONDS = 10
 
-/** iperf3; all figures are scaled from what arrived in SECONDS to the data of the source. */
-export function iperf3(streams: number): Contender {
+/** iperf3; all figures are scaled from what arrived in `seconds` to the data of the source. */
+export function iperf3(streams: number, seconds = SECONDS): Contender {
   return {
     name: `iperf3 -P ${streams}`,
     needs: ['iperf3'],
@@ -24,7 +24,7 @@ export function iperf3(streams: number): Contender {
       await using _server = await startServer(receiver, port, 'iperf3', args)
       const client = ['--client', receiver.address, '--port', `${port}`, '--json']
       const { figures, result } = await measure(line, () =>
-        runToEnd(sender, 'iperf3', [...client, '--parallel', `${streams}`, '--time', `${SECONDS}`]),
+        runToEnd(sender, 'iperf3', [...client, '--parallel', `${streams}`, '--time', `${seconds}`]),
       )
       const received = (JSON.parse(result.stdout) as IperfReport).end.sum_received
       const bytes = await dataBytes(source)
