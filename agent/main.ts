@@ -1,6 +1,10 @@
 #!/usr/bin/env node
 /** The program: this process as a terminal, its arguments, its exit status. */
-import { runCli } from './cli.ts'
-import { processTerminal } from './output/terminal.ts'
+import { keepCompiledModules } from './compile-cache.ts'
+
+// Before the rest is loaded, hence the imports that wait.
+keepCompiledModules(process.env)
+const { runCli } = await import('./cli.ts')
+const { processTerminal } = await import('./output/terminal.ts')
 
 process.exitCode = await runCli(process.argv.slice(2), processTerminal())

@@ -3,6 +3,7 @@
  * Nothing here decides; the main thread hands out windows (outbound.ts) and makes what is placed durable (inbound.ts).
  */
 import { ClassicLevel } from 'classic-level'
+import { flushCompileCache } from 'node:module'
 import { parentPort, type MessagePort } from 'node:worker_threads'
 import { asFluidError } from '../protocol/errors.ts'
 import { WINDOWS_PER_LANE } from '../protocol/limits.ts'
@@ -32,6 +33,9 @@ interface LanePort {
 }
 
 const chunkers = createChunkerPool()
+
+// What was compiled to get here is kept for the next thread and the next agent, even if this one is killed.
+flushCompileCache()
 
 parentPort!.on('message', ({ job, port }: OpenLane) => {
   void run(job, port)

@@ -1,4 +1,5 @@
 /** `agent`: the daemon, in the foreground. */
+import { flushCompileCache } from 'node:module'
 import type { Command } from 'commander'
 import { serveControl } from '../control/server.ts'
 import { openHome } from '../home.ts'
@@ -61,6 +62,8 @@ async function runAgent(context: Context, options: AgentOptions): Promise<void> 
     const lines = formatIdentity({ peerId, name: '', addrs, dataAddrs }, style, [['socket', home.socket]])
     return `${title}${lines}\nLet a peer in with ${style.cyan('fluidcloud pair ticket')}, here in another terminal; stop with Ctrl-C.\n`
   })
+  // Now, since an agent may be killed.
+  flushCompileCache()
   await Promise.race([stop.requested, agent.closed])
   context.note('Stopping: jobs go on at the next start')
 }
