@@ -12,6 +12,7 @@ import type { Source } from '../source.ts'
 import { checkBounds, errnoOf, reason, targetSyncError, targetWriteError } from './bounds.ts'
 import { wholeRange } from './file-extents.ts'
 import { readBack, readFully, writeFully, writeZeros } from './raw.ts'
+import { openWriteTurns, OUTSIDE_WRITE_BYTES } from './write-turns.ts'
 
 const fsyncOf = promisify(fsync)
 const fdatasyncOf = promisify(fdatasync)
@@ -70,6 +71,7 @@ async function writtenSectors(rdev: number): Promise<string> {
 export async function openBlockSink(path: string): Promise<Sink> {
   const fd = openDevice(path, constants.O_RDWR, 'TARGET_WRITE')
   const sizeBytes = blockDeviceSize(fd)
+  const turns = openWriteTurns(fd)
   let open = true
   let lost: FluidError | undefined
   return {
@@ -78,6 +80,7 @@ export async function openBlockSink(path: string): Promise<Sink> {
     write(bytes, offset) {
       checkBounds(sizeBytes, offset, bytes.length)
       if (lost) throw lost
+      if (bytes.length >= OUTSIDE_WRITE_BYTES) return turns.write(bytes, offset)
       writeFully(fd, bytes, offset)
     },
     zero(offset, lengthBytes) {
@@ -103,6 +106,7 @@ export async function openBlockSink(path: string): Promise<Sink> {
       }
     },
     async [Symbol.asyncDispose]() {
+      await turns.idle()
       if (open) closeSync(fd)
       open = false
     },

@@ -1,6 +1,6 @@
 /**
- * Raw image files with their holes. Reads and writes are positional and synchronous: they run in a
- * lane's own thread, where a system call into the page cache is cheaper than any hand-over.
+ * Raw image files with their holes. Reads and small writes are positional and synchronous: they run in a lane's own
+ * thread, where a system call into the page cache is cheaper than any hand-over. Large writes take turns outside it.
  */
 import { closeSync, constants, fdatasync, fstatSync, openSync, readSync, writeSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
@@ -11,6 +11,7 @@ import type { Sink } from '../sink.ts'
 import type { Source } from '../source.ts'
 import { checkBounds, sourceReadError, targetReadError, targetSyncError, targetWriteError } from './bounds.ts'
 import { fileExtents, tellsHoles } from './file-extents.ts'
+import { openWriteTurns, OUTSIDE_WRITE_BYTES } from './write-turns.ts'
 
 const fdatasyncOf = promisify(fdatasync)
 /** What zero() writes where holes cannot be punched. */
@@ -95,6 +96,7 @@ export async function openRawSink(path: string): Promise<Sink> {
     throw new FluidError('TARGET_WRITE', `${path} is not a regular file`)
   }
   const sizeBytes = found.size
+  const turns = openWriteTurns(fd)
   let open = true
   let lost: FluidError | undefined
   return {
@@ -103,6 +105,7 @@ export async function openRawSink(path: string): Promise<Sink> {
     write(bytes, offset) {
       checkBounds(sizeBytes, offset, bytes.length)
       if (lost) throw lost
+      if (bytes.length >= OUTSIDE_WRITE_BYTES) return turns.write(bytes, offset)
       writeFully(fd, bytes, offset)
     },
     zero(offset, lengthBytes) {
@@ -129,6 +132,7 @@ export async function openRawSink(path: string): Promise<Sink> {
       }
     },
     async [Symbol.asyncDispose]() {
+      await turns.idle()
       if (open) closeSync(fd)
       open = false
     },

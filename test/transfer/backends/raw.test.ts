@@ -114,7 +114,9 @@ full(
       await file.truncate(4 << 20)
       await using sink = await openRawSink(path)
       await sink.write(Buffer.alloc(524_288, 1), 0)
-      const error = t.throws(() => sink.write(Buffer.alloc(1 << 20, 2), 1 << 20), { code: 'NO_SPACE' })
+      const error = await t.throwsAsync(async () => sink.write(Buffer.alloc(1 << 20, 2), 1 << 20), {
+        code: 'NO_SPACE',
+      })
       t.is((error as unknown as { details: { offset: number } }).details.offset, (1 << 20) + 524_288)
       await run('mount', ['-o', 'remount,size=8m', folder])
       await sink.write(Buffer.alloc(1 << 20, 2), 1 << 20)
