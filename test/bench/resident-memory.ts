@@ -6,7 +6,15 @@
  * not a contender's. So a file on tmpfs holds what is free, and is cut back as fast as a contender takes memory; what it
  * cuts off is what the kernel gives out next. It holds for every contender alike.
  */
-import { closeSync, ftruncateSync, openSync, readFileSync, truncateSync, unlinkSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  ftruncateSync,
+  openSync,
+  readFileSync,
+  truncateSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs'
 import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 
