@@ -6,7 +6,7 @@
  * It makes two network namespaces with a TUN interface "line0" in each (10.77.0.1 and 10.77.0.2) and carries packets
  * between them. Each direction has a drop-tail queue in front of a serializer at RATE_MBIT, then DELAY_US, then losses,
  * LOSS_PPM of a million packets, drawn from SEED: the same sequence in every run. Packets are counted as Ethernet sends
- * them, with preamble, header, checksum and gap. CONGESTION is what TCP uses in both namespaces.
+ * them, with preamble, header, checksum and gap. CONGESTION is what TCP uses between them.
  *
  * First it prints the descriptors of the namespaces: /proc/PID/fd/N, for nsenter. Each byte on standard input is
  * answered by a line of counters; the end of standard input ends it. The namespaces have no name and end with the last
@@ -42,7 +42,6 @@
 #define MAX_TRAIN_BYTES 24000
 #define MAX_SEGMENTS 128
 #define BATCH 64
-#define ALLOWED "/proc/sys/net/ipv4/tcp_allowed_congestion_control"
 
 typedef struct {
   uint64_t due;
@@ -82,27 +81,10 @@ static uint32_t draw(Direction *way) {
   return (way->random * 0x2545f4914f6cdd1dull) >> 32;
 }
 
-static void write_file(const char *path, const char *text) {
-  int fd = open(path, O_WRONLY);
-  if (fd < 0 || write(fd, text, strlen(text)) < 0) die(path);
-  close(fd);
-}
-
 /*
- * Only what the machine allows every user can be the default of another namespace than its first. So CONGESTION is
- * allowed while both are made; gives the list as it was.
+ * Enters a new network namespace and makes its end of the line. Gives the TUN, and the namespace in *space. The route
+ * names the congestion control: as the default of a namespace it would have to be allowed to every user of the machine.
  */
-static void allow(const char *congestion, char *before, size_t size) {
-  FILE *file = fopen(ALLOWED, "r");
-  if (!file || !fgets(before, size, file)) die(ALLOWED);
-  fclose(file);
-  before[strcspn(before, "\n")] = 0;
-  char list[512];
-  snprintf(list, sizeof list, "%s %s", before, congestion);
-  write_file(ALLOWED, list);
-}
-
-/* Enters a new network namespace and makes its end of the line. Gives the TUN, and the namespace in *space. */
 static int open_end(const char *address, const char *congestion, int *space) {
   if (unshare(CLONE_NEWNET)) die("unshare");
   *space = open("/proc/self/ns/net", O_RDONLY);
@@ -113,13 +95,13 @@ static int open_end(const char *address, const char *congestion, int *space) {
   int header = sizeof(struct virtio_net_hdr);
   if (ioctl(tun, TUNSETVNETHDRSZ, &header)) die("TUNSETVNETHDRSZ");
   if (ioctl(tun, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4)) die("TUNSETOFFLOAD");
-  char command[256];
+  char command[512];
   snprintf(command, sizeof command,
            "ip link set lo up && ip address add %s/30 dev line0 && "
-           "ip link set line0 mtu 1500 txqueuelen 10000 gso_max_size %d up",
-           address, MAX_TRAIN_BYTES);
+           "ip link set line0 mtu 1500 txqueuelen 10000 gso_max_size %d up && "
+           "ip route replace 10.77.0.0/30 dev line0 proto kernel scope link src %s congctl %s",
+           address, MAX_TRAIN_BYTES, address, congestion);
   if (system(command)) die(command);
-  write_file("/proc/sys/net/ipv4/tcp_congestion_control", congestion);
   return tun;
 }
 
@@ -270,12 +252,9 @@ int main(int count, char **arguments) {
   queue_ns = queue_bytes * ns_per_byte;
   uint64_t seed = strtoull(arguments[5], 0, 10);
   int spaces[2], tuns[2], machine = open("/proc/self/ns/net", O_RDONLY);
-  char allowed[256];
-  allow(arguments[6], allowed, sizeof allowed);
   tuns[0] = open_end("10.77.0.1", arguments[6], &spaces[0]);
   tuns[1] = open_end("10.77.0.2", arguments[6], &spaces[1]);
   if (machine < 0 || setns(machine, CLONE_NEWNET)) die("setns");
-  write_file(ALLOWED, allowed);
   Direction ways[2] = {{.in = tuns[0], .out = tuns[1]}, {.in = tuns[1], .out = tuns[0]}};
   for (int i = 0; i < 2; i++) {
     ways[i].random = (seed * 2 + i + 1) * 0x9e3779b97f4a7c15ull;
