@@ -20,6 +20,12 @@ const POSIX_FADV_WILLNEED = 3
 const POSIX_FADV_DONTNEED = 4
 const SYNC_FILE_RANGE_WRITE = 2
 const RENAME_NOREPLACE = 1
+// From <netinet/tcp.h>.
+const IPPROTO_TCP = 6
+const TCP_INFO = 11
+const TCP_CONGESTION = 13
+const TCP_INFO_BYTES = 104
+const TCP_INFO_RTT_OFFSET = 68
 const AT_FDCWD = -100
 
 const libc = process.platform === 'linux' ? bind() : undefined
@@ -33,6 +39,12 @@ function bind() {
     fcntl: self.func('int fcntl(int fd, int command, ...)'),
     fadvise: self.func('int posix_fadvise(int fd, int64_t offset, int64_t length, int advice)'),
     syncRange: self.func('int sync_file_range(int fd, int64_t offset, int64_t length, unsigned int flags)'),
+    getsockopt: self.func(
+      'int getsockopt(int fd, int level, int name, _Out_ uint8_t *value, _Inout_ uint32_t *length)',
+    ),
+    setsockopt: self.func(
+      'int setsockopt(int fd, int level, int name, const uint8_t *value, uint32_t length)',
+    ),
     renameat2: self.func(
       'int renameat2(int fromFd, const char *from, int toFd, const char *to, unsigned int flags)',
     ),
@@ -109,6 +121,23 @@ export function duplicateFd(fd: number): number {
   const copy = libc.fcntl(fd, F_DUPFD_CLOEXEC, 'int', 0)
   if (copy < 0) throw systemError('fcntl', koffi.errno())
   return copy
+}
+
+/** The kernel's smoothed round trip of a connected TCP socket, milliseconds; undefined when there is none to ask. */
+export function tcpRoundTripMs(fd: number): number | undefined {
+  if (!libc) return undefined
+  const info = Buffer.alloc(TCP_INFO_BYTES)
+  if (libc.getsockopt(fd, IPPROTO_TCP, TCP_INFO, info, [info.length]) !== 0) return undefined
+  return info.readUInt32LE(TCP_INFO_RTT_OFFSET) / 1000
+}
+
+/**
+ * Has a TCP socket use the congestion control `name` for what it sends; false where the system has none of that name, or
+ * lets only administrators choose it.
+ */
+export function setCongestionControl(fd: number, name: string): boolean {
+  const bytes = Buffer.from(name)
+  return libc !== undefined && libc.setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, bytes, bytes.length) === 0
 }
 
 /** Renames a file unless the new name is taken (EEXIST), in one step that no other process can get between. */

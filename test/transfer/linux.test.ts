@@ -1,5 +1,7 @@
-import { constants, closeSync, existsSync, fstatSync } from 'node:fs'
+import { once } from 'node:events'
+import { constants, closeSync, existsSync, fstatSync, openSync } from 'node:fs'
 import { open, readFile, stat, writeFile } from 'node:fs/promises'
+import { connect, createServer, type AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import test, { type ExecutionContext } from 'ava'
@@ -12,7 +14,9 @@ import {
   renameNoReplace,
   seekData,
   seekHole,
+  setCongestionControl,
   startWriteback,
+  tcpRoundTripMs,
   zeroRange,
 } from '../../transfer/linux.ts'
 import { tempDir } from '../helpers/temp-dir.ts'
@@ -106,3 +110,25 @@ async function sparseFile(t: ExecutionContext, sizeBytes: number) {
   await file.truncate(sizeBytes)
   return file
 }
+
+test('tcpRoundTripMs() is that of the connection, and undefined for what is no TCP socket', async (t) => {
+  const server = createServer((socket) => socket.pipe(socket)).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const socket = connect((server.address() as AddressInfo).port, '127.0.0.1')
+  t.teardown(() => {
+    socket.destroy()
+    server.close()
+  })
+  socket.write('x')
+  await once(socket, 'data')
+  const { fd } = (socket as unknown as { _handle: { fd: number } })._handle
+  const roundTripMs = tcpRoundTripMs(fd)!
+  t.true(roundTripMs > 0 && roundTripMs < 1000, `${roundTripMs}`)
+  // In every Linux, and allowed to everyone.
+  t.true(setCongestionControl(fd, 'reno'))
+  t.false(setCongestionControl(fd, 'nonesuch'))
+  const file = openSync(process.execPath, 'r')
+  t.teardown(() => closeSync(file))
+  t.is(tcpRoundTripMs(file), undefined)
+  t.false(setCongestionControl(file, 'reno'))
+})

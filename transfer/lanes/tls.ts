@@ -20,6 +20,7 @@ import { FluidError } from '../../protocol/errors.ts'
 import type { LaneMessage } from '../../protocol/lane-message.ts'
 import { LANE_CONNECT_TIMEOUT_MS, LANE_STALL_TIMEOUT_MS } from '../../protocol/limits.ts'
 import type { Lane, LaneDescriptor, LaneFrame, LaneIdentity } from '../lane.ts'
+import { chooseCongestionControl } from './congestion.ts'
 import { FrameInbox } from './frame-inbox.ts'
 import { FrameOutbox } from './frame-outbox.ts'
 
@@ -244,6 +245,7 @@ class TlsLane implements Lane {
     })
     try {
       await promise
+      chooseCongestionControl(descriptorOf(this.#socket))
     } catch (error) {
       this.#giveUp(error)
       await this.#closed
@@ -295,6 +297,11 @@ class TlsLane implements Lane {
 /** Bytes on the wire for so much plaintext; a little low, since records are not always full, and without the handshake. */
 function sealedBytes(plainBytes: number): number {
   return plainBytes + Math.ceil(plainBytes / RECORD_BYTES) * RECORD_OVERHEAD_BYTES
+}
+
+/** The socket's descriptor, which Node keeps beneath; undefined where it does not. */
+function descriptorOf(socket: TLSSocket): number | undefined {
+  return (socket as unknown as { _handle?: { fd?: number } })._handle?.fd
 }
 
 function laneError(cause: unknown): FluidError {
