@@ -6,7 +6,7 @@
  */
 import { entryCount, entryLength } from '../protocol/manifest.ts'
 import { DATA_FRAME_BYTES } from '../protocol/limits.ts'
-import { compressFrame, looksCompressible } from './compress.ts'
+import { createFrameEncoder, FRAME_MEMORY_BYTES, looksCompressible, type CompressFrame } from './compress.ts'
 import type { CompressionControl } from './compression-control.ts'
 import type { LaneMessage } from '../protocol/lane-message.ts'
 import type { WantedWindow } from './want.ts'
@@ -16,7 +16,7 @@ export interface PackedWindow {
   readonly wanted: WantedWindow
   /** Bytes of the chunks that travel, before compression. */
   readonly sentBytes: number
-  /** `payload` is valid until the window is released and the next frame is asked for. */
+  /** Their payloads are valid until they are released, and the window is. */
   frames(): Generator<DataFrame>
 }
 
@@ -25,6 +25,8 @@ export interface DataFrame {
   readonly payload: Uint8Array
   /** CPU time of compressing, in ms. */
   readonly compressMs: number
+  /** Call it once, when the lane has taken the payload: its memory is used again. A frame that never left is let go. */
+  release(): void
 }
 
 /** Entries [first, first + count) of a window, all wanted. */
@@ -35,43 +37,74 @@ interface Run {
   readonly compress: boolean
 }
 
+/** What the frames of one lane are made with. */
+interface Press {
+  readonly shouldCompress: () => boolean
+  readonly compress: CompressFrame
+  /** For frames that do not lie ready in their window: each use of it is for one frame. */
+  readonly memory: FrameMemory
+}
+
 /** The stage. The control is asked once a frame. */
 export function pack(control: Pick<CompressionControl, 'earn' | 'shouldCompress'>) {
+  const press: Press = {
+    shouldCompress: () => control.shouldCompress(),
+    compress: createFrameEncoder(),
+    memory: createFrameMemory(),
+  }
   return async function* (windows: AsyncIterable<WantedWindow>): AsyncGenerator<PackedWindow> {
     for await (const wanted of windows) {
       let sentBytes = 0
       const { entries } = wanted.window
       for (let i = 0; i < entryCount(entries); i++) if (wanted.wants(i)) sentBytes += entryLength(entries, i)
       control.earn(wanted.window.dataBytes - sentBytes)
-      yield { wanted, sentBytes, frames: () => frames(wanted, () => control.shouldCompress()) }
+      yield { wanted, sentBytes, frames: () => frames(wanted, press) }
     }
   }
 }
 
-function* frames(wanted: WantedWindow, shouldCompress: () => boolean): Generator<DataFrame> {
-  for (const run of runs(wanted, shouldCompress)) {
+function* frames(wanted: WantedWindow, press: Press): Generator<DataFrame> {
+  for (const run of runs(wanted, press.shouldCompress)) {
     const { first, count, rawBytes } = run
-    const raw = gather(wanted, run)
-    const before = run.compress ? performance.now() : 0
-    const encoded = run.compress ? compressFrame(raw) : undefined
-    yield {
-      message: {
-        kind: 'data',
-        window: wanted.number,
-        first,
-        count,
-        codec: encoded ? 'zstd' : 'raw',
-        rawBytes,
-      },
-      payload: encoded ?? raw,
-      compressMs: run.compress ? performance.now() - before : 0,
+    const message = { kind: 'data', window: wanted.number, first, count, rawBytes } as const
+    const raw = gather(wanted, run, press.memory)
+    if (!run.compress) {
+      yield { message: { ...message, codec: 'raw' }, compressMs: 0, ...raw }
+      continue
     }
+    const before = performance.now()
+    const encoded = encode(raw, press)
+    const compressMs = performance.now() - before
+    yield { message: { ...message, codec: encoded ? 'zstd' : 'raw' }, compressMs, ...(encoded ?? raw) }
   }
+}
+
+/** Bytes of a frame, and how to give their memory back. */
+type Lent = Pick<DataFrame, 'payload' | 'release'>
+
+/** The shorter form of `raw`, which is released then. */
+function encode(raw: Lent, { compress, memory }: Press): Lent | undefined {
+  const into = memory.take()
+  const payload = compress(raw.payload, into)
+  if (!payload) {
+    memory.give(into)
+    return undefined
+  }
+  raw.release()
+  return { payload, release: () => memory.give(into) }
 }
 
 function* runs(wanted: WantedWindow, shouldCompress: () => boolean): Generator<Run> {
   const { entries } = wanted.window
   const total = entryCount(entries)
+  // The chunk that ends a run is the first of the next one: it is not probed twice.
+  let probed = -1
+  let compressible = false
+  const probe = (index: number) => {
+    if (probed !== index) compressible = looksCompressible(wanted.window.chunk(index))
+    probed = index
+    return compressible
+  }
   let first = 0
   while (first < total) {
     if (!wanted.wants(first)) {
@@ -79,13 +112,13 @@ function* runs(wanted: WantedWindow, shouldCompress: () => boolean): Generator<R
       continue
     }
     const may = shouldCompress()
-    const compress = may && looksCompressible(wanted.window.chunk(first))
+    const compress = may && probe(first)
     let rawBytes = entryLength(entries, first)
     let count = 1
     while (first + count < total && wanted.wants(first + count)) {
       const length = entryLength(entries, first + count)
       if (rawBytes + length > DATA_FRAME_BYTES) break
-      if (may && looksCompressible(wanted.window.chunk(first + count)) !== compress) break
+      if (may && probe(first + count) !== compress) break
       rawBytes += length
       count++
     }
@@ -95,16 +128,30 @@ function* runs(wanted: WantedWindow, shouldCompress: () => boolean): Generator<R
 }
 
 /** The bytes of a run: a view where its chunks touch in memory, else a copy. */
-function gather({ window }: WantedWindow, { first, count, rawBytes }: Run): Uint8Array {
+function gather({ window }: WantedWindow, { first, count, rawBytes }: Run, memory: FrameMemory): Lent {
   const from = window.position(first)
   const touches =
     window.position(first + count - 1) + window.chunk(first + count - 1).length - from === rawBytes
-  if (touches) return window.bytes.subarray(from, from + rawBytes)
-  const copy = Buffer.allocUnsafe(rawBytes)
+  if (touches) return { payload: window.bytes.subarray(from, from + rawBytes), release() {} }
+  const copy = memory.take()
   for (let i = 0, at = 0; i < count; i++) {
     const chunk = window.chunk(first + i)
     copy.set(chunk, at)
     at += chunk.length
   }
-  return copy
+  return { payload: copy.subarray(0, rawBytes), release: () => memory.give(copy) }
+}
+
+/** Room for one frame each; there are never more than were in use at once. */
+interface FrameMemory {
+  take(): Uint8Array
+  give(memory: Uint8Array): void
+}
+
+function createFrameMemory(): FrameMemory {
+  const free: Uint8Array[] = []
+  return {
+    take: () => free.pop() ?? Buffer.allocUnsafeSlow(FRAME_MEMORY_BYTES),
+    give: (memory) => void free.push(memory),
+  }
 }

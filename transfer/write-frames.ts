@@ -9,7 +9,7 @@ import type { Lane } from './lane.ts'
 import type { PackedWindow } from './pack.ts'
 import type { Exchange } from './want.ts'
 
-/** Frames handed to the lane and not yet taken by it: enough to keep a socket busy. */
+/** Frames handed to the lane and not yet taken by it: enough to keep a socket busy. One more is being made. */
 const FRAMES_IN_FLIGHT = 3
 
 /** A window whose wanted chunks are all handed to the line. */
@@ -46,11 +46,12 @@ export function writeFrames(
     for await (const { wanted, sentBytes, frames } of windows) {
       const { window } = wanted
       try {
-        for (const { message, payload, compressMs } of frames()) {
+        for (const { message, payload, compressMs, release } of frames()) {
           const waitMs = pace(payload.length)
           if (waitMs > 0) await blocked(delay(waitMs, undefined, { signal }))
           if (inFlight.length >= FRAMES_IN_FLIGHT) await blocked(inFlight.shift()!)
-          const writing = lane.write(message, payload)
+          // What a write that failed leaves behind may still be read by the socket.
+          const writing = lane.write(message, payload).then(release)
           writing.catch(() => {})
           inFlight.push(writing)
           const now = performance.now()

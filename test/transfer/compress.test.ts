@@ -3,7 +3,14 @@ import { readFileSync } from 'node:fs'
 import test from 'ava'
 import fc from 'fast-check'
 import { DATA_FRAME_BYTES } from '../../protocol/limits.ts'
-import { compressFrame, decodeOnce, createFrameDecoder, looksCompressible } from '../../transfer/compress.ts'
+import {
+  createFrameDecoder,
+  createFrameEncoder,
+  decodeOnce,
+  encodeOnce,
+  FRAME_MEMORY_BYTES,
+  looksCompressible,
+} from '../../transfer/compress.ts'
 
 const KiB = 1024
 const text = (length: number) =>
@@ -11,6 +18,8 @@ const text = (length: number) =>
     0,
     length,
   )
+const encodeFrame = createFrameEncoder()
+const compressFrame = (bytes: Uint8Array) => encodeFrame(bytes, Buffer.alloc(FRAME_MEMORY_BYTES))
 const textFrame = compressFrame(text(DATA_FRAME_BYTES))!
 
 /** RFC 8878, 3.1.1: magic, descriptor without content size, window of 2^windowLog, then `blocks`. */
@@ -166,4 +175,22 @@ test('createFrameDecoder() keeps what one decoder gave while another decodes', (
   const given = one(compressFrame(first)!, first.length)
   other(compressFrame(second)!, second.length)
   t.deepEqual(Buffer.from(given), first)
+})
+
+test('encodeOnce() gives what the reused encoder gives', (t) => {
+  for (const length of [100, 5000, DATA_FRAME_BYTES]) {
+    const raw = text(length)
+    t.deepEqual(Buffer.from(compressFrame(raw)!), Buffer.from(encodeOnce(raw)))
+    t.deepEqual(Buffer.from(decodeOnce(encodeOnce(raw), length + 64).output), raw)
+  }
+})
+
+test('createFrameEncoder() gives a frame in the memory it was lent, and nothing of the frame before', (t) => {
+  const encode = createFrameEncoder()
+  const memory = Buffer.alloc(FRAME_MEMORY_BYTES)
+  const first = encode(text(DATA_FRAME_BYTES), memory)!
+  t.is(first.buffer, memory.buffer)
+  t.is(encode(randomBytes(DATA_FRAME_BYTES), memory), undefined)
+  const other = Buffer.from('clouds drift '.repeat(5000))
+  t.deepEqual(Buffer.from(decompressFrame(encode(other, memory)!, other.length)), other)
 })

@@ -156,3 +156,31 @@ test('pack() sends raw what compressing would not shorten', async (t) => {
   t.is(frames[0].message.codec, 'raw')
   t.is(frames[0].payload.length, 4000)
 })
+
+test('pack() makes each frame in memory that no frame before it still holds', async (t) => {
+  const parts = Array.from({ length: 48 }, (_, i): Part => ({
+    ...chunk(i % 3 ? 'prose' : 'noise'),
+    gapBytes: 4096,
+  }))
+  const wanted = wantedWindow(parts)
+  async function* one() {
+    yield wanted
+  }
+  const [window] = await collect(pack({ earn() {}, shouldCompress: () => true })(one()))
+  const held: DataFrame[] = []
+  const buffers = new Set<ArrayBufferLike>()
+  const arrives = ({ message: { first, count, codec, rawBytes }, payload, release }: DataFrame) => {
+    const raw = codec === 'zstd' ? createFrameDecoder()(payload, rawBytes) : payload
+    const chunks = Array.from({ length: count }, (_, i) => wanted.window.chunk(first + i))
+    t.true(Buffer.concat(chunks).equals(raw))
+    release()
+  }
+  for (const frame of window.frames()) {
+    buffers.add(frame.payload.buffer)
+    held.push(frame)
+    if (held.length > 3) arrives(held.shift()!)
+  }
+  held.forEach(arrives)
+  // The window's own, for single chunks; four frames that are held; one that is compressed, and one gathered for it.
+  t.true(buffers.size <= 6, `${buffers.size} buffers`)
+})
