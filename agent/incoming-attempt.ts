@@ -5,7 +5,7 @@
 import { agreementSigningBytes, encodeAgreement } from '../protocol/agreement.ts'
 import type { ControlMessageOf, LaneEndpoint } from '../protocol/control-message.ts'
 import { FluidError } from '../protocol/errors.ts'
-import { MAX_LANES, MAX_RANGES_PER_FRAME } from '../protocol/limits.ts'
+import { MAX_RANGES_PER_FRAME } from '../protocol/limits.ts'
 import { entryCount, entryDigest, entryOffset } from '../protocol/manifest.ts'
 import { isPaused, type State } from '../protocol/state.ts'
 import { SEED_SCOPE, type Scope } from '../transfer/chunk-index.ts'
@@ -21,7 +21,7 @@ import { recentChunksOf } from './incoming-room.ts'
 import { finish, repeatReceipt, VERIFY_LANES } from './incoming-receipt.ts'
 import { indexPrevious } from './indexing.ts'
 import type { JobParts } from './job-parts.ts'
-import { dialableLanes } from './lane-dialing.ts'
+import { dialableLanes, reachableAt, type HostPort } from './lane-dialing.ts'
 import { withVerdict } from './peer-verdict.ts'
 import { whileMoving } from './progress-watch.ts'
 import { signedBody } from './signed-body.ts'
@@ -42,9 +42,13 @@ export async function runIncoming(attempt: IncomingAttempt): Promise<void> {
 }
 
 async function converse(attempt: IncomingAttempt): Promise<void> {
-  const { parts, job, agreement, viaduct, signal } = attempt
+  const { parts, job, offer, agreement, viaduct, signal } = attempt
   const { stream, remoteAddr } = viaduct
   const complete = job.record.state === 'complete'
+  // While both sign: a thread starts, and the address is found at which the sender answers.
+  if (!complete) parts.pool.warm()
+  const senderAt = complete ? undefined : reachableAt(widened(offer.endpoint!, remoteAddr), signal)
+  senderAt?.catch(() => {})
   const endpoint = laneEndpoint(parts, remoteAddr)
   const body = encodeAgreement(agreement)
   const signature = await parts.identity.sign(agreementSigningBytes(body))
@@ -87,7 +91,7 @@ async function converse(attempt: IncomingAttempt): Promise<void> {
     })
   }
   try {
-    await flow(attempt, placement, journal, endpoint)
+    await flow(attempt, placement, journal, endpoint, senderAt)
   } catch (error) {
     if (error instanceof FluidError && error.code === 'CANCELLED') {
       await placement.discard()
@@ -102,6 +106,7 @@ async function flow(
   placement: Placement,
   journal: Journal,
   endpoint: LaneEndpoint,
+  senderAt: Promise<HostPort | undefined> | undefined,
 ): Promise<void> {
   const { parts, job, offer, agreement, viaduct } = attempt
   const { stream } = viaduct
@@ -151,7 +156,7 @@ async function flow(
   try {
     using _wishes = attempt.onWish(() => void heed(attempt))
     await heed(attempt)
-    if (!journal.done.contains(0, agreement.sizeBytes)) await dialSender(attempt, inbound)
+    if (!journal.done.contains(0, agreement.sizeBytes)) await dialSender(attempt, inbound, await senderAt)
     const hearing = hear(attempt)
     hearing.catch(() => {})
     const complete = await withVerdict(Promise.race([hearing, inbound.failed]), hearing)
@@ -165,16 +170,12 @@ async function flow(
 
 /** Dials lanes to the sender, the fast way; when no address answers the sender is told to dial here. */
 async function dialSender(
-  { parts, agreement, offer, viaduct, signal }: IncomingAttempt,
+  { parts, agreement, offer, viaduct }: IncomingAttempt,
   inbound: Inbound,
+  at: HostPort | undefined,
 ): Promise<void> {
-  const endpoint = widened(offer.endpoint!, viaduct.remoteAddr)
-  const dialed = await dialableLanes(
-    endpoint,
-    Math.min(agreement.lanes, MAX_LANES),
-    parts.laneIdentity,
-    signal,
-  )
+  const { laneIdentity: identity } = parts
+  const dialed = at ? dialableLanes(offer.endpoint!, at, { to: agreement.lanes, identity }) : []
   const opened = (await Promise.all(dialed.map((lane) => inbound.addLane(lane)))).filter(Boolean).length
   await viaduct.stream.send({
     kind: 'lane-report',

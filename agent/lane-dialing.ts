@@ -13,20 +13,22 @@ export interface HostPort {
   readonly port: number
 }
 
-/** Descriptors of `lanes` lanes to the first address of `endpoint` that accepts a connection; none when no one does. */
-export async function dialableLanes(
+/** The first address of `endpoint` that accepts a connection; undefined when none does. */
+export function reachableAt(endpoint: LaneEndpoint, signal: AbortSignal): Promise<HostPort | undefined> {
+  return firstReachable(endpoint.addresses.slice(0, MAX_ADDRESSES).flatMap(parseHostPort), signal)
+}
+
+/** Descriptors of the lanes numbered `from` to `to`, that one not included, to the peer of `endpoint` at this address. */
+export function dialableLanes(
   endpoint: LaneEndpoint,
-  lanes: number,
-  identity: LaneIdentity,
-  signal: AbortSignal,
-): Promise<LaneDescriptor[]> {
-  const at = await firstReachable(endpoint.addresses.slice(0, MAX_ADDRESSES).flatMap(parseHostPort), signal)
-  if (!at) return []
-  return Array.from({ length: lanes }, (_, lane) => ({
+  at: HostPort,
+  { from = 0, to, identity }: { from?: number; to: number; identity: LaneIdentity },
+): LaneDescriptor[] {
+  return Array.from({ length: to - from }, (_, i) => ({
     kind: 'tls-dial',
     host: at.host,
     port: at.port,
-    serverName: serverName(endpoint.token, lane),
+    serverName: serverName(endpoint.token, from + i),
     identity,
     peerCertificate: endpoint.certificate,
   }))

@@ -18,7 +18,7 @@ import { agreeUnlessCancelled, receiveCommitted, type Agreed } from './outgoing-
 import { complete } from './outgoing-receipt.ts'
 import { withVerdict } from './peer-verdict.ts'
 import { whileMoving } from './progress-watch.ts'
-import { dialableLanes } from './lane-dialing.ts'
+import { dialableLanes, reachableAt } from './lane-dialing.ts'
 import { laneEndpoint, openViaduct, widened, type Viaduct } from './viaduct.ts'
 
 /** In these states the receiver owes an answer, credit or checkpoints. A person's approval, or a pause, may take for ever. */
@@ -27,6 +27,7 @@ const OWED: ReadonlySet<State> = new Set<State>(['offered', 'accepted', 'flowing
 /** Runs the attempt to its end: the receiver's receipt, once both have signed it. */
 export async function runOutgoing(attempt: OutgoingAttempt): Promise<ControlMessageOf<'receipt'>> {
   const { parts, job, signal } = attempt
+  parts.pool.warm()
   const viaduct = await openViaduct(parts, job.record.peer, signal)
   const { stream } = viaduct
   const stop = () => void stream.fail(signal.reason)
@@ -217,12 +218,8 @@ async function openLanesToPeer(
   { agreement, endpoint }: Agreed,
   signal: AbortSignal,
 ): Promise<void> {
-  const dialed = await dialableLanes(
-    widened(endpoint, remoteAddr),
-    agreement.lanes,
-    parts.laneIdentity,
-    signal,
-  )
+  const at = await reachableAt(widened(endpoint, remoteAddr), signal)
+  const dialed = at ? dialableLanes(endpoint, at, { to: agreement.lanes, identity: parts.laneIdentity }) : []
   const opened = (await Promise.all(dialed.map((lane) => outbound.addLane(lane)))).filter(Boolean).length
   await stream.send({
     kind: 'lane-report',

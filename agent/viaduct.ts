@@ -1,20 +1,16 @@
 /** Opening a viaduct to a peer, and what both sides of one need: greetings and the endpoint for lanes. */
 import { randomBytes } from 'node:crypto'
-import type { Connection } from '@libp2p/interface'
 import type { Multiaddr } from '@multiformats/multiaddr'
 import type { Hello, LaneEndpoint } from '../protocol/control-message.ts'
 import { FluidError } from '../protocol/errors.ts'
 import { VIADUCT_PROTOCOL } from '../protocol/ids.ts'
-import { HANDSHAKE_TIMEOUT_MS, MAX_ADDRESSES, TOKEN_BYTES, NEAR_ROUND_TRIP_MS } from '../protocol/limits.ts'
+import { HANDSHAKE_TIMEOUT_MS, MAX_ADDRESSES, TOKEN_BYTES } from '../protocol/limits.ts'
 import { agreedMinor } from '../protocol/offer.ts'
 import { dataAddrs, hostOf } from './addresses.ts'
 import { openControlStream, type ControlStream } from './control-stream.ts'
 import { dialPeer } from './dial-peer.ts'
 import { helloOf, type JobParts } from './job-parts.ts'
-import { roundTrip } from './round-trip.ts'
-
-/** No peer nearby takes this long to greet. */
-const FAR_GREETING_MS = 100
+import { lineMeter, nearness } from './round-trip.ts'
 
 /** A control stream on which both have said hello. */
 export interface Viaduct {
@@ -33,6 +29,7 @@ export async function openViaduct(parts: JobParts, peer: string, signal: AbortSi
     signal.throwIfAborted()
     throw error instanceof FluidError ? error : unreachable(peer, error)
   })
+  const meter = lineMeter(connection)
   const raw = await connection.newStream(VIADUCT_PROTOCOL, { signal: deadline }).catch((cause: unknown) => {
     signal.throwIfAborted()
     throw unreachable(peer, cause)
@@ -43,23 +40,12 @@ export async function openViaduct(parts: JobParts, peer: string, signal: AbortSi
     await stream.send(helloOf(parts))
     const hello = await stream.expect('hello')
     agreedMinor(hello)
-    const greetingMs = performance.now() - greetedAt
-    return {
-      stream,
-      hello,
-      remoteAddr: connection.remoteAddr,
-      roundTripMs: await roundTripOf(connection, greetingMs, deadline),
-    }
+    meter.note(performance.now() - greetedAt)
+    return { stream, hello, remoteAddr: connection.remoteAddr, roundTripMs: await nearness(meter) }
   } catch (error) {
     await stream.fail(error)
     throw error
   }
-}
-
-/** The greeting is an upper bound, and often enough; where it leaves in doubt whether the peer is near, pings tell. */
-async function roundTripOf(connection: Connection, greetingMs: number, signal: AbortSignal): Promise<number> {
-  if (greetingMs <= NEAR_ROUND_TRIP_MS || greetingMs > FAR_GREETING_MS) return greetingMs
-  return await roundTrip(connection, signal).catch(() => greetingMs)
 }
 
 function unreachable(peer: string, cause: unknown): FluidError {

@@ -63,6 +63,14 @@ export class LanePool implements AsyncDisposable {
     return { send, abort: () => send({ type: 'abort' }), closed }
   }
 
+  /**
+   * Starts a first thread for lanes that are about to come: it takes longer than all else that opening one nearby does.
+   * The others start with their lanes, since too many at once hold up the first.
+   */
+  warm(): void {
+    if (!this.#disposed && this.#workers.length === 0) this.#start()
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#disposed = true
     await Promise.all(this.#workers.map(({ worker }) => worker.terminate()))

@@ -1,6 +1,6 @@
 import { createServer, type AddressInfo, type Server } from 'node:net'
 import test, { type ExecutionContext } from 'ava'
-import { dialableLanes, firstReachable, parseHostPort } from '../../agent/lane-dialing.ts'
+import { dialableLanes, firstReachable, parseHostPort, reachableAt } from '../../agent/lane-dialing.ts'
 import { createLaneIdentity } from '../../transfer/lanes/certificates.ts'
 
 const HOST = '127.0.0.1'
@@ -74,19 +74,23 @@ test('firstReachable() throws the reason of its signal', async (t) => {
   await t.throwsAsync(firstReachable(addresses, AbortSignal.abort(reason)), { is: reason })
 })
 
-test('dialableLanes() names every lane apart, with the certificate of the endpoint', async (t) => {
+test('reachableAt() passes over what is no address of an endpoint', async (t) => {
   const { port } = await listen(t)
-  const identity = await createLaneIdentity('dialer')
-  const endpoint = {
-    addresses: ['no address', `${HOST}:${port}`],
-    token: new Uint8Array(16).fill(7),
-    certificate: new Uint8Array(5),
-  }
+  const endpoint = { token: new Uint8Array(16), certificate: new Uint8Array(5) }
   const { signal } = new AbortController()
-  const lanes = await dialableLanes(endpoint, 3, identity, signal)
-  t.is(lanes.length, 3)
-  for (const lane of lanes)
-    t.like(lane, { kind: 'tls-dial', host: HOST, port, peerCertificate: endpoint.certificate })
-  t.is(new Set(lanes.map((lane) => lane.kind === 'tls-dial' && lane.serverName)).size, 3)
-  t.deepEqual(await dialableLanes({ ...endpoint, addresses: ['no address'] }, 3, identity, signal), [])
+  const addresses = ['no address', `${HOST}:${port}`]
+  t.deepEqual(await reachableAt({ ...endpoint, addresses }, signal), { host: HOST, port })
+  t.is(await reachableAt({ ...endpoint, addresses: ['no address'] }, signal), undefined)
+})
+
+test('dialableLanes() names every lane apart, with the certificate of the endpoint', async (t) => {
+  const identity = await createLaneIdentity('dialer')
+  const endpoint = { addresses: [], token: new Uint8Array(16).fill(7), certificate: new Uint8Array(5) }
+  const at = { host: HOST, port: 7 }
+  const first = dialableLanes(endpoint, at, { to: 3, identity })
+  const more = dialableLanes(endpoint, at, { from: 3, to: 5, identity })
+  t.deepEqual([first.length, more.length], [3, 2])
+  const lanes = [...first, ...more]
+  for (const lane of lanes) t.like(lane, { kind: 'tls-dial', ...at, peerCertificate: endpoint.certificate })
+  t.is(new Set(lanes.map((lane) => lane.kind === 'tls-dial' && lane.serverName)).size, 5)
 })

@@ -99,3 +99,15 @@ test('LaneSet.add() is false for a lane that never opened, which nobody else hea
   t.is(lanes.path, undefined)
   await lanes.settle()
 })
+
+test('warm() starts a thread that the next lane is given, once, and none in a pool that is closed', async (t) => {
+  const pool = new LanePool(2)
+  pool.warm()
+  pool.warm()
+  const { lane, said } = open(pool)
+  await said('next')
+  lane.send({ type: 'finish' })
+  await lane.closed
+  await pool[Symbol.asyncDispose]()
+  t.notThrows(() => pool.warm())
+})
