@@ -27,7 +27,7 @@ import {
   resolveDestinationName,
   type DestinationFolder,
 } from './destination-name.ts'
-import { renameNoReplace } from './linux.ts'
+import { cloneFile, renameNoReplace } from './linux.ts'
 import { fileUrl } from './open.ts'
 import type { Sink } from './sink.ts'
 
@@ -49,7 +49,7 @@ export async function openFilePlacement(
   const found = await checkFinalName(folder, destination.replace)
   const names = stagingNames(folder.leaf, options.job)
   const resumed = (await reopenStaging(folder, names.part, destination, options)) ?? false
-  if (!resumed) await createStaging(folder, names, destination, options)
+  if (!resumed) await createStaging(folder, names, destination, found, options)
   const staging = stack.use(await openEntry(folder, names.part))
   const { dev, ino } = await staging.stat({ bigint: true })
   const { url, sink, server } = await openStagedSink(folder, names.part, destination, options)
@@ -184,14 +184,17 @@ async function createStaging(
   folder: DestinationFolder,
   names: StagingNames,
   destination: FileDestination,
+  previous: boolean,
   { sizeBytes, signal }: PlacementOptions,
 ): Promise<void> {
   await remove(folder, names.fresh)
   const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
   try {
     await using file = await open(pathIn(folder, names.fresh), flags, 0o600)
-    if (destination.format === 'raw') await file.truncate(sizeBytes)
-    else await createQcow2(pathIn(folder, names.fresh, process.pid), sizeBytes, { signal })
+    if (destination.format === 'raw') {
+      if (previous) await cloneInto(file, folder)
+      await file.truncate(sizeBytes)
+    } else await createQcow2(pathIn(folder, names.fresh, process.pid), sizeBytes, { signal })
     await file.sync()
     await renameNoReplace(pathIn(folder, names.fresh), pathIn(folder, names.part))
     await folder.handle.sync()
@@ -199,6 +202,19 @@ async function createStaging(
     await remove(folder, names.fresh)
     throw creationError(join(folder.path, folder.leaf), sizeBytes, cause)
   }
+}
+
+/**
+ * Begins with the version that is to be replaced, where the file system shares blocks between files: what is the same in
+ * both is then found at its place, and neither copied nor stored twice. What is not the same is written over or zeroed as
+ * every window is announced. The old version itself stays as it is.
+ */
+async function cloneInto(file: FileHandle, folder: DestinationFolder): Promise<void> {
+  await using old = await open(
+    pathIn(folder, folder.leaf),
+    constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK,
+  )
+  if ((await old.stat()).isFile()) cloneFile(old.fd, file.fd)
 }
 
 function creationError(path: string, sizeBytes: number, cause: unknown): unknown {

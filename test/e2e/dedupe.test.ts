@@ -1,8 +1,10 @@
 /** What a target holds already is not sent: the old version, the same chunks elsewhere, seeds; and whose chunks count. */
-import { copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { constants } from 'node:fs'
+import { copyFile, mkdir, readFile, rm, statfs, truncate, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import ava from 'ava'
 import { pairAgents, startAgent, startPair, type AgentPair } from '../helpers/agent-process.ts'
+import { noSmallFileSystems, smallFileSystem } from '../helpers/programs.ts'
 import { MiB, noise, overwrite, sameBytes, writeVolume } from '../helpers/volume.ts'
 
 // Each test has two agents of its own: all at once they would only be in each other's way.
@@ -154,3 +156,28 @@ test('move refuses to replace what exists unless told to', async (t) => {
     replacesExisting: true,
   })
 })
+
+const blockSharing = noSmallFileSystems('xfs') === undefined ? test : test.skip
+blockSharing(
+  'move --replace stores only what changed where files can share blocks (needs root)',
+  async (t) => {
+    const pair = await startPair(t)
+    const folder = await smallFileSystem(t, pair.boreal.folder, 400 * MiB, 'xfs')
+    await pairAgents(pair.alpine, pair.boreal, '--into', folder)
+    await writeVersions(pair)
+    // A part that is zeros now, and the end that is cut off.
+    await overwrite(pair.source('v2.raw'), [{ offset: 9 * MiB + 1, bytes: Buffer.alloc(100_000) }])
+    await truncate(pair.source('v2.raw'), SIZE_BYTES - 3 * MiB - 1)
+    await copyFile(pair.source('v1.raw'), join(folder, 'disk.raw'))
+    await pair.alpine.tell('move', pair.source('v2.raw'), 'boreal:disk.raw', '--replace', '--verify', 'deep')
+    t.true(await sameBytes(pair.source('v2.raw'), join(folder, 'disk.raw')))
+    // Both versions there: the second takes what differs, in blocks, and no more.
+    await copyFile(join(folder, 'disk.raw'), join(folder, 'other.raw'), constants.COPYFILE_FICLONE)
+    const before = await statfs(folder)
+    await pair.alpine.tell('move', pair.source('v1.raw'), 'boreal:disk.raw', '--replace')
+    const takenBytes = (before.bfree - (await statfs(folder)).bfree) * before.bsize
+    t.true(takenBytes < 2 * DELTA_BYTES, `takes ${takenBytes}`)
+    t.true(await sameBytes(pair.source('v1.raw'), join(folder, 'disk.raw')))
+    t.true(await sameBytes(pair.source('v2.raw'), join(folder, 'other.raw')))
+  },
+)

@@ -45,16 +45,20 @@ export async function loopDevice(t: ExecutionContext, path: string): Promise<str
   return device
 }
 
-/** A file system of `sizeBytes` of its own, on a loop device over a file in `folder`; unmounted when the test ends. */
+/** File systems that tests make: ext4 as most have it, xfs because files can share blocks in it. */
+export type FileSystem = 'ext4' | 'xfs'
+
+/** A file system of `sizeBytes` (xfs: at least 300 MiB) of its own, on a loop device over a file in `folder`; unmounted when the test ends. */
 export async function smallFileSystem(
   t: ExecutionContext,
   folder: string,
   sizeBytes: number,
+  kind: FileSystem = 'ext4',
 ): Promise<string> {
-  const [image, mount] = [join(folder, 'small.ext4'), join(folder, 'small')]
+  const [image, mount] = [join(folder, `small.${kind}`), join(folder, 'small')]
   await writeFile(image, '')
   await truncate(image, sizeBytes)
-  await run('mkfs.ext4', ['-q', '-F', '-m', '0', image], {
+  await run(`mkfs.${kind}`, [...(kind === 'ext4' ? ['-q', '-F', '-m', '0'] : ['-q']), image], {
     env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` },
   })
   await mkdir(mount)
@@ -64,8 +68,8 @@ export async function smallFileSystem(
 }
 
 /** Why smallFileSystem() cannot be used here, or undefined. */
-export function noSmallFileSystems(): string | undefined {
-  return noLoopDevices() ?? (hasProgram('mkfs.ext4') ? undefined : 'needs mkfs.ext4')
+export function noSmallFileSystems(kind: FileSystem = 'ext4'): string | undefined {
+  return noLoopDevices() ?? (hasProgram(`mkfs.${kind}`) ? undefined : `needs mkfs.${kind}`)
 }
 
 /** Starts nbdkit with these arguments; ends with the test. Returns its address. */

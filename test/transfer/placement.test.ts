@@ -8,6 +8,7 @@ import {
   readdir,
   rename,
   stat,
+  statfs,
   symlink,
   truncate,
   unlink,
@@ -20,7 +21,15 @@ import { openSink } from '../../transfer/open.ts'
 import type { FileDestination } from '../../transfer/destination.ts'
 import { checkSpace, openPlacement } from '../../transfer/placement.ts'
 import { discardStaging, isPlaced } from '../../transfer/file-placement.ts'
-import { hasProgram, loopDevice, nbdkit, noLoopDevices, run } from '../helpers/programs.ts'
+import {
+  hasProgram,
+  loopDevice,
+  nbdkit,
+  noLoopDevices,
+  noSmallFileSystems,
+  run,
+  smallFileSystem,
+} from '../helpers/programs.ts'
 import { sparseContent } from '../helpers/sparse-content.ts'
 import { tempDir } from '../helpers/temp-dir.ts'
 
@@ -29,6 +38,8 @@ const qemu = hasProgram('qemu-nbd') ? anyTest : anyTest.skip
 const nbd = hasProgram('nbdkit') ? anyTest : anyTest.skip
 const block = noLoopDevices() === undefined ? anyTest : anyTest.skip
 const root = noLoopDevices() === undefined && hasProgram('mkfs.ext4') ? anyTest : anyTest.skip
+
+const shared = noSmallFileSystems('xfs') === undefined ? anyTest : anyTest.skip
 
 function raw(folder: string, name = 'disk.raw', more: Partial<FileDestination> = {}): FileDestination {
   return { kind: 'file', folder, name, format: 'raw', replace: false, ...more }
@@ -341,3 +352,26 @@ function pathOf(fd: string): string {
     return ''
   }
 }
+
+shared(
+  'openPlacement() begins with the blocks of the version it replaces where files can share them (needs root)',
+  async (t) => {
+    const folder = await smallFileSystem(t, await tempDir(t), 400 << 20, 'xfs')
+    const old = Buffer.alloc(8 << 20, 7)
+    await writeFile(join(folder, 'disk.raw'), old)
+    const options = { job: 'j1', sizeBytes: 6_000_000, lanes: 1 }
+    const before = await statfs(folder)
+    await using placement = await openPlacement(raw(folder, 'disk.raw', { replace: true }), options)
+    t.true((before.bfree - (await statfs(folder)).bfree) * before.bsize < 1 << 20)
+    const back = Buffer.alloc(options.sizeBytes)
+    await placement.sink.read(back, 0)
+    t.true(back.every((byte) => byte === 7))
+    await placement.sink.write(Buffer.alloc(100_000, 8), 1_000_001)
+    await placement.sink.zero(3_000_001, 100_000)
+    await placement.sink.sync()
+    t.true((await readFile(join(folder, 'disk.raw'))).equals(old))
+    await placement.commit()
+    const now = Buffer.alloc(options.sizeBytes, 7).fill(8, 1_000_001, 1_100_001).fill(0, 3_000_001, 3_100_001)
+    t.true((await readFile(join(folder, 'disk.raw'))).equals(now))
+  },
+)
