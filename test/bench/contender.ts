@@ -24,6 +24,9 @@ export interface Figures {
   readonly toldWireBytes?: number
   /** Of the largest process. */
   readonly peakRssBytes: number
+  /** Of our two agents each. */
+  readonly senderRssBytes?: number
+  readonly receiverRssBytes?: number
 }
 
 /** A run: its figures, and where the moved disk is. */

@@ -16,6 +16,8 @@ export interface Options {
   readonly work: string
   /** Where targets are written and removed. */
   readonly target: string
+  /** Free memory is held where that makes figures steadier: resident-memory.ts. */
+  readonly hold: boolean
   /** Of the incompressible files; each case has its own when undefined. */
   readonly sizeBytes?: number
   /** That the index of case 10 knows. */
@@ -25,7 +27,7 @@ export interface Options {
   readonly upgraded?: string
   /** What is given of the line in the cases that have one. */
   readonly line: Partial<LineShape>
-  /** File that the JSON lines are added to as well. */
+  /** File that the JSON lines are added to, in place of standard output. */
   readonly json?: string
 }
 
@@ -40,6 +42,7 @@ export function parseOptions(args: readonly string[], known: readonly string[]):
       'slow-runs': { type: 'string', default: '1' },
       work: { type: 'string', default: join(tmpdir(), 'fluidcloud-bench') },
       target: { type: 'string', default: '/dev/shm' },
+      'no-hold': { type: 'boolean', default: false },
       size: { type: 'string' },
       chunks: { type: 'string' },
       // What ssh chooses by itself, unless given.
@@ -60,6 +63,7 @@ export function parseOptions(args: readonly string[], known: readonly string[]):
   return {
     ...values,
     cases,
+    hold: !values['no-hold'],
     contenders: values.contender.split(',').filter((part) => part !== ''),
     runs: count('--runs', values.runs),
     slowRuns: count('--slow-runs', values['slow-runs']),

@@ -2,6 +2,20 @@
 import { rmSync } from 'node:fs'
 import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { Bench } from './cases/case.ts'
+
+/** Runs `task` in a new folder below the target, with memory at hand for all that it starts. */
+export async function inTaskFolder<T>(
+  { options, memory }: Pick<Bench, 'options' | 'memory'>,
+  task: (folder: string) => Promise<T>,
+): Promise<T> {
+  await using folder = await taskFolder(options.target)
+  try {
+    return await memory.during(() => task(folder.path))
+  } finally {
+    await memory.takeBack(folder.path)
+  }
+}
 
 /** A new folder under `parent`. */
 export async function taskFolder(parent: string): Promise<{ path: string } & AsyncDisposable> {

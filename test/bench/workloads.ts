@@ -6,12 +6,15 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 
-const BLOCK_BYTES = 512
 const STEP_BYTES = 4 * 2 ** 20
 /** The machine and the volume of the paper's trial. */
 const MACHINE_BYTES = 5_400_000_000
 const VOLUME_BYTES = 512 * 2 ** 20
-const [MACHINE_SEED, VOLUME_SEED] = [1001, 1002]
+const [MACHINE_SEED, VOLUME_SEED, SCATTERED_SEED] = [1001, 1002, 1003]
+const SCATTERED_BYTES = 200 * 2 ** 20
+const PIECE_BYTES = 64 * 1024
+/** Of the multiplicative generator mod 2^31 - 1: Park and Miller 1988. */
+const [MULTIPLIER, MODULUS] = [16807, 2 ** 31 - 1]
 const DISK_FILES = fileURLToPath(new URL('./disk-files.ts', import.meta.url))
 const MAKE_DISK = fileURLToPath(new URL('./make-disk.sh', import.meta.url))
 
@@ -44,6 +47,19 @@ export async function databaseVolume(folder: string): Promise<string> {
     await promisify(execFile)(process.execPath, [DISK_FILES, 'database', path])
     const { size } = await file.stat()
     await writeRandom(file, VOLUME_BYTES - size, VOLUME_SEED, size)
+  })
+}
+
+/** 200 MiB of random data in pieces of 64 KiB, scattered over a file of `sizeBytes`. */
+export async function scatteredFile(folder: string, sizeBytes: number): Promise<string> {
+  return await made(join(folder, `scattered-${sizeBytes}.raw`), sizeBytes, async (file) => {
+    await file.truncate(sizeBytes)
+    let state = SCATTERED_SEED
+    for (let piece = 0; piece < SCATTERED_BYTES / PIECE_BYTES; piece++) {
+      state = (state * MULTIPLIER) % MODULUS
+      const at = Math.floor((state / MODULUS) * (sizeBytes / PIECE_BYTES)) * PIECE_BYTES
+      await writeRandom(file, PIECE_BYTES, SCATTERED_SEED + piece, at)
+    }
   })
 }
 
@@ -104,15 +120,4 @@ export async function qcow2Of(disk: string): Promise<string> {
   await promisify(execFile)('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', disk, `${image}.part`])
   await rename(`${image}.part`, image)
   return image
-}
-
-/** What a file holds beside its holes. */
-export async function dataBytes(path: string): Promise<number> {
-  return (await stat(path)).blocks * BLOCK_BYTES
-}
-
-/** Reads a file's data, so that it is in the page cache. */
-export async function warm(path: string): Promise<void> {
-  // cat follows no holes, but neither does it keep anything of them.
-  await promisify(execFile)('sh', ['-c', 'cat -- "$1" >/dev/null', 'sh', path])
 }

@@ -1,15 +1,18 @@
 /** Contenders over the same task, taking turns, A B A B: what a noisy machine does to one it does to all. */
-import { execFile } from 'node:child_process'
-import { promisify } from 'node:util'
+import { basename } from 'node:path'
 import { formatBytes } from '../../../agent/units.ts'
 import { hasProgram } from '../../helpers/programs.ts'
 import type { Contender, Figures } from '../contender.ts'
 import type { Line } from '../line.ts'
 import type { Options } from '../options.ts'
 import { medians, type Report } from '../report.ts'
-import { taskFolder } from '../task-folder.ts'
-import { dataBytes, warm } from '../workloads.ts'
+import { isSame } from '../same.ts'
+import { inTaskFolder } from '../task-folder.ts'
+import type { Bench } from './case.ts'
+import { dataBytes, warm } from '../holes.ts'
 
+/** Less is always missing: metadata, the last page. */
+const WORTH_TELLING_BYTES = 2 ** 20
 const TRAITS = ['verified', 'encrypted', 'resumable'] as const
 
 export interface Comparison {
@@ -38,18 +41,17 @@ export interface Summary {
 }
 
 /** Runs every contender that is installed and wanted; prints the table and the lines, and gives what it found. */
-export async function compare(
-  comparison: Comparison,
-  options: Options,
-  report: Report,
-): Promise<readonly Summary[]> {
-  const { id, title, source, besides = [], facts, contenders } = comparison
+export async function compare(comparison: Comparison, bench: Bench): Promise<readonly Summary[]> {
+  const { options, report } = bench
+  const { id, title, facts, contenders } = comparison
   const present = contenders.filter((contender) => isPresent(contender, options, report))
   if (present.length === 0) return []
-  for (const path of [source, ...besides]) await warm(path)
-  const summaries = await takeTurns({ ...comparison, contenders: present }, options, report)
+  const summaries = await takeTurns({ ...comparison, contenders: present }, bench)
   if (summaries.length === 0) return []
-  report.table(`Case ${id}: ${title}, medians of ${options.runs}`, HEAD, rowsOf(summaries))
+  report.table(`Case ${id}: ${title}, medians of ${options.runs}`, HEAD, rowsOf(summaries), {
+    mark: OURS,
+    legend: LEGEND,
+  })
   for (const { contender, median, runs, ...rest } of summaries) {
     const { name, traits } = contender
     const cpuSecondsPerGiB = perGiB(median.cpuSeconds, rest.movedBytes)
@@ -61,9 +63,9 @@ export async function compare(
 
 async function takeTurns(
   { id, held, line, contenders, source: common, besides = [] }: Comparison,
-  options: Options,
-  report: Report,
+  bench: Bench,
 ): Promise<Summary[]> {
+  const { options, report } = bench
   const all = contenders.map((contender) => ({
     contender,
     runs: [] as Figures[],
@@ -74,19 +76,21 @@ async function takeTurns(
       const { contender } = entry
       const source = contender.source ?? common
       if (contender.slow && run > options.slowRuns) continue
-      await using folder = await taskFolder(options.target)
+      const turn = `case ${id}, run ${run} of ${options.runs}: ${contender.name}`
       try {
-        const { target, ...figures } = await contender.move({ source, held, line, folder: folder.path })
-        if (run === 1 && target !== undefined) entry.same = await isSame(source, target)
-        entry.runs.push(figures)
-        report.progress(
-          `case ${id}, run ${run} of ${options.runs}: ${contender.name}: ${figures.seconds.toFixed(2)} s, ${figures.cpuSeconds.toFixed(2)} CPU s`,
-        )
+        await inTaskFolder(bench, async (folder) => {
+          for (const path of new Set([source, ...(held ? [held] : []), ...besides]))
+            await keepWarm(path, report)
+          using _running = report.running(turn)
+          const { target, ...figures } = await contender.move({ source, held, line, folder })
+          if (run === 1 && target !== undefined) entry.same = await isSame(source, target)
+          entry.runs.push(figures)
+        })
+        const { seconds, cpuSeconds } = entry.runs.at(-1)!
+        report.progress(`${turn}: ${seconds.toFixed(2)} s, ${cpuSeconds.toFixed(2)} CPU s`)
       } catch (error) {
         // One that fails must not take the figures of the others with it.
-        report.progress(
-          `case ${id}, run ${run} of ${options.runs}: ${contender.name} failed: ${String(error)}`,
-        )
+        report.progress(`${turn} failed: ${String(error)}`)
       }
     }
   }
@@ -109,34 +113,39 @@ function isPresent(contender: Contender, { contenders }: Options, report: Report
   return missing.length === 0
 }
 
-const HEAD = ['', 'seconds', 'of it job', 'MiB/s', 'times ours', 'CPU s/GiB', 'wire', 'peak RSS', ...TRAITS]
+/** The source may have left the page cache since its last turn. */
+async function keepWarm(path: string, report: Report): Promise<void> {
+  const missing = await warm(path)
+  if (missing !== undefined && missing > WORTH_TELLING_BYTES)
+    report.progress(`Read ${basename(path)} again: ${formatBytes(missing)} of it were not in the page cache`)
+}
+
+const OURS = 'fluidcloud'
+const HEAD = ['', 'seconds', 'x ours', 'MiB/s', 'CPU s/GiB', 'wire', 'peak RSS', 'V E R']
+const LEGEND = [
+  'x ours: its time to ours. Peak RSS: of ours both agents, of others the largest process.',
+  'V verified, E encrypted, R resumable.',
+].join('\n')
 
 function rowsOf(summaries: readonly Summary[]): string[][] {
   const [ours] = summaries
   return summaries.map(({ contender: { name, traits }, median, movedBytes, bytesPerSecond, same }) => [
     same === false ? `${name} (NOT THE SAME BYTES)` : name,
     median.seconds.toFixed(2),
-    median.jobSeconds?.toFixed(2) ?? '',
+    `${(ours.bytesPerSecond / bytesPerSecond).toFixed(2)}x`,
     (bytesPerSecond / 2 ** 20).toFixed(0),
-    (ours.bytesPerSecond / bytesPerSecond).toFixed(2),
     perGiB(median.cpuSeconds, movedBytes).toFixed(2),
     formatBytes(median.wireBytes),
-    formatBytes(median.peakRssBytes),
-    ...TRAITS.map((trait) => (traits[trait] ? 'yes' : 'no')),
+    peaksOf(median),
+    TRAITS.map((trait) => (traits[trait] ? 'y' : '-')).join(' '),
   ])
+}
+
+function peaksOf({ peakRssBytes, senderRssBytes, receiverRssBytes }: Figures): string {
+  if (senderRssBytes === undefined || receiverRssBytes === undefined) return formatBytes(peakRssBytes)
+  return `${Math.round(senderRssBytes / 2 ** 20)}+${formatBytes(receiverRssBytes)}`
 }
 
 function perGiB(seconds: number, bytes: number): number {
   return seconds / (bytes / 2 ** 30)
-}
-
-/** An image holds the volume, not the same bytes. */
-async function isSame(source: string, target: string): Promise<boolean> {
-  const [program, ...args] = source.endsWith('.qcow2')
-    ? ['qemu-img', 'compare', '-f', 'qcow2', '-F', 'raw', source, target]
-    : ['cmp', '--silent', source, target]
-  return await promisify(execFile)(program, args).then(
-    () => true,
-    () => false,
-  )
 }

@@ -13,14 +13,14 @@ import { run } from '../../helpers/programs.ts'
 import { runMove, startAgent, startAgents, PEER } from '../contenders/agents.ts'
 import type { Figures } from '../contender.ts'
 import { freePort } from '../processes.ts'
-import type { Options } from '../options.ts'
 import { residentBytes } from '../cpu.ts'
 import { openLoopback } from '../line.ts'
 import { measure } from '../meter.ts'
 import { medians, type Report } from '../report.ts'
-import { taskFolder } from '../task-folder.ts'
-import { incompressibleFile, warm } from '../workloads.ts'
-import type { Case } from './case.ts'
+import { inTaskFolder, taskFolder } from '../task-folder.ts'
+import { warm } from '../holes.ts'
+import { incompressibleFile } from '../workloads.ts'
+import type { Bench, Case } from './case.ts'
 
 const CHUNKS = 16_000_000
 const BATCH = 4_096
@@ -35,7 +35,8 @@ interface Start {
 export const largeIndex: Case = {
   id: '10',
   title: 'the next move to a receiver that knows many chunks',
-  async run(options, report) {
+  async run(bench) {
+    const { options, report } = bench
     const counts = [0, options.chunks ?? CHUNKS]
     const sizeBytes = options.sizeBytes ?? SIZE_BYTES
     // Another for each run: what was moved once is known.
@@ -45,7 +46,9 @@ export const largeIndex: Case = {
     for (const source of sources) await warm(source)
     const rows: string[][] = []
     for (const chunks of counts) {
-      const { stateBytes, fillSeconds, runs } = await movesKnowing(chunks, sources, options, report)
+      const { stateBytes, fillSeconds, runs } = await inTaskFolder(bench, (target) =>
+        movesKnowing(chunks, sources, target, bench),
+      )
       const median = medians(runs)
       rows.push([
         `${chunks / 1e6} million`,
@@ -67,11 +70,10 @@ export const largeIndex: Case = {
 async function movesKnowing(
   chunks: number,
   sources: readonly string[],
-  options: Options,
-  report: Report,
+  target: string,
+  { options, report }: Bench,
 ): Promise<{ stateBytes: number; fillSeconds: number; runs: readonly (Figures & Start)[] }> {
   await using folder = await taskFolder(options.work)
-  await using target = await taskFolder(options.target)
   await using line = await openLoopback()
   const [senderHome, receiverHome] = ['sender', PEER].map((name) => join(folder.path, name))
   const ports = {
@@ -80,10 +82,10 @@ async function movesKnowing(
   }
   {
     // Pairs them; both are started again on what they know then.
-    await using _agents = await startAgents(line, folder.path, { ports, target: target.path })
+    await using _agents = await startAgents(line, folder.path, { ports, target })
   }
   const begun = performance.now()
-  await fill(homeAt(receiverHome).state, chunks, target.path, report)
+  await fill(homeAt(receiverHome).state, chunks, target, report)
   const fillSeconds = (performance.now() - begun) / 1000
   const stateBytes = await sizeOf(homeAt(receiverHome).state)
   const runs: (Figures & Start)[] = []

@@ -6,11 +6,11 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { formatBytes } from '../../../agent/units.ts'
 import { PEER, startAgent, startAgents, type Agent, type AgentPair } from '../contenders/agents.ts'
-import type { Options } from '../options.ts'
 import { medians } from '../report.ts'
-import { taskFolder } from '../task-folder.ts'
+import { inTaskFolder } from '../task-folder.ts'
 import type { LineShape, WanLine } from '../wan/wan-line.ts'
-import { dataBytes, incompressibleFile, warm } from '../workloads.ts'
+import { dataBytes, warm } from '../holes.ts'
+import { incompressibleFile } from '../workloads.ts'
 import type { Case } from './case.ts'
 import { overLine } from './wan.ts'
 
@@ -43,10 +43,10 @@ interface Outcome {
 export const killed: Case = {
   id: '8',
   title: 'an agent killed in the middle of a move, and started again at once',
-  async run(options, report) {
+  async run(bench) {
+    const { options, report } = bench
     const source = await incompressibleFile(options.work, options.sizeBytes ?? SIZE_BYTES)
-    await warm(source)
-    await overLine(options, report, NEAR, async (line) => {
+    await overLine(bench, NEAR, async (line) => {
       const kinds: { name: string; victim?: Victim; at?: number }[] = [
         { name: 'nobody' },
         ...(['receiver', 'sender', 'both'] as const).flatMap((victim) =>
@@ -56,7 +56,8 @@ export const killed: Case = {
       const runs = kinds.map(() => [] as Outcome[])
       for (let run = 1; run <= options.runs; run++) {
         for (const [kind, { name, victim, at }] of kinds.entries()) {
-          const outcome = await moveAndKill(line, source, options, victim, at)
+          await warm(source)
+          const outcome = await inTaskFolder(bench, (folder) => moveAndKill(line, source, folder, victim, at))
           runs[kind].push(outcome)
           report.progress(`case 8, run ${run} of ${options.runs}: ${name}: ${outcome.seconds.toFixed(2)} s`)
         }
@@ -94,12 +95,11 @@ export const killed: Case = {
 async function moveAndKill(
   line: WanLine,
   source: string,
-  options: Options,
+  folder: string,
   victim?: Victim,
   at = 1,
 ): Promise<Outcome> {
-  await using folder = await taskFolder(options.target)
-  await using first = await startAgents(line, folder.path, {
+  await using first = await startAgents(line, folder, {
     ports: { sender: PORTS, receiver: PORTS },
   })
   const payload = async (): Promise<number> => (await line.counters()).payloadBytes
@@ -117,7 +117,7 @@ async function moveAndKill(
   const again = await Promise.all(
     (['sender', 'receiver'] as const).map(async (role) =>
       victim === role || victim === 'both'
-        ? stack.use(await startAgent(line[role], join(folder.path, role), PORTS))
+        ? stack.use(await startAgent(line[role], join(folder, role), PORTS))
         : first[role],
     ),
   )

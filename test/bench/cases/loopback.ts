@@ -3,7 +3,7 @@ import { borg, casync, restic } from '../contenders/backup.ts'
 import { rsyncDaemon } from '../contenders/rsync-daemon.ts'
 import { iroh } from '../contenders/iroh.ts'
 import { nbdcopy, qemuImg } from '../contenders/nbd.ts'
-import { fluidcloud } from '../contenders/fluidcloud.ts'
+import { fluidcloud, fluidcloudBesideOther, fluidcloudWithSeed } from '../contenders/fluidcloud.ts'
 import { rsyncOverSsh, scp, tarOverSsh } from '../contenders/ssh.ts'
 import { syncthing } from '../contenders/syncthing.ts'
 import { openLoopback } from '../line.ts'
@@ -19,7 +19,8 @@ const ZSTD = ['-z', '--zc=zstd', '--zl=1']
 export const incompressible: Case = {
   id: '1',
   title: 'a file that does not compress',
-  async run(options, report) {
+  async run(bench) {
+    const { options } = bench
     const { cipher, work, sizeBytes = INCOMPRESSIBLE_BYTES } = options
     const source = await incompressibleFile(work, sizeBytes)
     await using line = await openLoopback()
@@ -36,14 +37,15 @@ export const incompressible: Case = {
       syncthing,
       iroh,
     ]
-    await compare({ id: this.id, title: this.title, source, contenders, line }, options, report)
+    await compare({ id: this.id, title: this.title, source, contenders, line }, bench)
   },
 }
 
 export const realDisk: Case = {
   id: '2',
   title: 'a real disk with its holes',
-  async run(options, report) {
+  async run(bench) {
+    const { options } = bench
     const { disk } = await realDisks(options.work, options)
     const { cipher } = options
     await using line = await openLoopback()
@@ -60,26 +62,28 @@ export const realDisk: Case = {
       borg,
       casync,
     ]
-    await compare({ id: this.id, title: this.title, source: disk, contenders, line }, options, report)
+    await compare({ id: this.id, title: this.title, source: disk, contenders, line }, bench)
   },
 }
 
 export const realDiskImage: Case = {
   id: '2q',
   title: 'the same disk as qcow2, to raw',
-  async run(options, report) {
+  async run(bench) {
+    const { options } = bench
     const { disk } = await realDisks(options.work, options)
     const source = await qcow2Of(disk)
     await using line = await openLoopback()
     const contenders = [fluidcloud(), nbdcopy({ tls: true }), nbdcopy({ tls: false }), qemuImg({ tls: true })]
-    await compare({ id: this.id, title: this.title, source, contenders, line }, options, report)
+    await compare({ id: this.id, title: this.title, source, contenders, line }, bench)
   },
 }
 
 export const upgradedDisk: Case = {
   id: '3',
   title: 'the same disk after an upgrade, over the version before',
-  async run(options, report) {
+  async run(bench) {
+    const { options } = bench
     const { disk, upgraded } = await realDisks(options.work, options)
     const { cipher } = options
     const inPlace = ['--inplace', '--no-whole-file']
@@ -95,6 +99,29 @@ export const upgradedDisk: Case = {
       borg,
     ]
     const task = { source: upgraded, held: disk, contenders, line }
-    await compare({ id: this.id, title: this.title, ...task }, options, report)
+    await compare({ id: this.id, title: this.title, ...task }, bench)
+  },
+}
+
+export const upgradedElsewhere: Case = {
+  id: '3n',
+  title: 'the same, where the target holds the version before elsewhere',
+  async run(bench) {
+    const { options } = bench
+    const { disk, upgraded } = await realDisks(options.work, options)
+    const { cipher } = options
+    await using line = await openLoopback()
+    const zstd = ['--sparse', '-z', '--zc=zstd']
+    const contenders = [
+      // As in case 3: what the others are compared with.
+      fluidcloud(),
+      fluidcloudBesideOther(),
+      fluidcloudWithSeed(),
+      ...[fluidcloud, fluidcloudBesideOther, fluidcloudWithSeed].map((of) => of('--compress', 'on')),
+      rsyncOverSsh(['--fuzzy', ...zstd], cipher, 'target/disk-before.raw'),
+      rsyncOverSsh(['--copy-dest=../seeds', ...zstd], cipher, 'seeds/disk.raw'),
+    ]
+    const task = { source: upgraded, held: disk, contenders, line }
+    await compare({ id: this.id, title: this.title, ...task }, bench)
   },
 }

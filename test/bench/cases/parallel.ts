@@ -7,11 +7,11 @@ import { PEER, startAgents } from '../contenders/agents.ts'
 import type { Figures } from '../contender.ts'
 import { openLoopback, type Line } from '../line.ts'
 import { measure } from '../meter.ts'
-import type { Options } from '../options.ts'
-import { medians, type Report } from '../report.ts'
-import { taskFolder } from '../task-folder.ts'
-import { incompressibleFile, warm } from '../workloads.ts'
-import type { Case } from './case.ts'
+import { medians } from '../report.ts'
+import { inTaskFolder } from '../task-folder.ts'
+import { warm } from '../holes.ts'
+import { incompressibleFile } from '../workloads.ts'
+import type { Bench, Case } from './case.ts'
 
 const JOBS = 8
 const TOTAL_BYTES = 4 * 2 ** 30
@@ -32,7 +32,8 @@ interface Shares {
 export const parallelJobs: Case = {
   id: '9',
   title: `${JOBS} jobs at once against one with as many bytes`,
-  async run(options, report) {
+  async run(bench) {
+    const { options, report } = bench
     await using line = await openLoopback()
     const total = options.sizeBytes ?? TOTAL_BYTES
     const whole = await incompressibleFile(options.work, total)
@@ -47,7 +48,7 @@ export const parallelJobs: Case = {
     for (let run = 1; run <= options.runs; run++) {
       for (const [kind, { name, sources }] of kinds.entries()) {
         for (const source of sources) await warm(source)
-        const figures = await moveTogether(sources, options, line)
+        const figures = await inTaskFolder(bench, (folder) => moveTogether(sources, folder, line))
         runs[kind].push(figures)
         report.progress(`case 9, run ${run} of ${options.runs}: ${name}: ${figures.seconds.toFixed(2)} s`)
       }
@@ -86,17 +87,16 @@ export const parallelJobs: Case = {
         ...all[kind],
         runs: runs[kind],
       })
-    await limited(options, report, line)
+    await limited(bench, line)
   },
 }
 
 async function moveTogether(
   sources: readonly string[],
-  options: Options,
+  folder: string,
   line: Line,
 ): Promise<Figures & Shares> {
-  await using folder = await taskFolder(options.target)
-  await using agents = await startAgents(line, folder.path)
+  await using agents = await startAgents(line, folder)
   const { api } = agents.sender
   const { figures, result } = await measure(line, async () => {
     const begun = performance.now()
@@ -127,27 +127,15 @@ async function watchShares(api: AgentClient, begun: number): Promise<Shares> {
 }
 
 /** What crosses the line in a second under --bwlimit, start and end left out. */
-async function limited(options: Options, report: Report, line: Line): Promise<void> {
+async function limited(bench: Bench, line: Line): Promise<void> {
+  const { options, report } = bench
   const rows: string[][] = []
   for (const limit of LIMITS) {
     const source = await incompressibleFile(
       options.work,
       Math.min(options.sizeBytes ?? LIMITED_BYTES, LIMITED_BYTES),
     )
-    await using folder = await taskFolder(options.target)
-    await using agents = await startAgents(line, folder.path)
-    const { api } = agents.sender
-    const { job } = await api.move({ source, peer: PEER, destination: 'limited.raw', bandwidth: limit })
-    const points: { seconds: number; bytes: number; done: number }[] = []
-    for (let done = 0; done < 1; await sleep(POLL_MS)) {
-      const report = (await api.jobs()).find((each) => each.job === job)!
-      // Until the source was looked at, it has no size.
-      done = report.state === 'complete' ? 1 : report.doneBytes / Math.max(report.logicalBytes, 1)
-      points.push({ seconds: performance.now() / 1000, bytes: await line.carriedBytes(), done })
-    }
-    const from = points.find(({ done }) => done > 0.2) ?? points[0]
-    const to = points.findLast(({ done }) => done < 0.8) ?? points.at(-1)!
-    const bytesPerSecond = (to.bytes - from.bytes) / (to.seconds - from.seconds)
+    const bytesPerSecond = await inTaskFolder(bench, (folder) => rateUnder(limit, source, folder, line))
     rows.push([
       formatRate(limit),
       formatRate(bytesPerSecond),
@@ -156,4 +144,20 @@ async function limited(options: Options, report: Report, line: Line): Promise<vo
     report.json({ bench: 'limit', case: '9', limitBytesPerSecond: limit, bytesPerSecond })
   }
   report.table('Case 9: --bwlimit, as the line sees it', ['limit', 'rate', 'off by'], rows)
+}
+
+async function rateUnder(limit: number, source: string, folder: string, line: Line): Promise<number> {
+  await using agents = await startAgents(line, folder)
+  const { api } = agents.sender
+  const { job } = await api.move({ source, peer: PEER, destination: 'limited.raw', bandwidth: limit })
+  const points: { seconds: number; bytes: number; done: number }[] = []
+  for (let done = 0; done < 1; await sleep(POLL_MS)) {
+    const report = (await api.jobs()).find((each) => each.job === job)!
+    // Until the source was looked at, it has no size.
+    done = report.state === 'complete' ? 1 : report.doneBytes / Math.max(report.logicalBytes, 1)
+    points.push({ seconds: performance.now() / 1000, bytes: await line.carriedBytes(), done })
+  }
+  const from = points.find(({ done }) => done > 0.2) ?? points[0]
+  const to = points.findLast(({ done }) => done < 0.8) ?? points.at(-1)!
+  return (to.bytes - from.bytes) / (to.seconds - from.seconds)
 }

@@ -7,11 +7,9 @@ import { nbdcopy } from '../contenders/nbd.ts'
 import { rsyncOverSsh } from '../contenders/ssh.ts'
 import { syncthing } from '../contenders/syncthing.ts'
 import type { Contender } from '../contender.ts'
-import type { Options } from '../options.ts'
-import type { Report } from '../report.ts'
 import { noWanLine, openWanLine, type LineShape, type WanLine } from '../wan/wan-line.ts'
 import { databaseVolume, incompressibleFile, machineDisk, realDisks } from '../workloads.ts'
-import type { Case } from './case.ts'
+import type { Bench, Case } from './case.ts'
 import { compare } from './compare.ts'
 
 const MiB = 2 ** 20
@@ -28,8 +26,9 @@ interface Sizes {
 export const cleanLine: Case = {
   id: '4',
   title: 'a file that does not compress, over a line',
-  async run(options, report) {
-    await overLine(options, report, {}, async (line, shape) => {
+  async run(bench) {
+    const { options } = bench
+    await overLine(bench, {}, async (line, shape) => {
       const source = await incompressibleFile(options.work, options.sizeBytes ?? 1024 * MiB)
       const contenders = [
         fluidcloud(),
@@ -42,7 +41,7 @@ export const cleanLine: Case = {
         iroh,
       ]
       const title = `${this.title} of ${describe(shape)}`
-      await compare({ id: this.id, title, source, contenders, line, facts: { ...shape } }, options, report)
+      await compare({ id: this.id, title, source, contenders, line, facts: { ...shape } }, bench)
     })
   },
 }
@@ -50,7 +49,8 @@ export const cleanLine: Case = {
 export const lossyLine: Case = {
   id: '5',
   title: 'a file that does not compress, over a line with losses',
-  async run(options, report) {
+  async run(bench) {
+    const { options } = bench
     const losses: (Pick<LineShape, 'congestion' | 'lossPercent'> & Sizes)[] = [
       { congestion: 'bbr', lossPercent: 0.1, bytes: 1024 * MiB, oneStreamBytes: 512 * MiB },
       { congestion: 'bbr', lossPercent: 1, bytes: 1024 * MiB, oneStreamBytes: 512 * MiB },
@@ -61,7 +61,7 @@ export const lossyLine: Case = {
     for (const { bytes, oneStreamBytes, ...loss } of losses) {
       if ((congestion ?? loss.congestion) !== loss.congestion) continue
       if ((lossPercent ?? loss.lossPercent) !== loss.lossPercent) continue
-      await overLine(options, report, loss, async (line, shape) => {
+      await overLine(bench, loss, async (line, shape) => {
         const source = await incompressibleFile(options.work, options.sizeBytes ?? bytes)
         const smaller = await incompressibleFile(
           options.work,
@@ -78,7 +78,7 @@ export const lossyLine: Case = {
           withLess(rsyncOverSsh(['--whole-file'], options.cipher)),
         ]
         const title = `${this.title}, ${describe(shape)}`
-        await compare({ id: this.id, title, source, contenders, line, facts: { ...shape } }, options, report)
+        await compare({ id: this.id, title, source, contenders, line, facts: { ...shape } }, bench)
       })
     }
   },
@@ -87,9 +87,10 @@ export const lossyLine: Case = {
 export const diskOverLine: Case = {
   id: '6',
   title: 'a real disk with its holes, over a line',
-  async run(options, report) {
+  async run(bench) {
+    const { options } = bench
     const { disk: source } = await realDisks(options.work, options)
-    await overLine(options, report, {}, async (line, shape) => {
+    await overLine(bench, {}, async (line, shape) => {
       const contenders = [
         fluidcloud(),
         fluidcloud('--compress', 'on'),
@@ -99,7 +100,7 @@ export const diskOverLine: Case = {
         rsyncOverSsh(['--sparse', '-z', '--zc=zstd', '--zl=1'], options.cipher),
       ]
       const title = `${this.title} of ${describe(shape)}`
-      await compare({ id: this.id, title, source, contenders, line, facts: { ...shape } }, options, report)
+      await compare({ id: this.id, title, source, contenders, line, facts: { ...shape } }, bench)
     })
   },
 }
@@ -107,10 +108,11 @@ export const diskOverLine: Case = {
 export const machineAndVolume: Case = {
   id: '7',
   title: 'a machine of 5.4 GB and its volume of 512 MiB, over a line',
-  async run(options, report) {
+  async run(bench) {
+    const { options } = bench
     const { disk } = await realDisks(options.work, options)
     const [machine, volume] = [await machineDisk(options.work, disk), await databaseVolume(options.work)]
-    await overLine(options, report, {}, async (line, shape) => {
+    await overLine(bench, {}, async (line, shape) => {
       const contenders = [
         fluidcloudTogether(volume),
         oneAfterTheOther(fluidcloud(), volume),
@@ -120,15 +122,14 @@ export const machineAndVolume: Case = {
       ]
       const title = `${this.title} of ${describe(shape)}`
       const task = { source: machine, besides: [volume], contenders, line }
-      await compare({ id: this.id, title, ...task, facts: { ...shape } }, options, report)
+      await compare({ id: this.id, title, ...task, facts: { ...shape } }, bench)
     })
   },
 }
 
 /** Opens the line of the case, as the command line changes it; leaves the case out where there can be none. */
 export async function overLine(
-  options: Options,
-  report: Report,
+  { options, report }: Bench,
   differs: Partial<LineShape>,
   action: (line: WanLine, shape: LineShape) => Promise<void>,
 ): Promise<void> {

@@ -1,24 +1,64 @@
 /** Ours: `fluidcloud move` between two agents, each in its own process. */
+import { mkdir } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import type { Contender } from '../contender.ts'
+import { run } from '../../helpers/programs.ts'
+import type { Contender, Task } from '../contender.ts'
+import { peakRssBytes } from '../cpu.ts'
 import { measure } from '../meter.ts'
-import { runMove, startAgents } from './agents.ts'
+import { runMove, startAgents, type AgentPair } from './agents.ts'
 
 const NAME = 'disk.raw'
+const HELD_NAME = 'before.raw'
 
 /** With these options of `move`. */
 export function fluidcloud(...options: readonly string[]): Contender {
+  return mover(['fluidcloud', ...options].join(' '), options, async (agents, held, { line }) => {
+    await runMove(line.sender, agents.sender, held, NAME, options)
+  })
+}
+
+/** The version that is held arrived under another name. */
+export function fluidcloudBesideOther(...options: readonly string[]): Contender {
+  const name = ['fluidcloud, other name', ...options].join(' ')
+  return mover(name, options, async (agents, held, { line }) => {
+    await runMove(line.sender, agents.sender, held, HELD_NAME, options)
+  })
+}
+
+/** The version that is held never was moved: it lies in a seed folder of the receiver. */
+export function fluidcloudWithSeed(...options: readonly string[]): Contender {
+  const name = ['fluidcloud, seed', ...options].join(' ')
+  return mover(name, options, async (agents, held, { folder }) => {
+    const seeds = join(folder, 'seeds')
+    await mkdir(seeds)
+    await run('cp', ['--sparse=always', held, join(seeds, HELD_NAME)])
+    let files = 0
+    for await (const seed of agents.receiver.api.seedAdd({ folder: seeds })) files = seed.files
+    if (files === 0) throw new Error('The seed folder was not read')
+  })
+}
+
+/** `hold` has the receiver hold the version before. */
+function mover(
+  name: string,
+  options: readonly string[],
+  hold: (agents: AgentPair, held: string, task: Task) => Promise<void>,
+): Contender {
   return {
-    name: ['fluidcloud', ...options].join(' '),
+    name,
     needs: [],
     traits: { verified: true, encrypted: true, resumable: true },
-    async move({ source, held, folder, line }) {
+    async move(task) {
+      const { source, held, folder, line } = task
       await using agents = await startAgents(line, folder)
-      const move = (disk: string) => runMove(line.sender, agents.sender, disk, NAME, options)
-      if (held) await move(held)
-      const { figures, result } = await measure(line, () => move(source))
+      if (held) await hold(agents, held, task)
+      const { figures, result } = await measure(line, () =>
+        runMove(line.sender, agents.sender, source, NAME, options),
+      )
       return {
         ...figures,
+        senderRssBytes: await peakRssBytes(agents.sender.pid),
+        receiverRssBytes: await peakRssBytes(agents.receiver.pid),
         jobSeconds: result.seconds,
         toldWireBytes: result.wireBytes,
         target: join(agents.target, NAME),

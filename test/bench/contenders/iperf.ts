@@ -2,7 +2,7 @@
 import type { Contender } from '../contender.ts'
 import { measure } from '../meter.ts'
 import { freePort, runToEnd, startServer } from '../processes.ts'
-import { dataBytes } from '../workloads.ts'
+import { dataBytes } from '../holes.ts'
 
 interface IperfReport {
   readonly end: { readonly sum_received: { readonly bits_per_second: number; readonly bytes: number } }

@@ -20,11 +20,14 @@ interface Copy {
   command(ssh: readonly string[], source: string, host: string, target: string): readonly string[]
   /** Where it writes when not to the path it was given. */
   written?(source: string, target: string): string
+  /** Where the version before lies, seen from the task's folder; under the target's own name unless given. */
+  readonly heldAt?: string
 }
 
 /** rsync over ssh, with the options of the case. */
-export function rsyncOverSsh(options: readonly string[], cipher?: string): Contender {
+export function rsyncOverSsh(options: readonly string[], cipher?: string, heldAt?: string): Contender {
   return overSsh(cipher, {
+    heldAt,
     name: ['rsync+ssh', ...options].join(' '),
     needs: ['rsync', 'ssh'],
     traits: RSYNC,
@@ -74,7 +77,7 @@ function overSsh(cipher: string | undefined, copy: Copy): Contender {
     needs: [...copy.needs, 'sshd', 'ssh-keygen'],
     traits: copy.traits,
     async move({ source, held, folder, line }) {
-      const target = await prepareTarget(folder, held)
+      const target = await prepareTarget(folder, held, copy.heldAt)
       await using server = await startSshServer(line.receiver, join(folder, 'ssh'), cipher)
       const [program, ...args] = copy.command(server.options, source, line.receiver.address, target)
       const { figures } = await measure(line, () => runToEnd(line.sender, program, args))
@@ -83,10 +86,13 @@ function overSsh(cipher: string | undefined, copy: Copy): Contender {
   }
 }
 
-/** The path to write to; the version that is held lies there. */
-export async function prepareTarget(folder: string, held?: string): Promise<string> {
+/** The path to write to; the version that is held lies there, or at `heldAt` in `folder`. */
+export async function prepareTarget(folder: string, held?: string, heldAt?: string): Promise<string> {
   const target = join(folder, 'target', NAME)
   await mkdir(dirname(target), { recursive: true })
-  if (held) await run('cp', ['--sparse=always', held, target])
+  if (held === undefined) return target
+  const copy = heldAt === undefined ? target : join(folder, heldAt)
+  await mkdir(dirname(copy), { recursive: true })
+  await run('cp', ['--sparse=always', held, copy])
   return target
 }
