@@ -27,6 +27,10 @@ export const MAX_LANE_HEADER_BYTES = 16 * KiB
 export const MAX_LANE_PAYLOAD_BYTES = DATA_FRAME_BYTES + 64 * KiB
 /** Windows a sender keeps in memory for each lane, and a receiver accepts unanswered or unfinished. */
 export const WINDOWS_PER_LANE = 4
+/** Windows a sender hands to all lanes of a job together: with more than 16 lanes, each has fewer. */
+export const MAX_JOB_WINDOWS = 64
+/** Windows a sender knows of before it hands them out, so that it sees the end come. */
+export const WINDOWS_AHEAD = 256
 /** Lanes of one job. */
 export const MAX_LANES = 64
 export const DEFAULT_LANES = 4

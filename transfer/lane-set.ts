@@ -10,8 +10,10 @@ export type LaneReport = Exclude<FromLane, { type: 'opened' | 'counters' | 'clos
 
 export interface LaneListener {
   onReport(lane: LaneHandle, report: LaneReport): void
+  /** What the lane has sent so far; told a few times a second. */
+  onCounted?(lane: LaneHandle, wireSentBytes: number): void
   /** The lane was open and is closed now; without an error: in good order. */
-  onClosed(error: FluidError | undefined): void
+  onClosed(error: FluidError | undefined, lane: LaneHandle): void
 }
 
 /** Lanes that have nothing left to do end within this, or are ended. */
@@ -52,11 +54,13 @@ export class LaneSet implements AsyncDisposable {
           known.opened = true
           this.#path = message.path
           resolve(true)
-        } else if (message.type === 'counters') this.#count(known, message)
-        else if (message.type === 'closed') {
+        } else if (message.type === 'counters') {
+          this.#count(known, message)
+          this.#listener.onCounted?.(lane, message.wireSentBytes)
+        } else if (message.type === 'closed') {
           this.#count(known, message)
           this.#lanes.delete(lane)
-          if (known.opened) this.#listener.onClosed(message.error && errorOf(message.error))
+          if (known.opened) this.#listener.onClosed(message.error && errorOf(message.error), lane)
           else resolve(false)
         } else this.#listener.onReport(lane, message)
       })

@@ -4,6 +4,7 @@
  */
 import { FluidError } from '../protocol/errors.ts'
 import { RangeSet, type Range } from '../protocol/extent.ts'
+import { WINDOWS_AHEAD } from '../protocol/limits.ts'
 import type { Chunking } from './chunker.ts'
 import { dataBytesOf } from './chunk-index.ts'
 import type { Journal, JournalRecord } from './journal.ts'
@@ -13,6 +14,7 @@ import { LaneSet, type LaneReport } from './lane-set.ts'
 import type { PreparedSource } from './prepared-source.ts'
 import type { TransferCounters } from './transfer-counters.ts'
 import { windows, type Window } from './window.ts'
+import { WindowTurns } from './window-turns.ts'
 
 /** A window handed to a lane; what the target held of it is known once it was sent. */
 interface UnacknowledgedWindow extends JournalRecord {
@@ -36,7 +38,9 @@ export interface OutboundOptions {
 export class Outbound implements AsyncDisposable {
   readonly #options: OutboundOptions
   readonly #lanes: LaneSet
-  readonly #asking: LaneHandle[] = []
+  readonly #turns = new WindowTurns<LaneHandle>()
+  /** Windows that are planned, and nobody has. */
+  readonly #ahead: Window[] = []
   readonly #unacknowledged = new Map<number, UnacknowledgedWindow>()
   readonly #remaining: RangeSet
   /** What the receiver acknowledged in this attempt. */
@@ -58,9 +62,14 @@ export class Outbound implements AsyncDisposable {
     this.#outcome.promise.catch(() => {})
     this.#lanes = new LaneSet(options.pool, options.counters, {
       onReport: (lane, report) => this.#hear(lane, report),
-      onClosed: (error) => {
+      onCounted: (lane, wireSentBytes) => {
+        this.#turns.counted(lane, wireSentBytes, performance.now())
+        if (this.#turns.waiting.length > 0) void this.#serve()
+      },
+      onClosed: (error, lane) => {
+        this.#turns.forget(lane)
         if (error) this.#outcome.reject(error)
-        else if (!this.#planned)
+        else if (!this.#planned || this.#ahead.length > 0)
           this.#outcome.reject(new FluidError('LANE_FAILED', 'A lane closed before everything was sent'))
       },
     })
@@ -141,7 +150,7 @@ export class Outbound implements AsyncDisposable {
   #hear(lane: LaneHandle, report: LaneReport): void {
     const { counters } = this.#options
     if (report.type === 'next') {
-      this.#asking.push(lane)
+      this.#turns.ask(lane)
       void this.#serve()
     } else if (report.type === 'scanned') {
       const { start, end, entries } = report
@@ -149,6 +158,8 @@ export class Outbound implements AsyncDisposable {
       // The receiver's word comes another way, and can be here before the lane's own.
       if (this.#durable.contains(start, end)) this.acknowledge([]).catch(this.#outcome.reject)
     } else if (report.type === 'sent') {
+      this.#turns.sent(lane, performance.now())
+      void this.#serve()
       counters.sentBytes += report.sentBytes
       const dedupedBytes = report.dataBytes - report.sentBytes
       const window = this.#unacknowledged.get(report.start)
@@ -157,24 +168,36 @@ export class Outbound implements AsyncDisposable {
     }
   }
 
-  /** Hands the next windows to the lanes that ask, one planner at a time. */
+  /** Hands windows to the lanes whose turn it is, and plans some ahead; one planner at a time. */
   async #serve(): Promise<void> {
     if (this.#serving) return
     this.#serving = true
     try {
-      while (this.#asking.length > 0 && !this.#paused) {
-        if (this.#planned) {
-          this.#asking.shift()!.send({ type: 'finish' })
-          continue
-        }
+      for (;;) {
+        this.#handOut()
+        if (this.#paused || this.#planned || this.#ahead.length >= WINDOWS_AHEAD) break
         const next = await this.#plan.next()
         if (next.done) this.#planned = true
-        else this.#asking.shift()!.send({ type: 'window', ...next.value })
+        else this.#ahead.push(next.value)
       }
     } catch (error) {
       this.#outcome.reject(error)
     } finally {
       this.#serving = false
+    }
+  }
+
+  #handOut(): void {
+    while (!this.#paused && this.#ahead.length > 0) {
+      const lane = this.#turns.next(this.#planned ? this.#ahead.length : undefined)
+      if (!lane) return
+      this.#turns.handed(lane, performance.now())
+      lane.send({ type: 'window', ...this.#ahead.shift()! })
+    }
+    if (this.#paused || !this.#planned) return
+    for (const lane of Array.from(this.#turns.waiting)) {
+      this.#turns.forget(lane)
+      lane.send({ type: 'finish' })
     }
   }
 }
