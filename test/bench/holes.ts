@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process'
 import { open, stat } from 'node:fs/promises'
 import { promisify } from 'node:util'
 import { hasProgram } from '../helpers/programs.ts'
-import { seekData, seekHole } from '../../transfer/linux.ts'
+import { adviseDontNeed, seekData, seekHole } from '../../transfer/linux.ts'
 
 const BLOCK_BYTES = 512
 const PAGE_BYTES = 4096
@@ -46,13 +46,18 @@ export async function warm(path: string): Promise<number | undefined> {
   return missing
 }
 
-async function warmData(path: string): Promise<undefined> {
+/** Has the data of a file in the page cache and its holes not, which would push out what matters. */
+export async function warmData(path: string): Promise<undefined> {
   await using file = await open(path)
   const step = Buffer.alloc(STEP_BYTES)
+  let before = 0
   for (const { offset, bytes } of await dataExtents(path)) {
-    for (let at = offset; at < offset + bytes; at += STEP_BYTES)
-      await file.read(step, 0, Math.min(STEP_BYTES, offset + bytes - at), at)
+    if (offset > before) adviseDontNeed(file.fd, before, offset - before)
+    before = offset + bytes
+    for (let at = offset; at < before; at += STEP_BYTES)
+      await file.read(step, 0, Math.min(STEP_BYTES, before - at), at)
   }
+  adviseDontNeed(file.fd, before, 0)
 }
 
 /** Of a file, what is not in the page cache. */

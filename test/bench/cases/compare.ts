@@ -9,7 +9,7 @@ import { medians, type Report } from '../report.ts'
 import { isSame } from '../same.ts'
 import { inTaskFolder } from '../task-folder.ts'
 import type { Bench } from './case.ts'
-import { dataBytes, warm } from '../holes.ts'
+import { dataBytes, warm, warmData } from '../holes.ts'
 
 /** Less is always missing: metadata, the last page. */
 const WORTH_TELLING_BYTES = 2 ** 20
@@ -79,8 +79,8 @@ async function takeTurns(
       const turn = `case ${id}, run ${run} of ${options.runs}: ${contender.name}`
       try {
         await inTaskFolder(bench, async (folder) => {
-          for (const path of new Set([source, ...(held ? [held] : []), ...besides]))
-            await keepWarm(path, report)
+          for (const path of [source, ...besides]) await keepWarm(path, report)
+          if (held) await warmData(held)
           using _running = report.running(turn)
           const { target, ...figures } = await contender.move({ source, held, line, folder })
           if (run === 1 && target !== undefined) entry.same = await isSame(source, target)
