@@ -5,6 +5,7 @@ import type { Extent } from '../protocol/extent.ts'
 import type { Scope } from './chunk-index.ts'
 import type { Chunking } from './chunker.ts'
 import type { LaneDescriptor, LanePath } from './lane.ts'
+import type { StageTimes } from './stage-clock.ts'
 
 /** Sends windows that the main thread hands out. */
 export interface SendJob {
@@ -83,7 +84,12 @@ export type FromLane =
       readonly receivedBytes: number
     }
   | ({ readonly type: 'counters' } & LaneCounters)
-  | ({ readonly type: 'closed'; readonly error?: LaneFault } & LaneCounters)
+  | ({
+      readonly type: 'closed'
+      readonly error?: LaneFault
+      /** Of the whole thread since a lane of it closed last, when stages are measured. */
+      readonly stages?: StageTimes
+    } & LaneCounters)
 
 /** An error that crossed a thread. */
 export interface LaneFault {

@@ -3,6 +3,7 @@ import { FluidError } from '../protocol/errors.ts'
 import type { LanePath } from './lane.ts'
 import type { FromLane, LaneCounters, LaneFault, LaneJob } from './lane-job.ts'
 import type { LaneHandle, LanePool } from './lane-pool.ts'
+import { sumStageTimes } from './stage-clock.ts'
 import type { TransferCounters } from './transfer-counters.ts'
 
 /** What a lane says once it is open, but for its counters. */
@@ -46,6 +47,7 @@ export class LaneSet implements AsyncDisposable {
 
   /** Opens a lane; resolves to false when it could not be connected, which is told nowhere else. */
   add(job: LaneJob): Promise<boolean> {
+    const counters = this.#counters
     return new Promise((resolve) => {
       const lane: LaneHandle = this.#pool.open(job, (message) => {
         const known = this.#lanes.get(lane)
@@ -59,6 +61,7 @@ export class LaneSet implements AsyncDisposable {
           this.#listener.onCounted?.(lane, message.wireSentBytes)
         } else if (message.type === 'closed') {
           this.#count(known, message)
+          if (message.stages) counters.stages = sumStageTimes(counters.stages ?? {}, message.stages)
           this.#lanes.delete(lane)
           if (known.opened) this.#listener.onClosed(message.error && errorOf(message.error), lane)
           else resolve(false)

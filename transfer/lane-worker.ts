@@ -19,6 +19,7 @@ import { openPacer } from './pacer.ts'
 import { receive, send } from './pipeline.ts'
 import { openRecentTable } from './recent-chunks.ts'
 import { createSlotPool, scan } from './scan.ts'
+import { addStage, takeStageTimes } from './stage-clock.ts'
 import type { Window } from './window.ts'
 
 /** How often a lane tells its byte counters. */
@@ -33,9 +34,6 @@ interface LanePort {
 }
 
 const chunkers = createChunkerPool()
-
-// What was compiled to get here is kept for the next thread and the next agent, even if this one is killed.
-flushCompileCache()
 
 parentPort!.on('message', ({ job, port }: OpenLane) => {
   void run(job, port)
@@ -68,9 +66,16 @@ async function run(job: OpenLane['job'], port: MessagePort): Promise<void> {
   const fault = failure === undefined ? undefined : asFluidError(failure, 'UNEXPECTED')
   if (fault && lane) await say(lane, fault.message)
   await lane?.[Symbol.asyncDispose]()
+  // What was compiled by now, for the next thread and the next agent: a worker has no orderly end. Does nothing again.
+  flushCompileCache()
+  if (lane) {
+    addStage('wait-line', lane.waited.writeMs)
+    addStage('wait-frame', lane.waited.readMs)
+  }
   conversation.report({
     type: 'closed',
     ...wire(),
+    stages: takeStageTimes(),
     error: fault && { code: fault.code, message: fault.message, offset: fault.details.offset },
   })
   port.close()

@@ -14,6 +14,7 @@ import type { Lane, LaneFrame } from './lane.ts'
 import { openWindow, wantBitmap, type OpenWindow, type OpenWindows } from './open-window.ts'
 import type { RecentChunks } from './recent-chunks.ts'
 import type { Sink } from './sink.ts'
+import { endStage, startStage, waitStage } from './stage-clock.ts'
 
 /** Chunks of one frame, decoded and verified. */
 export interface VerifiedChunks {
@@ -69,7 +70,7 @@ export function answer(
       const entries = payload.slice()
       validateWindowEntries(entries, message.start, message.end)
       const window = openWindow(message.window, message.start, message.end, entries)
-      await held.fill(window)
+      await waitStage('look-up', held.fill(window))
       onAnnounced(window)
       const bitmap = wantBitmap(window)
       const now = performance.now()
@@ -112,7 +113,9 @@ function verifyFrame(
   }
   if (rawBytes !== message.rawBytes)
     throw violation(`A data frame announces ${message.rawBytes} bytes for ${rawBytes} of chunks`)
+  let clock = startStage()
   const bytes = message.codec === 'zstd' ? decompressFrame(payload, rawBytes) : payload
+  clock = endStage('decompress', clock)
   for (let i = first, at = 0; i < first + count; i++) {
     const length = entryLength(window.entries, i)
     if (!hasDigest(bytes.subarray(at, at + length), window.entries, digestPosition(i))) {
@@ -125,6 +128,7 @@ function verifyFrame(
     }
     at += length
   }
+  endStage('verify', clock)
   return { window, first, count, bytes }
 }
 
@@ -139,8 +143,10 @@ export function store(open: OpenWindows, sink: Sink, recent: RecentChunks) {
         const end = entryOffset(entries, i) + length
         at += length
         if (i + 1 < first + count && entryOffset(entries, i + 1) === end) continue
+        const clock = startStage()
         const writing = sink.write(bytes.subarray(from, at), end - (at - from))
-        if (writing) await writing
+        if (writing) await waitStage('wait-write', writing)
+        else endStage('write', clock)
         from = at
       }
       for (let i = first, at = 0; i < first + count; i++) {

@@ -9,6 +9,7 @@ import { digestPosition, ENTRY_BYTES, writeEntry } from '../protocol/manifest.ts
 import { createChunkList, type ChunkList, type Chunker } from './chunker.ts'
 import { digestInto } from './hasher.ts'
 import type { Source } from './source.ts'
+import { endStage, startStage, waitStage } from './stage-clock.ts'
 import type { Window } from './window.ts'
 
 /** Bytes read at once: fits the second-level cache of current processors. */
@@ -70,7 +71,7 @@ export function scan(source: Source, chunker: Chunker, slots: SlotPool, signal: 
   const lists = new Map<number, ChunkList>()
   return async function* (windows: AsyncIterable<Window>): AsyncGenerator<ScannedWindow> {
     for await (const window of windows) {
-      const slot = await slots.take(signal)
+      const slot = await waitStage('wait-slot', slots.take(signal))
       let list = lists.get(slot)
       if (!list) lists.set(slot, (list = createChunkList()))
       let given = false
@@ -106,10 +107,13 @@ async function scanWindow(
     const scanner = chunker.scan(slot, at, extent.offset, list)
     for (let have = 0; have < extent.length;) {
       const step = Math.min(STEP_BYTES, extent.length - have)
+      let clock = startStage()
       const reading = source.read(bytes.subarray(at + have, at + have + step), extent.offset + have)
       if (reading) await reading
+      clock = endStage('read', clock)
       have += step
       scanner.feed(have, have === extent.length)
+      clock = endStage('cut', clock)
       for (; written < list.count; written++) {
         const from = list.slotOffsets[written]
         const length = list.lengths[written]
@@ -118,6 +122,7 @@ async function scanWindow(
         writeEntry(entries, written, list.volumeOffsets[written], length, entries, digestAt)
         dataBytes += length
       }
+      endStage('digest', clock)
     }
     at = Math.ceil((at + extent.length) / ALIGN_BYTES) * ALIGN_BYTES
   }

@@ -1,5 +1,7 @@
 /** What a job counts, all attempts together; plain data, kept with the job. Bytes. */
 
+import type { StageTimes } from './stage-clock.ts'
+
 export interface TransferCounters {
   /** Payload of chunks that travelled, before compression. */
   sentBytes: number
@@ -11,6 +13,8 @@ export interface TransferCounters {
   wireBytes: number
   /** Data an earlier attempt had made durable. */
   resumedBytes: number
+  /** Of the lanes' threads, when stages are measured: stage-clock.ts. */
+  stages?: StageTimes
 }
 
 export function createCounters(): TransferCounters {

@@ -6,6 +6,7 @@ import { FluidError } from '../protocol/errors.ts'
 import { entryCount } from '../protocol/manifest.ts'
 import type { Lane, LaneFrame } from './lane.ts'
 import type { ScannedWindow } from './scan.ts'
+import { waitStage } from './stage-clock.ts'
 
 /** A window the receiver has answered for. */
 export interface WantedWindow {
@@ -112,7 +113,7 @@ export function createExchange(lane: Lane): Exchange {
             } else if (scanned) {
               next = undefined
             } else {
-              const bitmap = await oldest.answer
+              const bitmap = await waitStage('wait-want', oldest.answer)
               asked.shift()
               yield {
                 number: oldest.number,
