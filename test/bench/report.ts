@@ -61,7 +61,7 @@ export function createReport(file?: string, facts: Readonly<Record<string, unkno
       else appendFileSync(file, `${line}\n`)
     },
     progress(text) {
-      console.error(text)
+      console.error(process.stderr.isTTY ? `${CLEAR_LINE}${text}` : text)
     },
     running(text) {
       if (!process.stderr.isTTY) return { [Symbol.dispose]: () => {} }

@@ -56,10 +56,12 @@ export const killed: Case = {
       const runs = kinds.map(() => [] as Outcome[])
       for (let run = 1; run <= options.runs; run++) {
         for (const [kind, { name, victim, at }] of kinds.entries()) {
+          const turn = `case 8, run ${run} of ${options.runs}: ${name}`
+          using _running = report.running(turn)
           await warm(source)
           const outcome = await inTaskFolder(bench, (folder) => moveAndKill(line, source, folder, victim, at))
           runs[kind].push(outcome)
-          report.progress(`case 8, run ${run} of ${options.runs}: ${name}: ${outcome.seconds.toFixed(2)} s`)
+          report.progress(`${turn}: ${outcome.seconds.toFixed(2)} s`)
         }
       }
       const all = runs.map(medians)

@@ -47,10 +47,12 @@ export const parallelJobs: Case = {
     const runs = kinds.map(() => [] as (Figures & Shares)[])
     for (let run = 1; run <= options.runs; run++) {
       for (const [kind, { name, sources }] of kinds.entries()) {
+        const turn = `case 9, run ${run} of ${options.runs}: ${name}`
+        using _running = report.running(turn)
         for (const source of sources) await warm(source)
         const figures = await inTaskFolder(bench, (folder) => moveTogether(sources, folder, line))
         runs[kind].push(figures)
-        report.progress(`case 9, run ${run} of ${options.runs}: ${name}: ${figures.seconds.toFixed(2)} s`)
+        report.progress(`${turn}: ${figures.seconds.toFixed(2)} s`)
       }
     }
     const all = runs.map(medians)
