@@ -16,6 +16,8 @@ import type { Sink } from './sink.ts'
 
 /** Files of the index kept open by one lane. */
 const OPEN_FILES = 16
+/** Bytes read, digested and written together: what the second-level cache holds from one to the next. */
+const RUN_BYTES = 512 * 1024
 
 export interface HeldChunks extends Disposable {
   /** Marks what it could fill as no longer missing; zeros what the window says is a hole. */
@@ -90,53 +92,75 @@ export function createHeldChunks(
     return candidates
   }
 
-  /** Reads runs of candidates that lie side by side both here and in the volume, and writes those that match. */
+  /**
+   * Reads runs of candidates that lie side by side both here and in the volume, and writes those that match: one run is
+   * read and digested while those before it are written. Each has a part of the scratch of its own until all are.
+   */
   async function take(window: OpenWindow, candidates: readonly Candidate[]): Promise<void> {
-    for (let first = 0; first < candidates.length;) {
-      let last = first
-      while (last + 1 < candidates.length && follows(window, candidates[last], candidates[last + 1])) last++
-      await takeRun(window, candidates.slice(first, last + 1))
-      first = last + 1
+    const writes: Promise<void>[] = []
+    let used = 0
+    try {
+      for (let first = 0; first < candidates.length;) {
+        let bytes = entryLength(window.entries, candidates[first].entry)
+        let last = first
+        while (last + 1 < candidates.length && follows(window, candidates[last], candidates[last + 1])) {
+          const more = entryLength(window.entries, candidates[last + 1].entry)
+          if (bytes + more > RUN_BYTES) break
+          bytes += more
+          last++
+        }
+        const room = scratch.subarray(used, used + bytes)
+        used += bytes
+        await takeRun(window, candidates.slice(first, last + 1), room, writes)
+        first = last + 1
+      }
+    } finally {
+      // Nothing may still read the scratch when it is used again.
+      await Promise.allSettled(writes)
     }
+    await Promise.all(writes)
   }
 
-  async function takeRun(window: OpenWindow, run: readonly Candidate[]): Promise<void> {
+  /** Reads a run into `bytes`, which are as long, and begins to write what matches. */
+  async function takeRun(
+    window: OpenWindow,
+    run: readonly Candidate[],
+    bytes: Buffer,
+    writes: Promise<void>[],
+  ): Promise<void> {
     const { entries } = window
     const [head] = run
-    const lengths = run.map(({ entry }) => entryLength(entries, entry))
-    const bytes = scratch.subarray(
-      0,
-      lengths.reduce((sum, length) => sum + length, 0),
-    )
     if (!(await readAt(head.file, bytes, head.offset))) return
     const inPlace = head.file === SINK && head.offset === entryOffset(entries, head.entry)
     // [from, at): verified bytes not written yet, which begin with entry `start`.
     let from = 0
     let start = 0
     let at = 0
-    const flush = async () => {
-      if (at > from && !inPlace) {
-        const writing = sink.write(bytes.subarray(from, at), entryOffset(entries, run[start].entry))
-        if (writing) await writing
-      }
+    const flush = () => {
+      if (at === from || inPlace) return
+      const writing = sink.write(bytes.subarray(from, at), entryOffset(entries, run[start].entry))
+      if (!writing) return
+      writing.catch(() => {}) // Awaited once all are begun.
+      writes.push(writing)
     }
     for (const [i, { entry, scope }] of run.entries()) {
-      const matches = hasDigest(bytes.subarray(at, at + lengths[i]), entries, digestPosition(entry))
+      const length = entryLength(entries, entry)
+      const matches = hasDigest(bytes.subarray(at, at + length), entries, digestPosition(entry))
       if (matches) {
         window.missing[entry] = 0
         window.missingCount--
         recent.put(entries, digestPosition(entry), entryOffset(entries, entry))
-        at += lengths[i]
+        at += length
       } else {
         if (scope !== undefined)
           void index?.chunks.forget(scope, entries, digestPosition(entry)).catch(() => {})
-        await flush()
-        at += lengths[i]
+        flush()
+        at += length
         from = at
         start = i + 1
       }
     }
-    await flush()
+    flush()
   }
 
   async function readAt(file: number, target: Buffer, offset: number): Promise<boolean> {
