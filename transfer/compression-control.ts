@@ -1,11 +1,18 @@
 /**
- * Decides frame by frame whether a lane compresses, from what it sees of the line and of the receiver.
+ * Decides frame by frame whether a lane compresses, from what it sees of the line, of its thread and of the receiver.
  *
- * Compressing trades CPU for line, so it helps only while the line is what all wait for: the sender waits for
- * the line *and* the receiver for bytes. The smaller of these two shares of time is the slack. With slack to
- * spare more frames are compressed, without it fewer, so the share of compressed frames settles where CPU and
- * line are used up together. Going down is fast, as CPU wasted is lost for good; going up is slower, as socket
- * buffers take time to show that the line is slow. Pure and deterministic: time comes in with the observations.
+ * Compressing trades CPU for line, and the slower of the two decides when a job is done. So the share of frames that is
+ * compressed is the one with which both take the same time: with `work` and `cost` for what a byte takes of the thread
+ * without and for compressing, `line` for what it takes of the line, and `saving` for the part that compressing saves,
+ *
+ *     work + share * cost = line * (1 - share * saving)
+ *
+ * All but `line` is measured at any share. `line` shows only while all wait for it (the slack: the lane waits, its
+ * thread idles *and* the receiver waits); without slack the line may be any faster than what goes over it, so the
+ * estimate falls, ever faster, until slack shows again or nothing is compressed any more. Socket buffers make moments
+ * without slack on the slowest line; they change little, as it is an estimate that falls and not the share itself.
+ * Lanes of one thread decide each for itself: what the others do is work to it, and half steps keep them from swinging.
+ * Pure and deterministic: time comes in with the observations.
  */
 
 /** Always, never, or as the line asks for. */
@@ -20,6 +27,8 @@ export interface FrameObservation {
   readonly encodedBytes: number
   /** Of `elapsedMs`, time this lane had bytes to send and the line did not take them. */
   readonly waitedForLineMs: number
+  /** Of `elapsedMs`, time the thread of this lane had nothing to do, for any lane. */
+  readonly idleMs: number
   /** Time since the frame before. */
   readonly elapsedMs: number
   /** Share of its time for which the receiving lane waited for bytes, as last reported; 1 before it ever was. */
@@ -37,23 +46,15 @@ export interface CompressionControl {
   readonly share: number
 }
 
-// These numbers were found by simulation, over lines of 100 Mb/s to 20 Gb/s with and without jitter; the test is
-// the same simulation. 1 Gb/s to one lane is the hard one, where compressing everything leaves no slack at all.
-
-/** Slack above which more is compressed, below which less; between them nothing changes. */
-const SLACK_HIGH = 0.12
-const SLACK_LOW = 0.04
-/** Waits come in lumps, so a judgement takes this many frames, and the time below, to even them out. */
-const JUDGE_FRAMES = 4
-const JUDGE_MS = 80
-/** When the last one said less, the next one comes sooner; and at the start, when nothing speaks for the line yet. */
-const JUDGE_FALLING_MS = 40
-const JUDGE_STARTING_MS = 12
-/** First step of a move; it doubles while the move goes on, up to the limit. */
-const STEP_DOWN = 0.1
-const STEP_DOWN_MAX = 0.6
-const STEP_UP = 0.05
-const STEP_UP_MAX = 0.2
+/** Waits come in lumps, as buffers fill and drain in round trips: a judgement evens them out over this time. */
+const JUDGE_MS = 200
+/** Until slack was seen: buffers are still empty, and on a fast line every frame is compressed in vain. */
+const JUDGE_STARTING_MS = 25
+/** Shares of time up to this are no slack. */
+const NO_SLACK = 0.05
+/** By this share the line is thought faster after a judgement without slack, and by twice as much after each further one. */
+const FALL = 0.1
+const FALL_MAX = 0.8
 /** Shares this small cost more in switching than they bring. */
 const MIN_SHARE = 0.03
 /**
@@ -64,58 +65,85 @@ const DEDUPED_PER_COMPRESSED = 3
 const MAX_EARNED_BYTES = 64 * 1024 * 1024
 /** Compressed frames that keep more than this share of their length are not worth their CPU on any line. */
 const POOR_RATIO = 0.97
+/** Share of frames that still are tried then. */
+const POOR_SHARE = 0.05
+
+const NOTHING_SEEN = {
+  elapsedMs: 0,
+  waitedMs: 0,
+  idleMs: 0,
+  receiverIdleMs: 0,
+  compressMs: 0,
+  frames: 0,
+  triedFrames: 0,
+  rawBytes: 0,
+  encodedBytes: 0,
+  compressedRawBytes: 0,
+}
 
 /** A control that starts out compressing, unless `mode` says never. */
 export function createCompressionControl({
   mode = 'auto',
 }: { mode?: CompressionMode } = {}): CompressionControl {
   let share = mode === 'off' ? 0 : 1
-  let step = 0
-  /** Until the line was seen to be slow. */
+  /** Until slack was seen. */
   let starting = true
+  /** Milliseconds a byte takes of the line, or more. */
+  let line = Infinity
+  let fall = FALL
+  /** Milliseconds that trying to compress a byte takes, and the share of a byte it saves. */
+  let cost = 0
+  let saving = 0
   /** Error diffusion: what is owed to the next frame; it is compressed when a whole frame is owed. */
   let owed = 0
   let earnedBytes = 0
-  const judged = { frames: 0, elapsedMs: 0, waitedMs: 0, idleMs: 0, compressedRaw: 0, compressedEncoded: 0 }
+  const seen = { ...NOTHING_SEEN }
 
   function observe(frame: FrameObservation): void {
     if (mode !== 'auto') return
-    if (frame.compressMs > 0) earnedBytes = Math.max(0, earnedBytes - frame.rawBytes)
-    judged.frames++
-    judged.elapsedMs += frame.elapsedMs
-    judged.waitedMs += frame.waitedForLineMs
-    judged.idleMs += frame.receiverIdle * frame.elapsedMs
-    if (frame.compressMs > 0) {
-      judged.compressedRaw += frame.rawBytes
-      judged.compressedEncoded += frame.encodedBytes
+    const { compressMs, rawBytes, encodedBytes, elapsedMs } = frame
+    seen.elapsedMs += elapsedMs
+    seen.waitedMs += frame.waitedForLineMs
+    seen.idleMs += frame.idleMs
+    seen.receiverIdleMs += frame.receiverIdle * elapsedMs
+    seen.compressMs += compressMs
+    seen.frames++
+    seen.rawBytes += rawBytes
+    seen.encodedBytes += encodedBytes
+    if (compressMs > 0) {
+      seen.compressedRawBytes += rawBytes
+      earnedBytes = Math.max(0, earnedBytes - rawBytes)
     }
-    const judgeMs = starting ? JUDGE_STARTING_MS : step < 0 ? JUDGE_FALLING_MS : JUDGE_MS
-    const enough = judged.frames >= JUDGE_FRAMES && judged.elapsedMs >= judgeMs
-    if (enough || judged.elapsedMs >= JUDGE_MS) judge()
+    if (seen.elapsedMs >= (starting ? JUDGE_STARTING_MS : JUDGE_MS)) {
+      judge()
+      Object.assign(seen, NOTHING_SEEN)
+    }
   }
 
   function judge(): void {
-    const slack = Math.min(judged.waitedMs, judged.idleMs) / judged.elapsedMs
-    const poor = judged.compressedEncoded > judged.compressedRaw * POOR_RATIO
-    if (poor || slack < SLACK_LOW) {
-      step = step < 0 ? Math.max(2 * step, -STEP_DOWN_MAX) : -STEP_DOWN
-    } else if (slack > SLACK_HIGH) {
-      if (judged.elapsedMs < JUDGE_MS) return
+    const { elapsedMs, rawBytes, encodedBytes, compressMs } = seen
+    const slack = Math.min(seen.waitedMs, seen.idleMs, seen.receiverIdleMs) / elapsedMs
+    const carried = elapsedMs / encodedBytes
+    if (slack > NO_SLACK) {
+      line = carried
+      fall = FALL
       starting = false
-      step = step > 0 ? Math.min(2 * step, STEP_UP_MAX) : STEP_UP
     } else {
-      step = 0
+      line = Math.min(line, carried) * (1 - fall)
+      fall = Math.min(2 * fall, FALL_MAX)
     }
-    share = Math.min(1, Math.max(0, share + step))
-    if (step < 0 && share < MIN_SHARE) share = 0
-    Object.assign(judged, {
-      frames: 0,
-      elapsedMs: 0,
-      waitedMs: 0,
-      idleMs: 0,
-      compressedRaw: 0,
-      compressedEncoded: 0,
-    })
+    const savedBytes = rawBytes - encodedBytes
+    if (seen.triedFrames > 0) {
+      // Also what the probe left out was tried: it tells how much there is to be had.
+      const triedBytes = rawBytes * Math.min(1, seen.triedFrames / seen.frames)
+      cost = blend(cost, compressMs / triedBytes)
+      saving = blend(saving, savedBytes / triedBytes)
+    }
+    const work = Math.max(0, (1 - slack) * elapsedMs - compressMs) / rawBytes
+    const poor = savedBytes < seen.compressedRawBytes * (1 - POOR_RATIO)
+    const balanced = line > work ? Math.min(1, (line - work) / (cost + saving * line)) : 0
+    share = (share + (poor ? Math.min(POOR_SHARE, balanced) : balanced)) / 2
+    if (share < MIN_SHARE) share = 0
   }
 
   function earn(dedupedBytes: number): void {
@@ -123,6 +151,12 @@ export function createCompressionControl({
   }
 
   function shouldCompress(): boolean {
+    const compress = decide()
+    if (compress) seen.triedFrames++
+    return compress
+  }
+
+  function decide(): boolean {
     if (mode === 'auto' && earnedBytes > 0) return true
     owed += share
     if (owed < 1) return false
@@ -138,4 +172,9 @@ export function createCompressionControl({
       return share
     },
   }
+}
+
+/** The mean of what was known, if anything was, and what is new. */
+function blend(known: number, fresh: number): number {
+  return known === 0 ? fresh : (known + fresh) / 2
 }

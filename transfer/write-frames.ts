@@ -59,7 +59,8 @@ export function writeFrames(
             compressMs,
             rawBytes: message.rawBytes,
             encodedBytes: payload.length,
-            waitedForLineMs: Math.min(blockedMs, idleMs()),
+            waitedForLineMs: blockedMs,
+            idleMs: idleMs(),
             elapsedMs: now - seenAt,
             receiverIdle: exchange.receiverIdle,
           })
