@@ -3,6 +3,7 @@ import type { Agreement, Offer } from '../protocol/control-message.ts'
 import type { Placement, PlacementOptions } from '../transfer/destination.ts'
 import type { Journal } from '../transfer/journal.ts'
 import type { PreparedSource } from '../transfer/prepared-source.ts'
+import type { HeldRoom } from './incoming-room.ts'
 import type { Job } from './job.ts'
 import type { JobParts } from './job-parts.ts'
 import type { Viaduct } from './viaduct.ts'
@@ -25,6 +26,8 @@ export interface IncomingAttempt {
   readonly offer: Offer
   readonly agreement: Agreement
   readonly viaduct: Viaduct
+  /** What the lanes it begins with, and the rest of it, may take. */
+  readonly room: Pick<HeldRoom, 'grow'>
   readonly signal: AbortSignal
   onWish(listener: () => void): Disposable
   /** Opens the place for the volume; where the job's record says unless given. */

@@ -66,6 +66,7 @@ export function createBenchAnswers(parts: JobParts, room: IncomingRoom): BenchAn
           offer,
           agreement: reply.agreement,
           viaduct,
+          room: taken,
           signal: stream.signal,
           onWish,
           place: async ({ sizeBytes }) => discardPlacement(sizeBytes),

@@ -124,7 +124,7 @@ name = ${JSON.stringify(name)}
 # Jobs that run at the same time; the others wait.
 # jobs = ${MAX_JOBS_RUNNING}
 
-# Data connections of one job.
+# Data connections of one job. To a far peer they are what it begins with: more are added while they bring more.
 # lanes = ${DEFAULT_LANES}
 
 # Rate of all jobs together, such as "100MiB/s" or "1Gbit/s".

@@ -5,7 +5,7 @@
 import { agreementSigningBytes, encodeAgreement } from '../protocol/agreement.ts'
 import type { ControlMessageOf, LaneEndpoint } from '../protocol/control-message.ts'
 import { FluidError } from '../protocol/errors.ts'
-import { MAX_RANGES_PER_FRAME } from '../protocol/limits.ts'
+import { INCOMING_LANE_BYTES, MAX_RANGES_PER_FRAME } from '../protocol/limits.ts'
 import { entryCount, entryDigest, entryOffset } from '../protocol/manifest.ts'
 import { isPaused, type State } from '../protocol/state.ts'
 import { SEED_SCOPE, type Scope } from '../transfer/chunk-index.ts'
@@ -22,9 +22,11 @@ import { finish, repeatReceipt, VERIFY_LANES } from './incoming-receipt.ts'
 import { indexPrevious } from './indexing.ts'
 import type { JobParts } from './job-parts.ts'
 import { dialableLanes, reachableAt, type HostPort } from './lane-dialing.ts'
+import { growLanes, mostOf } from './lane-growth.ts'
 import { withVerdict } from './peer-verdict.ts'
 import { whileMoving } from './progress-watch.ts'
 import { signedBody } from './signed-body.ts'
+import { reportStages } from './stage-report.ts'
 import { laneEndpoint, widened } from './viaduct.ts'
 
 /** In this state the sender owes windows, their data, or the end. */
@@ -52,8 +54,10 @@ async function converse(attempt: IncomingAttempt): Promise<void> {
   const endpoint = laneEndpoint(parts, remoteAddr)
   const body = encodeAgreement(agreement)
   const signature = await parts.identity.sign(agreementSigningBytes(body))
+  const sentAt = performance.now()
   await stream.send({ kind: 'agreement', body, signature, endpoint })
   const answer = await stream.expect('accept', 'cancel')
+  const roundTripMs = performance.now() - sentAt
   if (answer.kind === 'cancel') throw cancelled(answer.reason)
   if (!(await verifyPeerSignature(stream.peer, agreementSigningBytes(body), answer.signature))) {
     throw new FluidError('PROTOCOL_VIOLATION', 'The agreement is not signed by the sender', {
@@ -77,7 +81,7 @@ async function converse(attempt: IncomingAttempt): Promise<void> {
   await using placement = await place({
     job: job.id,
     sizeBytes: agreement.sizeBytes,
-    lanes: agreement.lanes + VERIFY_LANES + 1,
+    lanes: mostOf(agreement) + VERIFY_LANES + 1,
     fileMode: parts.config.fileMode,
     signal,
   })
@@ -91,7 +95,7 @@ async function converse(attempt: IncomingAttempt): Promise<void> {
     })
   }
   try {
-    await flow(attempt, placement, journal, endpoint, senderAt)
+    await flow(attempt, placement, journal, { endpoint, senderAt, roundTripMs })
   } catch (error) {
     if (error instanceof FluidError && error.code === 'CANCELLED') {
       await placement.discard()
@@ -101,12 +105,21 @@ async function converse(attempt: IncomingAttempt): Promise<void> {
   }
 }
 
+/** How lanes come about in an attempt. */
+interface LanesOfAttempt {
+  /** Of this side. */
+  readonly endpoint: LaneEndpoint
+  /** Where the sender answers, if it does. */
+  readonly senderAt: Promise<HostPort | undefined> | undefined
+  /** At most. */
+  readonly roundTripMs: number
+}
+
 async function flow(
   attempt: IncomingAttempt,
   placement: Placement,
   journal: Journal,
-  endpoint: LaneEndpoint,
-  senderAt: Promise<HostPort | undefined> | undefined,
+  { endpoint, senderAt, roundTripMs }: LanesOfAttempt,
 ): Promise<void> {
   const { parts, job, offer, agreement, viaduct } = attempt
   const { stream } = viaduct
@@ -139,7 +152,9 @@ async function flow(
   job.live = inbound
   const wireBefore = counters.wireBytes
   let taken = 0
-  const room = () => taken++ < agreement.lanes
+  const most = mostOf(agreement)
+  // Room for the first of them was made before; a lane that is refused counts, so that nobody asks without end.
+  const room = () => taken < most && (taken++ < agreement.lanes || attempt.room.grow(INCOMING_LANE_BYTES))
   using _sockets = parts.listener.expect(endpoint.token, ({ fd, head }) => {
     if (!room()) return false
     const { certificate } = offer.endpoint!
@@ -156,31 +171,51 @@ async function flow(
   try {
     using _wishes = attempt.onWish(() => void heed(attempt))
     await heed(attempt)
-    if (!journal.done.contains(0, agreement.sizeBytes)) await dialSender(attempt, inbound, await senderAt)
+    const whole = journal.done.contains(0, agreement.sizeBytes)
+    using growing = whole
+      ? undefined
+      : await dialSender(attempt, inbound, { at: await senderAt, roundTripMs })
     const hearing = hear(attempt)
     hearing.catch(() => {})
     const complete = await withVerdict(Promise.race([hearing, inbound.failed]), hearing)
+    growing?.[Symbol.dispose]()
     await inbound.settle()
     await inbound.commit()
     await finish(attempt, placement, journal, complete, inbound.path)
   } finally {
     count(job, counters.wireBytes - wireBefore, inbound.path ?? 'mesh', { counted: true })
+    reportStages(parts, job)
   }
 }
 
-/** Dials lanes to the sender, the fast way; when no address answers the sender is told to dial here. */
+/**
+ * Dials lanes to the sender, the fast way; when no address answers the sender is told to dial here. Dispose it to add
+ * no more lanes.
+ */
 async function dialSender(
-  { parts, agreement, offer, viaduct }: IncomingAttempt,
+  { parts, job, agreement, offer, viaduct, room }: IncomingAttempt,
   inbound: Inbound,
-  at: HostPort | undefined,
-): Promise<void> {
+  { at, roundTripMs }: { at: HostPort | undefined; roundTripMs: number },
+): Promise<Disposable> {
   const { laneIdentity: identity } = parts
-  const dialed = at ? dialableLanes(offer.endpoint!, at, { to: agreement.lanes, identity }) : []
-  const opened = (await Promise.all(dialed.map((lane) => inbound.addLane(lane)))).filter(Boolean).length
+  const open = async (from: number, to: number) => {
+    const dialed = at ? dialableLanes(offer.endpoint!, at, { from, to, identity }) : []
+    return (await Promise.all(dialed.map((lane) => inbound.addLane(lane)))).filter(Boolean).length
+  }
+  const opened = await open(0, agreement.lanes)
   await viaduct.stream.send({
     kind: 'lane-report',
     opened,
     reason: opened > 0 ? '' : 'No address of the sender answers',
+  })
+  return growLanes({
+    lanes: opened < agreement.lanes ? 0 : opened,
+    most: mostOf(agreement),
+    roundTripMs,
+    wireBytes: () => job.record.counters.wireBytes,
+    leftBytes: () => agreement.sizeBytes - inbound.doneBytes,
+    paused: () => isPaused(viaduct.stream.state),
+    open: async (from, to) => (room.grow((to - from) * INCOMING_LANE_BYTES) ? await open(from, to) : 0),
   })
 }
 

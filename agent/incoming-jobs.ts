@@ -137,7 +137,8 @@ async function answer(
   const target = grant && targetOf(grant, offer)
   const facts = await factsOf(parts, registry.all(), peer, target, known)
   const question = {
-    offer,
+    // Each lane is a client of an NBD server, which may allow only a few.
+    offer: target?.kind === 'nbd' ? { ...offer, mostLanes: undefined } : offer,
     hello,
     ours: capabilities(parts),
     grant,
@@ -203,7 +204,8 @@ async function answer(
     // It may have gone while the job waited for its turn.
     heedGrant()
     try {
-      await runIncoming({ parts, job, offer, agreement: reply.agreement, viaduct, signal: ended, onWish })
+      const { agreement } = reply
+      await runIncoming({ parts, job, offer, agreement, viaduct, room: taken, signal: ended, onWish })
     } catch (error) {
       await settle(parts, registry, job, asFluidError(signal.aborted ? signal.reason : error), signal)
       throw error

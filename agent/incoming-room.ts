@@ -7,12 +7,18 @@ import type { JobBounds } from './job-bounds.ts'
 const MAX_RECENT_CHUNKS = 2 ** 21
 const MEAN_CHUNK_BYTES = 64 * 1024
 
+/** Room of an attempt; disposing it gives it back. */
+export interface HeldRoom extends Disposable {
+  /** Takes so much more; false when there is none, and nothing changes. */
+  grow(bytes: number): boolean
+}
+
 export interface IncomingRoom {
   /**
    * Room for an attempt of `job`, until disposed; undefined when there is none. An attempt takes over the room of the one
    * before, which it ends.
    */
-  take(peer: string, job: string, bytes: number): Disposable | undefined
+  take(peer: string, job: string, bytes: number): HeldRoom | undefined
 }
 
 /** All of it is free at first. */
@@ -20,16 +26,28 @@ export function createIncomingRoom({
   incomingBytes,
   incomingBytesPerPeer,
 }: Pick<JobBounds, 'incomingBytes' | 'incomingBytesPerPeer'>): IncomingRoom {
-  const held = new Map<string, { readonly peer: string; readonly bytes: number }>()
+  const held = new Map<string, { readonly peer: string; bytes: number }>()
+  const fits = (peer: string, job: string, bytes: number): boolean => {
+    const others = [...held].filter(([other]) => other !== job).map(([, holder]) => holder)
+    const sum = (holders: typeof others) => holders.reduce((total, holder) => total + holder.bytes, bytes)
+    return (
+      sum(others) <= incomingBytes &&
+      sum(others.filter((holder) => holder.peer === peer)) <= incomingBytesPerPeer
+    )
+  }
   return {
     take(peer, job, bytes) {
-      const others = [...held].filter(([other]) => other !== job).map(([, holder]) => holder)
-      const sum = (holders: typeof others) => holders.reduce((total, holder) => total + holder.bytes, bytes)
-      if (sum(others) > incomingBytes) return undefined
-      if (sum(others.filter((holder) => holder.peer === peer)) > incomingBytesPerPeer) return undefined
+      if (!fits(peer, job, bytes)) return undefined
       const holder = { peer, bytes }
       held.set(job, holder)
-      return { [Symbol.dispose]: () => void (held.get(job) === holder && held.delete(job)) }
+      return {
+        grow(more) {
+          if (held.get(job) !== holder || !fits(peer, job, holder.bytes + more)) return false
+          holder.bytes += more
+          return true
+        },
+        [Symbol.dispose]: () => void (held.get(job) === holder && held.delete(job)),
+      }
     },
   }
 }
@@ -44,7 +62,7 @@ function recentTableBytes(chunks: number): number {
   return 16 * 2 ** Math.ceil(Math.log2(Math.max(1024, chunks)))
 }
 
-/** What an attempt can take: its lanes, and the table of recent chunks. */
+/** What an attempt can take: the lanes it begins with, and the table of recent chunks. */
 export function roomOf(agreement: Pick<Agreement, 'allocatedBytes' | 'lanes'>): number {
   return agreement.lanes * INCOMING_LANE_BYTES + recentTableBytes(recentChunksOf(agreement))
 }

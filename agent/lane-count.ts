@@ -1,6 +1,6 @@
-/** How many lanes a job asks for when its owner does not say. */
+/** How many lanes a job asks for. */
 import { availableParallelism } from 'node:os'
-import { NEAR_ROUND_TRIP_MS } from '../protocol/limits.ts'
+import { MAX_LANES, NEAR_ROUND_TRIP_MS } from '../protocol/limits.ts'
 
 /**
  * Far away, lanes make up for the window and the losses of each: `most`. Nearby, one lane a core is all that CPUs can
@@ -13,4 +13,13 @@ export function laneCount(
 ): number {
   if (asked !== undefined) return asked
   return line.roundTripMs > NEAR_ROUND_TRIP_MS ? line.most : Math.min(line.most, cores)
+}
+
+/** Up to how many more may be added, see lane-growth.ts: on far lines, unless the owner says how many there are. */
+export function mostLanes(
+  asked: number | undefined,
+  line: { readonly roundTripMs: number; readonly most: number },
+): number | undefined {
+  const grows = asked === undefined && line.roundTripMs > NEAR_ROUND_TRIP_MS && line.most < MAX_LANES
+  return grows ? MAX_LANES : undefined
 }

@@ -1,9 +1,10 @@
 /** The offer of a job: of a source at hand, or of what was offered before. */
 import type { LaneEndpoint, Offer } from '../protocol/control-message.ts'
+import { isNbdUrl } from '../transfer/backends/nbd-url.ts'
 import type { PreparedSource } from '../transfer/prepared-source.ts'
 import { capabilities, type JobParts } from './job-parts.ts'
 import type { JobRecord } from './job-record.ts'
-import { laneCount } from './lane-count.ts'
+import { laneCount, mostLanes } from './lane-count.ts'
 
 /** What of a job's record goes into its offer. */
 type Offered = Pick<JobRecord, 'job' | 'destination' | 'source' | 'options' | 'bench'>
@@ -16,13 +17,17 @@ export async function offerOf(
   snapshot: string,
   { roundTripMs = Infinity, endpoint }: { roundTripMs?: number; endpoint?: LaneEndpoint },
 ): Promise<Offer> {
+  const { lanes: asked } = record.options
+  const line = { roundTripMs, most: parts.config.limits.lanes }
   return {
     ...commonOffer(parts, record, endpoint),
     sizeBytes: source.sizeBytes,
     allocatedBytes: await source.allocatedBytes(),
     sourceFormat: source.format,
     snapshot,
-    lanes: laneCount(record.options.lanes, { roundTripMs, most: parts.config.limits.lanes }),
+    lanes: laneCount(asked, line),
+    // Each lane is a client of an NBD server, which may allow only a few.
+    mostLanes: isNbdUrl(record.source) ? undefined : mostLanes(asked, line),
     label: record.source.slice(-200).replace(/[^\x20-\x7e]/g, '?'),
   }
 }

@@ -100,7 +100,8 @@ async function checkAgreement(
     offer.chunkings.includes(agreement.chunking) &&
     agreement.codecs.every((codec) => offer.codecs.includes(codec)) &&
     agreement.lanes >= 1 &&
-    agreement.lanes <= offer.lanes
+    agreement.lanes <= offer.lanes &&
+    (agreement.mostLanes ?? 0) <= (offer.mostLanes ?? 0)
   if (!same)
     throw new FluidError('PROTOCOL_VIOLATION', 'The agreement is not about what was offered', { peer })
   return agreement

@@ -13,12 +13,14 @@ import { count, type OutgoingAttempt } from './attempt.ts'
 import type { AcceptedSocket } from './data-listener.ts'
 import type { ControlStream } from './control-stream.ts'
 import type { Job } from './job.ts'
+import { reportStages } from './stage-report.ts'
 import type { JobParts } from './job-parts.ts'
 import { agreeUnlessCancelled, receiveCommitted, type Agreed } from './outgoing-agreement.ts'
 import { complete } from './outgoing-receipt.ts'
 import { withVerdict } from './peer-verdict.ts'
 import { whileMoving } from './progress-watch.ts'
 import { dialableLanes, reachableAt } from './lane-dialing.ts'
+import { growLanes, mostOf } from './lane-growth.ts'
 import { laneEndpoint, openViaduct, widened, type Viaduct } from './viaduct.ts'
 
 /** In these states the receiver owes an answer, credit or checkpoints. A person's approval, or a pause, may take for ever. */
@@ -60,7 +62,7 @@ async function converse(attempt: OutgoingAttempt, viaduct: Viaduct): Promise<Con
     return true
   })
   const agreed = await agreeUnlessCancelled(attempt, viaduct, endpoint)
-  agreedLanes = agreed.agreement.lanes
+  agreedLanes = mostOf(agreed.agreement)
   if (job.record.wanted === 'cancel') {
     await stream.send({ kind: 'cancel', reason: 'Cancelled by its owner' })
     throw new FluidError('CANCELLED', 'The job was cancelled')
@@ -105,6 +107,7 @@ async function converse(attempt: OutgoingAttempt, viaduct: Viaduct): Promise<Con
     return await complete(attempt, viaduct, outbound, hearing)
   } finally {
     count(job, job.record.counters.wireBytes - wireBefore, outbound.path ?? 'mesh', { counted: true })
+    reportStages(parts, job)
   }
 }
 
@@ -170,9 +173,10 @@ async function hear(
   outbound: Outbound,
   agreed: Agreed,
 ): Promise<ControlMessageOf<'receipt'>> {
-  const { parts, job, signal } = attempt
+  const { parts, job } = attempt
   const { stream } = viaduct
   let dialed = false
+  using growing = new DisposableStack()
   for (;;) {
     const message = await stream.receive()
     switch (message.kind) {
@@ -182,7 +186,8 @@ async function hear(
         break
       case 'lane-report':
         // Once: a peer that keeps asking would have us dial, and hold lanes, without end.
-        if (message.opened === 0 && !dialed) await openLanesToPeer(parts, viaduct, outbound, agreed, signal)
+        if (message.opened === 0 && !dialed)
+          growing.use(await openLanesToPeer(attempt, viaduct, outbound, agreed))
         dialed = true
         break
       case 'pause':
@@ -210,26 +215,39 @@ async function hear(
   }
 }
 
-/** The receiver could not dial us: dial it, and fall back to streams of the mesh. */
+/** The receiver could not dial us: dial it, and fall back to streams of the mesh. Dispose it to add no more lanes. */
 async function openLanesToPeer(
-  parts: JobParts,
-  { stream, remoteAddr }: Viaduct,
+  { parts, job, source, signal }: OutgoingAttempt,
+  { stream, remoteAddr, roundTripMs = 0 }: Viaduct,
   outbound: Outbound,
   { agreement, endpoint }: Agreed,
-  signal: AbortSignal,
-): Promise<void> {
+): Promise<Disposable> {
   const at = await reachableAt(widened(endpoint, remoteAddr), signal)
-  const dialed = at ? dialableLanes(endpoint, at, { to: agreement.lanes, identity: parts.laneIdentity }) : []
-  const opened = (await Promise.all(dialed.map((lane) => outbound.addLane(lane)))).filter(Boolean).length
+  const open = async (from: number, to: number) => {
+    const dialed = at ? dialableLanes(endpoint, at, { from, to, identity: parts.laneIdentity }) : []
+    return (await Promise.all(dialed.map((lane) => outbound.addLane(lane)))).filter(Boolean).length
+  }
+  const opened = await open(0, agreement.lanes)
   await stream.send({
     kind: 'lane-report',
     opened,
     reason: opened > 0 ? '' : 'No address of the receiver answers',
   })
-  if (opened > 0) return
+  if (opened > 0) {
+    return growLanes({
+      lanes: opened < agreement.lanes ? 0 : opened,
+      most: mostOf(agreement),
+      roundTripMs,
+      wireBytes: () => job.record.counters.wireBytes,
+      leftBytes: () => source.sizeBytes - outbound.doneBytes,
+      paused: () => isPaused(stream.state),
+      open,
+    })
+  }
   parts.log.info('No socket connects either way: lanes ride the mesh')
   for (let lane = 0; lane < agreement.lanes; lane++) {
     const port = await parts.streamLanes.open(stream.peer, endpoint.token, lane, signal)
     void outbound.addLane({ kind: 'port', port, path: 'libp2p' })
   }
+  return { [Symbol.dispose]() {} }
 }

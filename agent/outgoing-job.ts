@@ -5,6 +5,7 @@
 import { asFluidError, FluidError, type ErrorCode } from '../protocol/errors.ts'
 import {
   MAX_LANE_OFFENCES,
+  MAX_LANES,
   MAX_RESCANS,
   RETRY_CAP_MS,
   RETRY_EAGER_CAP_MS,
@@ -143,7 +144,7 @@ async function attempt(parts: JobParts, job: Job, signals: JobSignals): Promise<
   const { record } = job
   if (record.wanted === 'cancel') await cancelAtPeer(parts, job, signals.signal)
   await using source = await prepareSource(record.source, {
-    lanes: (record.options.lanes ?? parts.config.limits.lanes) + 1,
+    lanes: (record.options.lanes ?? MAX_LANES) + 1,
     signal: signals.signal,
   })
   const snapshot = await source.fingerprint()

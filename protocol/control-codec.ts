@@ -164,6 +164,7 @@ const READERS: Readers = {
     // A mode of a later version is a wish this side does not know: it decides by itself.
     compression: COMPRESSIONS[wire.compression] ?? 'auto',
     ...(wire.bench && { bench: true }),
+    ...(wire.mostLanes > 0 && { mostLanes: integer('Most lanes', wire.mostLanes, 1, MAX_LANES_ASKED) }),
   }),
   pending: (wire) => ({ kind: 'pending', reason: text('Reason', wire.reason, MAX_TEXT_BYTES) }),
   agreement: (wire) => ({

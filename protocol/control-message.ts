@@ -57,6 +57,8 @@ export interface Offer {
   readonly compression: Compression
   /** Set for a benchmark: the receiver throws away what arrives, and keeps nothing of the job. */
   readonly bench?: true
+  /** Whoever dials may add lanes up to so many; absent: none. */
+  readonly mostLanes?: number
 }
 
 /** What both sides sign before anything moves. */
@@ -84,6 +86,8 @@ export interface Agreement {
   readonly freeBytes: number
   /** True when the receiver holds staged data of this job. */
   readonly resumes: boolean
+  /** Whoever dials may add lanes up to so many; absent: none. */
+  readonly mostLanes?: number
 }
 
 /** Why something was refused. */

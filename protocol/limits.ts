@@ -36,8 +36,8 @@ export const MAX_LANES = 64
 export const DEFAULT_LANES = 4
 /** Up to here one lane's window is no limit: 4 MiB, the kernel's usual most, at 8 ms is 500 MiB/s. */
 export const NEAR_ROUND_TRIP_MS = 8
-/** Lanes this agent agrees to: each costs it up to 8 MiB of memory. */
-export const MAX_LANES_ACCEPTED = 16
+/** Lanes this agent agrees to: each costs it up to INCOMING_LANE_BYTES of memory. */
+export const MAX_LANES_ACCEPTED = 48
 /** Time for a lane to connect and prove itself. */
 export const LANE_CONNECT_TIMEOUT_MS = 5_000
 /** A lane on which nothing moves for this long while something is owed is broken. */

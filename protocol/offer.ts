@@ -162,7 +162,9 @@ function* targetRefusals({ offer, grant, facts }: OfferQuestion): Generator<Reas
 
 function agreementOf({ offer, hello, ours, facts, sender, receiver }: OfferQuestion): Agreement {
   const { job, destination, sizeBytes, allocatedBytes, snapshot, targetFormat, replace, verifyDeep } = offer
-  const lanes = Math.min(offer.lanes, hello.capabilities.maxLanes, ours.maxLanes, MAX_LANES)
+  const bounded = (lanes: number) => Math.min(lanes, hello.capabilities.maxLanes, ours.maxLanes, MAX_LANES)
+  const lanes = Math.max(1, bounded(offer.lanes))
+  const mostLanes = bounded(offer.mostLanes ?? 0)
   return {
     job,
     sender,
@@ -176,12 +178,13 @@ function agreementOf({ offer, hello, ours, facts, sender, receiver }: OfferQuest
     verifyDeep,
     chunking: common(offer.chunkings, ours.chunkings)[0],
     codecs: common(offer.codecs, ours.codecs),
-    lanes: Math.max(1, lanes),
+    lanes,
     minor: agreedMinor(hello),
     agreedAtMs: facts.now,
     replacesExisting: facts.exists,
     freeBytes: facts.freeBytes,
     resumes: facts.resumes,
+    ...(mostLanes > lanes && { mostLanes }),
   }
 }
 

@@ -62,7 +62,7 @@ function addMoveOptions(command: Command): Command {
     .addOption(
       integerOption(
         '--streams <count>',
-        `data connections (default: ${DEFAULT_LANES}, or config.toml)`,
+        `data connections (default: ${DEFAULT_LANES}, or config.toml, and more while they help)`,
         1,
         MAX_LANES,
       ),

@@ -147,6 +147,7 @@ export namespace fluidcloud {
                 label: string;
                 compression: number;
                 bench: boolean;
+                mostLanes: number;
                 static encode(message: fluidcloud.viaduct.v1.Offer.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
                 static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): fluidcloud.viaduct.v1.Offer & fluidcloud.viaduct.v1.Offer.$Shape;
             }
@@ -169,6 +170,7 @@ export namespace fluidcloud {
                     label?: (string|null);
                     compression?: (number|null);
                     bench?: (boolean|null);
+                    mostLanes?: (number|null);
                     $unknowns?: Uint8Array[];
                 }
                 type $Shape = fluidcloud.viaduct.v1.Offer.$Properties;
@@ -252,6 +254,7 @@ export namespace fluidcloud {
                 replacesExisting: boolean;
                 freeBytes: number;
                 resumes: boolean;
+                mostLanes: number;
                 static encode(message: fluidcloud.viaduct.v1.Agreement.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
                 static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): fluidcloud.viaduct.v1.Agreement & fluidcloud.viaduct.v1.Agreement.$Shape;
             }
@@ -275,6 +278,7 @@ export namespace fluidcloud {
                     replacesExisting?: (boolean|null);
                     freeBytes?: (number|null);
                     resumes?: (boolean|null);
+                    mostLanes?: (number|null);
                     $unknowns?: Uint8Array[];
                 }
                 type $Shape = fluidcloud.viaduct.v1.Agreement.$Properties;

@@ -562,6 +562,7 @@ export const fluidcloud = $root.fluidcloud = (() => {
                 Offer.prototype.label = "";
                 Offer.prototype.compression = 0;
                 Offer.prototype.bench = false;
+                Offer.prototype.mostLanes = 0;
 
                 Offer.encode = function (message, writer, _depth) {
                     if (!writer)
@@ -606,6 +607,8 @@ export const fluidcloud = $root.fluidcloud = (() => {
                         writer.uint32(128).uint32(message.compression);
                     if (message.bench != null && $Object.hasOwnProperty.call(message, "bench") && message.bench !== false)
                         writer.uint32(136).bool(message.bench);
+                    if (message.mostLanes != null && $Object.hasOwnProperty.call(message, "mostLanes") && message.mostLanes !== 0)
+                        writer.uint32(144).uint32(message.mostLanes);
                     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
                         for (let i = 0; i < message.$unknowns.length; ++i)
                             writer.raw(message.$unknowns[i]);
@@ -785,6 +788,15 @@ export const fluidcloud = $root.fluidcloud = (() => {
                                     message.bench = value;
                                 else
                                     delete message.bench;
+                                continue;
+                            }
+                        case 18: {
+                                if (wireType !== 0)
+                                    break;
+                                if (value = reader.uint32())
+                                    message.mostLanes = value;
+                                else
+                                    delete message.mostLanes;
                                 continue;
                             }
                         }
@@ -1127,6 +1139,7 @@ export const fluidcloud = $root.fluidcloud = (() => {
                 Agreement.prototype.replacesExisting = false;
                 Agreement.prototype.freeBytes = $util.Long ? $util.Long.fromBits(0,0,true) : 0;
                 Agreement.prototype.resumes = false;
+                Agreement.prototype.mostLanes = 0;
 
                 Agreement.encode = function (message, writer, _depth) {
                     if (!writer)
@@ -1172,6 +1185,8 @@ export const fluidcloud = $root.fluidcloud = (() => {
                         writer.uint32(136).uint64(message.freeBytes);
                     if (message.resumes != null && $Object.hasOwnProperty.call(message, "resumes") && message.resumes !== false)
                         writer.uint32(144).bool(message.resumes);
+                    if (message.mostLanes != null && $Object.hasOwnProperty.call(message, "mostLanes") && message.mostLanes !== 0)
+                        writer.uint32(152).uint32(message.mostLanes);
                     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
                         for (let i = 0; i < message.$unknowns.length; ++i)
                             writer.raw(message.$unknowns[i]);
@@ -1364,6 +1379,15 @@ export const fluidcloud = $root.fluidcloud = (() => {
                                     message.resumes = value;
                                 else
                                     delete message.resumes;
+                                continue;
+                            }
+                        case 19: {
+                                if (wireType !== 0)
+                                    break;
+                                if (value = reader.uint32())
+                                    message.mostLanes = value;
+                                else
+                                    delete message.mostLanes;
                                 continue;
                             }
                         }

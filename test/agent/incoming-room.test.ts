@@ -40,6 +40,25 @@ test('take() counts a job once: its newer attempt takes over, and the older give
   t.truthy(room.take('a', 'a2', 60))
 })
 
+test('grow() gives a job more as long as there is room, and gives all back with the rest', (t) => {
+  const room = createIncomingRoom(bounds)
+  const held = room.take('a', 'a1', 40)!
+  t.true(held.grow(20))
+  t.false(held.grow(1))
+  t.is(room.take('a', 'a2', 1), undefined)
+  t.is(room.take('b', 'b1', 41), undefined)
+  held[Symbol.dispose]()
+  t.false(held.grow(1))
+  t.truthy(room.take('a', 'a2', 60))
+})
+
+test('grow() gives nothing to an attempt that another took over', (t) => {
+  const room = createIncomingRoom(bounds)
+  const older = room.take('a', 'a1', 10)!
+  room.take('a', 'a1', 10)
+  t.false(older.grow(1))
+})
+
 test('roomOf() counts lanes and the table of recent chunks as it is made', (t) => {
   for (const allocatedBytes of [0, 1e6, 5e9, 2 ** 40]) {
     const table = createRecentTable(recentChunksOf({ allocatedBytes })).byteLength

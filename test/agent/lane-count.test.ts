@@ -1,5 +1,6 @@
 import test from 'ava'
-import { laneCount } from '../../agent/lane-count.ts'
+import { MAX_LANES } from '../../protocol/limits.ts'
+import { laneCount, mostLanes } from '../../agent/lane-count.ts'
 
 const near = { roundTripMs: 0.2, most: 4 }
 const far = { roundTripMs: 40, most: 4 }
@@ -15,4 +16,11 @@ test('laneCount() is the most far away, and follows the cores nearby', (t) => {
     [1, 2, 4, 16].map((cores) => laneCount(undefined, near, cores)),
     [1, 2, 4, 4],
   )
+})
+
+test('mostLanes() lets lanes be added far away, unless the owner says how many there are', (t) => {
+  t.is(mostLanes(undefined, far), MAX_LANES)
+  t.is(mostLanes(undefined, near), undefined)
+  t.is(mostLanes(4, far), undefined)
+  t.is(mostLanes(undefined, { ...far, most: MAX_LANES }), undefined)
 })

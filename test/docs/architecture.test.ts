@@ -30,7 +30,8 @@ test('ARCHITECTURE.md computes memory in flight from the limits', (t) => {
     `${lanes} × ${windows} × ${window / MiB} MiB = ${(lanes * windows * window) / MiB} MiB`,
     `${lanes} × 2 × ${frameKiB} KiB = ${((lanes * 2 * frameKiB) / KiB).toFixed(1)} MiB`,
     `${lanes} × ${scratchMiB} MiB = ${lanes * scratchMiB} MiB`,
-    `MAX_LANES_ACCEPTED (${limits.MAX_LANES_ACCEPTED}) at most, which is ${(limits.MAX_LANES_ACCEPTED * windows * window) / MiB} MiB`,
+    `MAX_JOB_WINDOWS (${limits.MAX_JOB_WINDOWS}), which are ${(limits.MAX_JOB_WINDOWS * window) / MiB} MiB`,
+    `MAX_LANES_ACCEPTED (${limits.MAX_LANES_ACCEPTED}) lanes count as ${(limits.MAX_LANES_ACCEPTED * limits.INCOMING_LANE_BYTES) / MiB} MiB`,
   ]) {
     t.true(architecture.includes(sum), sum)
   }

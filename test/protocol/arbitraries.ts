@@ -61,6 +61,7 @@ const agreementFields: Arbitraries<Agreement> = {
   replacesExisting: fc.boolean(),
   freeBytes: total,
   resumes: fc.boolean(),
+  mostLanes: count,
 }
 
 const receiptFields: Arbitraries<Receipt> = {
@@ -117,6 +118,7 @@ const offer = fc.record(
     label: text,
     compression: fc.constantFrom('auto', 'on', 'off'),
     bench: fc.constant(true as const),
+    mostLanes: count,
   },
   { noNullPrototype: true },
 )
@@ -131,7 +133,7 @@ function without<T extends object, K extends keyof T>(arbitrary: fc.Arbitrary<T>
 
 export const controlMessages: fc.Arbitrary<ControlMessage> = fc.oneof(
   fc.record({ kind: kind('hello'), major: fc.constant(1), minor: fc.nat(), agent: text, capabilities }),
-  without(without(offer, 'endpoint'), 'bench'),
+  without(without(without(offer, 'endpoint'), 'bench'), 'mostLanes'),
   fc.record({ kind: kind('pending'), reason: text }),
   without(
     fc.record({ kind: kind('agreement'), body: fc.uint8Array({ minLength: 1 }), signature, endpoint }),

@@ -111,6 +111,24 @@ test('answerOffer() gives no more lanes than the sender has', lanes, 32, 5, 8, 5
 test('answerOffer() gives no more than MAX_LANES', lanes, 65_535, 65_535, 65_535, 64)
 test('answerOffer() gives one lane at least', lanes, 4, 0, 0, 1)
 
+const most = test.macro((t, wanted: number | undefined, theirs: number, here: number, agreed?: number) => {
+  const capabilities = { ...ours, maxLanes: theirs }
+  const answer = ask({
+    offer: { lanes: 4, mostLanes: wanted },
+    hello: { capabilities },
+    ours: { maxLanes: here },
+  })
+  t.is(answer.kind === 'agree' && answer.agreement.mostLanes, agreed)
+  t.true(answer.kind === 'agree' && answer.agreement.lanes === Math.min(4, theirs, here))
+})
+
+test('answerOffer() lets no lanes be added unless that is offered', most, undefined, 64, 48, undefined)
+test('answerOffer() lets lanes be added up to what it has', most, 64, 64, 48, 48)
+test('answerOffer() lets lanes be added up to what the sender has', most, 64, 16, 48, 16)
+test('answerOffer() lets no more than MAX_LANES be added', most, 65_535, 65_535, 65_535, 64)
+test('answerOffer() lets none be added where no more are wanted or can be', most, 4, 64, 48, undefined)
+test('answerOffer() lets none be added where it has no more', most, 64, 64, 3, undefined)
+
 const refused = test.macro((t, change: Change, ...codes: ErrorCode[]) => {
   const answer = ask(change)
   t.deepEqual(answer.kind === 'refuse' && answer.reasons.map(({ code }) => code), codes)
