@@ -7,6 +7,7 @@ import type { Range } from '../protocol/extent.ts'
 import type { CompressionControl } from './compression-control.ts'
 import type { Lane } from './lane.ts'
 import type { PackedWindow } from './pack.ts'
+import { addStage } from './stage-clock.ts'
 import type { Exchange } from './want.ts'
 
 /** Frames handed to the lane and not yet taken by it: enough to keep a socket busy. One more is being made. */
@@ -54,6 +55,7 @@ export function writeFrames(
           const writing = lane.write(message, payload).then(release)
           writing.catch(() => {})
           inFlight.push(writing)
+          addStage('compress', compressMs)
           const now = performance.now()
           compression.observe({
             compressMs,
