@@ -234,8 +234,8 @@ async function settle(
   // Stopped for a newer attempt, or with the agent: nothing changes.
   if (job.record.state === 'complete' || (signal.aborted && error.code === 'INTERRUPTED')) return
   if (error.code === 'CANCELLED' || job.record.wanted === 'cancel') {
-    await job.become('cancelled')
     await registry.discard(job)
+    await job.become('cancelled')
   } else if (error.code === 'NO_SPACE' || error.code === 'TARGET_WRITE' || error.code === 'SOURCE_READ')
     await job.become('paused', error)
   else {
@@ -243,11 +243,12 @@ async function settle(
       job.record.offences++
       parts.mesh.refusals.count(error.code === 'CHUNK_DIGEST' ? 'chunk-digest' : 'lane-violation')
     }
+    // First, so that whoever is told that the job is over finds nothing of it.
+    if (NEVER_RESUMED.has(error.code)) await registry.discard(job)
     await job.become(
       error.retryable || error.code === 'PROTOCOL_VIOLATION' ? 'reconnecting' : 'failed',
       error,
     )
-    if (NEVER_RESUMED.has(error.code)) await registry.discard(job)
   }
 }
 

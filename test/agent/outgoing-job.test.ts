@@ -35,7 +35,8 @@ async function jobThat(t: ExecutionContext, fail: () => never) {
   const job = new Job(record, { put: async () => {} }, () => 'boreal')
   const level = createMemoryLevel()
   const log = { info() {}, warn() {} }
-  const parts = { level, log, mesh: { node: {}, peers: { get: fail } } } as unknown as JobParts
+  const pool = { warm() {} }
+  const parts = { level, log, pool, mesh: { node: {}, peers: { get: fail } } } as unknown as JobParts
   return { job, parts, record, journal: () => Journal.open(level, Buffer.from(record.job, 'hex')) }
 }
 
