@@ -44,6 +44,7 @@ export function wantsHeldMemory(folder: string): boolean {
   // A group of processes with a limit of its own would be ended for what is held.
   return (
     existsSync(PAGE_REPORTING) &&
+    existsSync(folder) &&
     statfsSync(folder).type === TMPFS_MAGIC &&
     process.constrainedMemory() >= totalmem()
   )

@@ -128,11 +128,12 @@ const LEGEND = [
 ].join('\n')
 
 function rowsOf(summaries: readonly Summary[]): string[][] {
-  const [ours] = summaries
+  const [first] = summaries
+  const ours = first.contender.name.startsWith(OURS) ? first : undefined
   return summaries.map(({ contender: { name, traits }, median, movedBytes, bytesPerSecond, same }) => [
     same === false ? `${name} (NOT THE SAME BYTES)` : name,
     median.seconds.toFixed(2),
-    `${(ours.bytesPerSecond / bytesPerSecond).toFixed(2)}x`,
+    ours === undefined ? '' : `${(ours.bytesPerSecond / bytesPerSecond).toFixed(2)}x`,
     (bytesPerSecond / 2 ** 20).toFixed(0),
     perGiB(median.cpuSeconds, movedBytes).toFixed(2),
     formatBytes(median.wireBytes),
