@@ -69,7 +69,15 @@ async function jobsOf(t: ExecutionContext, records: readonly JobRecord[] = [], p
   }
   const log = { info() {}, warn() {}, debug() {} }
   const config = { limits: { jobs: places, lanes: 1 } }
-  const parts = { mesh, log, config, level: createMemoryLevel(), bounds: JOB_BOUNDS } as unknown as JobParts
+  const pool = { warm() {} }
+  const parts = {
+    mesh,
+    log,
+    config,
+    pool,
+    level: createMemoryLevel(),
+    bounds: JOB_BOUNDS,
+  } as unknown as JobParts
   const jobs = await Jobs.open(parts, table)
   t.teardown(() => jobs[Symbol.asyncDispose]())
   const source = join(await tempDir(t), 'disk.raw')
