@@ -9,6 +9,15 @@ export const PAIRING_PROTOCOL = '/fluidcloud/pairing/1.0.0'
 /** Chunk frames over a libp2p stream, when no socket connects; see chunks.md. */
 export const CHUNKS_PROTOCOL = '/fluidcloud/chunks/1.0.0'
 
+/** Offers, matching and replication of the Broker's catalogue; see catalog.md. */
+export const CATALOG_PROTOCOL = '/fluidcloud/catalog/1.0.0'
+
+/** Gossip of signed offers between brokers; see catalog.md, Gossip. */
+export const CATALOG_TOPIC = '/fluidcloud/catalog/1.0.0/offers'
+
+/** The distributed directory: libp2p's Kademlia, among our own only. */
+export const DIRECTORY_PROTOCOL = '/fluidcloud/kad/1.0.0'
+
 /** Version spoken inside the viaduct: an unknown major is refused, of two minors the lower is used. */
 export const PROTOCOL_MAJOR = 1
 export const PROTOCOL_MINOR = 0

@@ -202,3 +202,65 @@ export const INCOMING_LANE_BYTES = 8 * MiB
 /** Volumes a peer may have read again in a minute, and requests of it that may wait: they are answered one at a time. */
 export const MAX_VERIFIES_PER_MINUTE = 20
 export const MAX_VERIFIES_WAITING = 4
+
+// Catalogue.
+
+/** An encoded offer, without its signature. */
+export const MAX_OFFER_BYTES = 16 * KiB
+/** Random, chosen by the provider. */
+export const OFFER_ID_BYTES = 16
+/** Where an offer lies in the catalogue: the start of a BLAKE3 digest. */
+export const OFFER_POSITION_BYTES = 16
+/** Longest lease: a provider that is gone is gone from every catalogue a day later. */
+export const MAX_LEASE_MS = 24 * 60 * 60_000
+export const DEFAULT_LEASE_MS = 60 * 60_000
+/** How far ahead a provider's clock may be. */
+export const MAX_CLOCK_SKEW_MS = 2 * 60_000
+export const MAX_MIGRATORS = 32
+/** Features, and certifications, of one offer or request. */
+export const MAX_QUALITIES = 32
+/** Jurisdictions a request may name. */
+export const MAX_JURISDICTIONS = 64
+export const MAX_VCPUS = 1_000_000
+/** One amount of a price: a million of the currency. */
+export const MAX_PRICE_MICROS = 10 ** 12
+/** Weight of one thing a request wants. */
+export const MAX_WEIGHT = 1000
+export const MAX_CATALOG_FRAME_BYTES = 256 * KiB
+/** Offers in one frame, and in the answer to one query or list. */
+export const MAX_OFFERS_PER_FRAME = 256
+export const MAX_OFFERS_PER_ANSWER = 256
+/** Prefixes in one request for summaries, and in one for entries. */
+export const MAX_SUMMARY_PREFIXES = 16
+export const MAX_ENTRY_PREFIXES = 256
+/** Bytes of the longest prefix whose entries can be named: below it are few, even of millions. */
+export const MAX_PREFIX_BYTES = 4
+/** Entries, and positions to fetch, in one frame. */
+export const MAX_ENTRIES_PER_FRAME = 4096
+
+// The directory, which strangers may speak where it is served.
+
+/** Connections of strangers, all and from one host, and how long one lasts. */
+export const MAX_DIRECTORY_CONNECTIONS = 128
+export const MAX_DIRECTORY_HOST_CONNECTIONS = 48
+export const DIRECTORY_CONNECTION_MS = 60_000
+/** Streams that one connection may have open, and open in a second, on average and at once; all strangers together: four times that. */
+export const MAX_DIRECTORY_STREAMS = 8
+export const DIRECTORY_STREAMS_PER_SECOND = 50
+export const DIRECTORY_STREAM_BURST = 200
+/** Bytes of the questions on one stream: an announcement with all addresses takes 1 KiB. */
+export const DIRECTORY_QUESTION_BYTES = 4 * KiB
+/** Bytes of the answers on one stream: 40 peers with all addresses take 30 KiB. */
+export const DIRECTORY_ANSWER_BYTES = 64 * KiB
+/** Strangers dialed in a second, on average and at once. */
+export const DIRECTORY_DIALS_PER_SECOND = 20
+export const DIRECTORY_DIAL_BURST = 200
+/** Strangers in the address book of whom others told, and who announced themselves under one key. */
+export const MAX_DIRECTORY_HEARD = 1024
+export const MAX_DIRECTORY_PROVIDERS = 128
+/** Time to find a peer, and addresses that are tried for it. */
+export const DIRECTORY_FIND_TIMEOUT_MS = 10_000
+export const MAX_DIRECTORY_ADDRESSES = 64
+/** The first wait before a first contact is dialed again, and the longest. */
+export const BOOTSTRAP_RETRY_MS = 1_000
+export const BOOTSTRAP_RETRY_CAP_MS = 60_000

@@ -1,5 +1,7 @@
 /** One message of every kind, as the golden frames in test/fixtures/frames hold it. Add to them; never change one. */
 import { decodeAgreement, encodeAgreement } from '../../protocol/agreement.ts'
+import type { Offer } from '../../protocol/catalog-message.ts'
+import { decodeOffer, encodeOffer } from '../../protocol/catalog-offer.ts'
 import {
   LANE_PREFIX_BYTES,
   decodeLaneHeader,
@@ -204,6 +206,37 @@ const pairings: PairingMessage[] = [
   { kind: 'waiting' },
 ]
 
+/** The offer that cli.md and catalog.md show. */
+export const catalogOffer: Offer = {
+  id: Buffer.from(ascending(0xa0, 16)).toString('hex'),
+  peer: RECEIVER,
+  sequence: 7,
+  issuedAtMs: AT,
+  expiresAtMs: AT + 3_600_000,
+  withdrawn: false,
+  provider: 'Alpine Cloud',
+  place: { region: 'ch-gva-2', jurisdiction: 'CH' },
+  cloud: { kind: 'qemu', formats: ['raw', 'qcow2'], features: ['live'], certifications: ['iso27001'] },
+  capacity: {
+    vcpus: 64,
+    memoryBytes: 256 * 2 ** 30,
+    storageBytes: 20 * 2 ** 40,
+    maxVolumeBytes: 16 * 2 ** 40,
+  },
+  price: {
+    currency: 'EUR',
+    vcpuHourMicros: 20_000,
+    memoryGibHourMicros: 3_000,
+    storageGibMonthMicros: 50_000,
+    egressGibMicros: 10_000,
+    ingressGibMicros: 0,
+  },
+  migrators: [
+    { name: 'convert', version: '1.0.0', accepts: ['disk/vmdk', 'disk/qcow2'], produces: ['disk/raw'] },
+  ],
+  addresses: [`/ip4/192.0.2.7/tcp/4001/p2p/${RECEIVER}`],
+}
+
 /** A frame as it is on the wire, and what must be read from it. */
 export interface Sample {
   /** Name of the fixture without its extension. */
@@ -245,6 +278,12 @@ export const SAMPLES: readonly Sample[] = [
     value: agreement,
     encode: () => encodeAgreement(agreement),
     decode: decodeAgreement,
+  },
+  {
+    name: 'body-offer',
+    value: catalogOffer,
+    encode: () => encodeOffer(catalogOffer),
+    decode: decodeOffer,
   },
   { name: 'body-receipt', value: receipt, encode: () => encodeReceipt(receipt), decode: decodeReceipt },
 ]
