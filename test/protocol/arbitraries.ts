@@ -1,5 +1,6 @@
 /** Generators of every valid message, for properties of the codecs. */
 import fc from 'fast-check'
+import type { CatalogMessage, MatchRequest, Offer, Outcome } from '../../protocol/catalog-message.ts'
 import type { Agreement, ControlMessage, LaneEndpoint, Receipt } from '../../protocol/control-message.ts'
 import { ERRORS, type ErrorCode } from '../../protocol/errors.ts'
 import { RangeSet, type Range } from '../../protocol/extent.ts'
@@ -194,6 +195,167 @@ export const pairingMessages: fc.Arbitrary<PairingMessage> = fc.oneof(
   ),
   fc.record({ kind: kind('refused'), code, message: text }),
   fc.record({ kind: kind('waiting') }),
+)
+
+const PEERS = [
+  '12D3KooWGRUyh3ecZ7tL2ipCKU2D2NFkm7xgCHZ4hVKjhqPN8tr1',
+  '12D3KooWJWoaqZhDaoEFshF7Rh1bpY9ohihFhzcW6d69Lr2NASuq',
+] as const
+const peerId = fc.constantFrom(...PEERS)
+const exact = fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER })
+const micros = fc.integer({ min: 0, max: 10 ** 12 })
+const jurisdictions = fc.constantFrom('CH', 'EU', 'DE', 'US', 'US-CA')
+const sequence = fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER })
+const qualities = fc.array(token, { maxLength: 8 })
+
+const stated = fc.record({
+  provider: label,
+  place: fc.record({ region: text, jurisdiction: fc.oneof(fc.constant(''), jurisdictions) }),
+  cloud: fc.record({
+    kind: fc.constantFrom('', 'qemu', 'openstack'),
+    formats: tokens,
+    features: qualities,
+    certifications: qualities,
+  }),
+  capacity: fc.record({
+    vcpus: fc.nat(1_000_000),
+    memoryBytes: exact,
+    storageBytes: exact,
+    maxVolumeBytes: exact,
+  }),
+  migrators: fc.array(
+    fc.record({
+      name: token,
+      version: token,
+      accepts: fc.array(token, { minLength: 1, maxLength: 4 }),
+      produces: fc.array(token, { minLength: 1, maxLength: 4 }),
+    }),
+    { maxLength: 4 },
+  ),
+  addresses: fc.array(fc.constantFrom('/ip4/192.0.2.7/tcp/4001', '/dns/a.example/tcp/1'), { maxLength: 16 }),
+})
+
+const NOTHING_STATED: Pick<Offer, keyof (typeof stated extends fc.Arbitrary<infer T> ? T : never)> = {
+  provider: '',
+  place: { region: '', jurisdiction: '' },
+  cloud: { kind: '', formats: [], features: [], certifications: [] },
+  capacity: { vcpus: 0, memoryBytes: 0, storageBytes: 0, maxVolumeBytes: 0 },
+  migrators: [],
+  addresses: [],
+}
+
+const price = fc.record({
+  currency: fc.constantFrom('EUR', 'USD'),
+  vcpuHourMicros: micros,
+  memoryGibHourMicros: micros,
+  storageGibMonthMicros: micros,
+  egressGibMicros: micros,
+  ingressGibMicros: micros,
+})
+
+/** Every valid offer, tombstones among them. */
+export const catalogOffers: fc.Arbitrary<Offer> = fc
+  .tuple(
+    fc.record({
+      id: fc.stringMatching(/^[0-9a-f]{32}$/),
+      peer: peerId,
+      sequence,
+      issuedAtMs: time,
+      withdrawn: fc.boolean(),
+    }),
+    fc.integer({ min: 1, max: 24 * 3_600_000 }),
+    stated,
+    fc.option(price, { nil: undefined }),
+  )
+  .map(([head, leaseMs, terms, asked]) => ({
+    ...head,
+    expiresAtMs: head.issuedAtMs + leaseMs,
+    ...(head.withdrawn ? NOTHING_STATED : { ...terms, ...(asked && { price: asked }) }),
+  }))
+
+const weight = fc.oneof(fc.nat(10), fc.double({ min: 0, max: 1000, noNaN: true })).map((value) => value + 0)
+
+/** Every valid request. */
+export const matchRequests: fc.Arbitrary<MatchRequest> = fc.record({
+  need: fc.record({
+    vcpus: fc.nat(1_000_000),
+    memoryBytes: exact,
+    storageBytes: exact,
+    maxVolumeBytes: exact,
+    formats: tokens,
+    features: qualities,
+    jurisdictions: fc.array(jurisdictions, { maxLength: 4 }),
+    certifications: qualities,
+    direct: fc.boolean(),
+  }),
+  want: fc.record({ price: weight, egress: weight, moveTime: weight, rtt: weight, outcomes: weight }),
+  have: fc.record({
+    allocatedBytes: exact,
+    egressGibMicros: micros,
+    currency: fc.constantFrom('', 'EUR'),
+  }),
+})
+
+const signedOffers = fc.array(
+  fc.record({ body: fc.uint8Array({ maxLength: 100 }), signature: fc.uint8Array({ maxLength: 64 }) }),
+  { minLength: 1, maxLength: 5 },
+)
+const limit = fc.integer({ min: 1, max: 256 })
+const prefixes = fc.array(fc.uint8Array({ maxLength: 3 }), { minLength: 1, maxLength: 16 })
+const outcomes = fc.constantFrom<Outcome>('kept', 'held', 'forged', 'replayed', 'expired', 'crowded', 'hasty')
+
+function ascending(positions: Uint8Array[]): Uint8Array[] {
+  const unique = new Map(positions.map((position) => [Buffer.from(position).toString('hex'), position]))
+  return [...unique.keys()].toSorted().map((key) => unique.get(key)!)
+}
+
+export const catalogMessages: fc.Arbitrary<CatalogMessage> = fc.oneof(
+  fc.record({ kind: kind('publish'), offers: signedOffers }),
+  fc.record({
+    kind: kind('published'),
+    verdicts: fc.array(fc.record({ outcome: outcomes, message: text }), { minLength: 1, maxLength: 5 }),
+  }),
+  fc.record({ kind: kind('query'), request: matchRequests, limit, failing: fc.nat(256) }),
+  fc.record({ kind: kind('watch'), request: matchRequests, limit }),
+  without(
+    fc.record({
+      kind: kind('list'),
+      peer: fc.oneof(fc.constant(''), peerId),
+      after: bytes(16),
+      limit,
+    }),
+    'after',
+  ),
+  fc.record({
+    kind: kind('offers'),
+    offers: signedOffers,
+    more: fc.boolean(),
+    considered: fc.nat(),
+    fitting: fc.nat(),
+  }),
+  fc.record({ kind: kind('summarise'), prefixes }),
+  fc.record({
+    kind: kind('summary'),
+    prefix: fc.constant(Uint8Array.of(7)),
+    nodes: fc
+      .uniqueArray(fc.nat(255), { maxLength: 8 })
+      .map((nexts) =>
+        nexts
+          .toSorted((a, b) => a - b)
+          .map((next) => ({ prefix: Uint8Array.of(7, next), entries: next + 1, digest: new Uint8Array(16) })),
+      ),
+    more: fc.boolean(),
+  }),
+  fc.record({ kind: kind('enumerate'), prefixes }),
+  fc.record({
+    kind: kind('entries'),
+    entries: fc
+      .array(bytes(16), { maxLength: 8 })
+      .map((positions) => ascending(positions).map((position, i) => ({ position, sequence: i + 1 }))),
+    more: fc.boolean(),
+  }),
+  fc.record({ kind: kind('fetch'), positions: fc.array(bytes(16), { minLength: 1, maxLength: 8 }) }),
+  fc.record({ kind: kind('refused'), code, message: text }),
 )
 
 const window = fc.integer({ min: 1, max: 2 ** 32 - 1 })

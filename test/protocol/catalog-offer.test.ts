@@ -1,4 +1,5 @@
 import test from 'ava'
+import fc from 'fast-check'
 import { createIdentityKey, parseIdentity } from '../../agent/identity.ts'
 import {
   decodeOffer,
@@ -10,9 +11,10 @@ import {
   offerSigningBytes,
   tombstoneOf,
 } from '../../protocol/catalog-offer.ts'
-import type { Offer, SignedOffer } from '../../protocol/catalog-message.ts'
+import type { Offer, Outcome, SignedOffer } from '../../protocol/catalog-message.ts'
 import { MAX_CLOCK_SKEW_MS, MAX_LEASE_MS, MAX_OFFER_BYTES } from '../../protocol/limits.ts'
 import { fluidcloud } from '../../protocol/pb/catalog.js'
+import { catalogOffers } from './arbitraries.ts'
 import { plain, violates } from './assertions.ts'
 import { catalogOffer } from './samples.ts'
 
@@ -53,10 +55,12 @@ test('examineOffer() refuses a signature that is cut', async (t) => {
   t.like(await examineOffer({ body, signature: signature.subarray(1) }, NOW), { outcome: 'forged' })
 })
 
-const outcome = test.macro(async (t, changed: Partial<Offer>, atMs: number, expected: string | undefined) => {
-  const examined = await examineOffer(await signed({ ...mine, ...changed }), atMs)
-  t.is(examined.offer ? undefined : examined.outcome, expected)
-})
+const outcome = test.macro(
+  async (t, changed: Partial<Offer>, atMs: number, expected: Outcome | undefined) => {
+    const examined = await examineOffer(await signed({ ...mine, ...changed }), atMs)
+    t.is<Outcome | undefined, Outcome | undefined>(examined.offer ? undefined : examined.outcome, expected)
+  },
+)
 
 test('examineOffer() takes an offer to the last millisecond', outcome, {}, mine.expiresAtMs - 1, undefined)
 test('examineOffer() refuses an offer whose lease is over', outcome, {}, mine.expiresAtMs, 'expired')
@@ -78,6 +82,26 @@ test('examineOffer() refuses what is no offer', async (t) => {
 test('encodeSignedOffer() round-trips', async (t) => {
   const offer = await signed(mine)
   t.deepEqual(plain(decodeSignedOffer(encodeSignedOffer(offer))), plain(offer))
+})
+
+test('encodeOffer() round-trips every offer', (t) => {
+  fc.assert(
+    fc.property(catalogOffers, (offer) => {
+      t.deepEqual(plain(decodeOffer(encodeOffer(offer))), plain(offer))
+    }),
+    { numRuns: 300 },
+  )
+})
+
+test('encodeOffer() refuses an offer over the limit, each of whose fields is within its own', (t) => {
+  const listed = Array.from({ length: 16 }, (_, i) => `${'x'.repeat(60)}/${i}`)
+  const migrators = Array<Offer['migrators'][0]>(32).fill({
+    name: 'convert',
+    version: '1',
+    accepts: listed,
+    produces: listed,
+  })
+  violates(t, () => encodeOffer({ ...mine, migrators }))
 })
 
 test('decodeOffer() ignores fields of a later version', (t) => {

@@ -1,6 +1,8 @@
 import test, { type ExecutionContext } from 'ava'
 import fc from 'fast-check'
 import { decodeAgreement } from '../../protocol/agreement.ts'
+import { decodeCatalog } from '../../protocol/catalog-codec.ts'
+import { decodeOffer, decodeSignedOffer } from '../../protocol/catalog-offer.ts'
 import { decodeLaneHeader, parseLanePrefix } from '../../protocol/codec.ts'
 import { decodeControl } from '../../protocol/control-codec.ts'
 import { FluidError } from '../../protocol/errors.ts'
@@ -17,6 +19,9 @@ const DECODERS: Record<string, Decoder> = {
   decodeControl,
   decodeLaneHeader,
   decodePairing,
+  decodeCatalog,
+  decodeOffer,
+  decodeSignedOffer,
   decodeAgreement,
   decodeReceipt,
   parseLanePrefix: (bytes) => parseLanePrefix(bytes),
@@ -70,6 +75,7 @@ function bodyOnly(name: string, decode: Decoder): Decoder {
   if (name.startsWith('chunks-')) return (bytes) => bytes.length > 8 && decodeLaneHeader(bytes.subarray(8))
   if (name.startsWith('viaduct-')) return (bytes) => createFrameReader(2000).push(bytes).map(decodeControl)
   if (name.startsWith('pairing-')) return (bytes) => createFrameReader(2000).push(bytes).map(decodePairing)
+  if (name.startsWith('catalog-')) return (bytes) => createFrameReader(2000).push(bytes).map(decodeCatalog)
   return decode
 }
 

@@ -1,7 +1,8 @@
 /** One message of every kind, as the golden frames in test/fixtures/frames hold it. Add to them; never change one. */
 import { decodeAgreement, encodeAgreement } from '../../protocol/agreement.ts'
-import type { Offer } from '../../protocol/catalog-message.ts'
-import { decodeOffer, encodeOffer } from '../../protocol/catalog-offer.ts'
+import { decodeCatalog, encodeCatalog } from '../../protocol/catalog-codec.ts'
+import type { CatalogMessage, MatchRequest, Offer } from '../../protocol/catalog-message.ts'
+import { decodeOffer, encodeOffer, tombstoneOf } from '../../protocol/catalog-offer.ts'
 import {
   LANE_PREFIX_BYTES,
   decodeLaneHeader,
@@ -237,6 +238,53 @@ export const catalogOffer: Offer = {
   addresses: [`/ip4/192.0.2.7/tcp/4001/p2p/${RECEIVER}`],
 }
 
+/** The request that cli.md and catalog.md show. */
+export const matchRequest: MatchRequest = {
+  need: {
+    vcpus: 2,
+    memoryBytes: 4 * 2 ** 30,
+    storageBytes: 20 * 2 ** 30,
+    maxVolumeBytes: 0,
+    formats: ['qcow2'],
+    features: ['live'],
+    jurisdictions: ['CH', 'EU'],
+    certifications: ['iso27001'],
+    direct: true,
+  },
+  want: { price: 3, egress: 1, moveTime: 2, rtt: 1, outcomes: 0 },
+  have: { allocatedBytes: 6 * 2 ** 30, egressGibMicros: 90_000, currency: '' },
+}
+const signedOffer = { body: encodeOffer(catalogOffer), signature }
+const position = ascending(0x50, 16)
+const catalogs: CatalogMessage[] = [
+  { kind: 'publish', offers: [signedOffer] },
+  {
+    kind: 'published',
+    verdicts: [
+      { outcome: 'kept', message: '' },
+      { outcome: 'expired', message: 'Lease ended 60000 ms ago' },
+    ],
+  },
+  { kind: 'query', request: matchRequest, limit: 16, failing: 16 },
+  { kind: 'watch', request: matchRequest, limit: 1 },
+  { kind: 'list', peer: RECEIVER, after: position, limit: 100 },
+  { kind: 'offers', offers: [signedOffer], more: true, considered: 10_000, fitting: 12 },
+  { kind: 'summarise', prefixes: [new Uint8Array(), Uint8Array.of(0x50)] },
+  {
+    kind: 'summary',
+    prefix: Uint8Array.of(0x50),
+    nodes: [
+      { prefix: Uint8Array.of(0x50, 0x51), entries: 1, digest: ascending(0x60, 16) },
+      { prefix: Uint8Array.of(0x50, 0xfe), entries: 2, digest: ascending(0x70, 16) },
+    ],
+    more: false,
+  },
+  { kind: 'enumerate', prefixes: [Uint8Array.of(0x50, 0x51)] },
+  { kind: 'entries', entries: [{ position, sequence: 7 }], more: false },
+  { kind: 'fetch', positions: [position] },
+  { kind: 'refused', code: 'LIMIT_EXCEEDED', message: 'Too many watches' },
+]
+
 /** A frame as it is on the wire, and what must be read from it. */
 export interface Sample {
   /** Name of the fixture without its extension. */
@@ -273,6 +321,18 @@ export const SAMPLES: readonly Sample[] = [
     encode: () => frameControl(encodePairing(value)),
     decode: (bytes: Uint8Array) => decodePairing(unframe(bytes)),
   })),
+  ...catalogs.map((value) => ({
+    name: `catalog-${value.kind}`,
+    value,
+    encode: () => frameControl(encodeCatalog(value)),
+    decode: (bytes: Uint8Array) => decodeCatalog(unframe(bytes)),
+  })),
+  {
+    name: 'body-tombstone',
+    value: tombstoneOf(catalogOffer, AT + 60_000),
+    encode: () => encodeOffer(tombstoneOf(catalogOffer, AT + 60_000)),
+    decode: decodeOffer,
+  },
   {
     name: 'body-agreement',
     value: agreement,
