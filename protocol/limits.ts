@@ -264,3 +264,14 @@ export const MAX_DIRECTORY_ADDRESSES = 64
 /** The first wait before a first contact is dialed again, and the longest. */
 export const BOOTSTRAP_RETRY_MS = 1_000
 export const BOOTSTRAP_RETRY_CAP_MS = 60_000
+
+// Broker.
+
+/** Offers one broker holds, tombstones included, and their bodies together: decoded they take some five times as much. */
+export const MAX_CATALOG_OFFERS = 50_000
+export const MAX_CATALOG_BYTES = 48 * MiB
+/** The same of one provider. */
+export const MAX_OFFERS_PER_PROVIDER = 256
+export const MAX_OFFER_BYTES_PER_PROVIDER = 1 * MiB
+/** How often a broker looks for leases that ended. */
+export const CATALOG_SWEEP_INTERVAL_MS = 5_000
