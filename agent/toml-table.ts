@@ -13,16 +13,14 @@ export class Wanted {
 /** Gives the value of a key, or what it wanted instead. */
 export type Reader<T> = (value: unknown) => T | Wanted
 
-/** The table in `text`. Throws CONFIG_INVALID. */
-export function parseToml(text: string): Record<string, unknown> {
+/** The table in `text`, which is `what`. Throws CONFIG_INVALID. */
+export function parseToml(text: string, what = 'The configuration'): Record<string, unknown> {
   try {
     return parse(text)
   } catch (cause) {
-    throw new FluidError(
-      'CONFIG_INVALID',
-      `The configuration is not valid TOML: ${(cause as Error).message}`,
-      { cause },
-    )
+    throw new FluidError('CONFIG_INVALID', `${what} is not valid TOML: ${(cause as Error).message}`, {
+      cause,
+    })
   }
 }
 

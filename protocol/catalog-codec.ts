@@ -269,8 +269,8 @@ function packEntries(entries: readonly Entry[]): Uint8Array {
   return packed
 }
 
-/** One entry, as it is sent and digested: 24 bytes at `at`. */
-export function writeEntry(into: Buffer, at: number, position: Uint8Array, sequence: number): void {
+/** One entry: 24 bytes at `at`. */
+function writeEntry(into: Buffer, at: number, position: Uint8Array, sequence: number): void {
   into.set(position, at)
   into.writeBigUInt64LE(BigInt(sequence), at + OFFER_POSITION_BYTES)
 }
