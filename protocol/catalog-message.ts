@@ -146,7 +146,7 @@ export interface Verdict {
 export interface SummaryNode {
   readonly prefix: Uint8Array
   readonly entries: number
-  /** 16 bytes; see catalog.md, Anti-entropy. */
+  /** 16 bytes; see catalog.md, Replication. */
   readonly digest: Uint8Array
 }
 

@@ -78,3 +78,11 @@ test('viaduct.md says of each code whether a retry can help, as the table does',
     t.is(retry === 'yes', ERRORS[code as ErrorCode].retryable, code)
   }
 })
+
+test('catalog.md says when an offer has which outcome', async (t) => {
+  const proto = await readFile(new URL('../../protocol/catalog.proto', import.meta.url), 'utf8')
+  const outcomes = [...proto.matchAll(/OUTCOME_(\w+) = [1-9]/g)].map(([, name]) => name.toLowerCase())
+  const section = sectionOf(await specOf('catalog'), 'Examination')
+  t.true(outcomes.length > 9)
+  for (const outcome of outcomes) t.true(section?.includes(`\`${outcome}\``), outcome)
+})
