@@ -41,7 +41,10 @@ export interface Catalog extends AsyncDisposable {
   get(position: string): HeldOffer | undefined
   /** True when there is nothing newer to learn about `position` than what is known, held or not. */
   knows(position: string, sequence: number): boolean
-  /** Examines offers and keeps those that hold; what was kept is on disk when it resolves. Verdicts are in the order of the offers. */
+  /**
+   * Examines offers and keeps those that hold. What was kept is on disk when it resolves, unless it was gossiped.
+   * Verdicts are in the order of the offers.
+   */
   put(offers: readonly SignedOffer[], origin: Origin): Promise<Verdict[]>
   /** Counts what was refused without coming this far. */
   count(outcome: Outcome, times?: number): void
@@ -218,8 +221,12 @@ export async function openCatalog(
     })
     for (const { outcome } of verdicts) if (outcome !== 'kept' && outcome !== 'held') count(outcome)
     if (changes.length === 0) return verdicts
-    await commit(changes)
-    for (const listener of listeners) listener(kept, origin)
+    const written = commit(changes).then(() => {
+      for (const listener of listeners) listener(kept, origin)
+    })
+    // Gossip waits for nobody: what a crash loses of it comes again with the next comparison.
+    if (origin === 'gossiped') written.catch(() => {})
+    else await written
     return verdicts
   }
 

@@ -15,6 +15,9 @@ export const CATALOG_PROTOCOL = '/fluidcloud/catalog/1.0.0'
 /** Gossip of signed offers between brokers; see catalog.md, Gossip. */
 export const CATALOG_TOPIC = '/fluidcloud/catalog/1.0.0/offers'
 
+/** libp2p's gossipsub, among brokers only; see catalog.md, Gossip. */
+export const GOSSIP_PROTOCOL = '/fluidcloud/gossip/1.0.0'
+
 /** The distributed directory: libp2p's Kademlia, among our own only. */
 export const DIRECTORY_PROTOCOL = '/fluidcloud/kad/1.0.0'
 

@@ -245,7 +245,7 @@ export const MAX_DIRECTORY_CONNECTIONS = 128
 export const MAX_DIRECTORY_HOST_CONNECTIONS = 48
 export const DIRECTORY_CONNECTION_MS = 60_000
 /** Streams that one connection may have open, and open in a second, on average and at once; all strangers together: four times that. */
-export const MAX_DIRECTORY_STREAMS = 8
+export const MAX_DIRECTORY_STREAMS = 32
 export const DIRECTORY_STREAMS_PER_SECOND = 50
 export const DIRECTORY_STREAM_BURST = 200
 /** Bytes of the questions on one stream: an announcement with all addresses takes 1 KiB. */
@@ -258,6 +258,8 @@ export const DIRECTORY_DIAL_BURST = 200
 /** Strangers in the address book of whom others told, and who announced themselves under one key. */
 export const MAX_DIRECTORY_HEARD = 1024
 export const MAX_DIRECTORY_PROVIDERS = 128
+/** Peers looked for at once; the others wait. */
+export const MAX_DIRECTORY_LOOKUPS = 4
 /** Time to find a peer, and addresses that are tried for it. */
 export const DIRECTORY_FIND_TIMEOUT_MS = 10_000
 export const MAX_DIRECTORY_ADDRESSES = 64
@@ -275,3 +277,42 @@ export const MAX_OFFERS_PER_PROVIDER = 256
 export const MAX_OFFER_BYTES_PER_PROVIDER = 1 * MiB
 /** How often a broker looks for leases that ended. */
 export const CATALOG_SWEEP_INTERVAL_MS = 5_000
+/** Time for one answer of a broker, and for a client to take it. */
+export const CATALOG_ANSWER_TIMEOUT_MS = 15_000
+/** How long a client may say nothing before its stream is ended; a watch may be silent for ever. */
+export const CATALOG_IDLE_TIMEOUT_MS = 60_000
+/** Requests that may wait unread at a broker, as whole frames. */
+export const MAX_CATALOG_FRAMES_UNREAD = 4
+/** Positions asked for at a time: their offers, at their longest, wait unread at whoever asked. */
+export const MAX_POSITIONS_PER_FETCH = 512
+/** Catalogue streams a broker serves at once, of these by one peer, and of these that watch. */
+export const MAX_CATALOG_STREAMS = 512
+export const MAX_CATALOG_STREAMS_PER_PEER = 8
+export const MAX_CATALOG_WATCHES = 256
+/** How often who watches is told, at most. */
+export const CATALOG_WATCH_INTERVAL_MS = 1_000
+/** Offers, and requests, that one peer may send at once, and in a second from then on; one host four and eight times as many. */
+export const CATALOG_OFFERS_BURST = 512
+export const CATALOG_OFFERS_PER_SECOND = 64
+export const CATALOG_REQUESTS_BURST = 256
+export const CATALOG_REQUESTS_PER_SECOND = 16
+/** Bytes of answers a peer may ask for at once, and in a second from then on. */
+export const CATALOG_ANSWER_BURST_BYTES = 96 * MiB
+export const CATALOG_ANSWER_BYTES_PER_SECOND = 4 * MiB
+/** Refusals for haste after which a stream is ended: whoever does not listen is not answered. */
+export const MAX_HASTY_REQUESTS = 64
+/** Other brokers that one exchanges offers with. */
+export const MAX_BROKER_NEIGHBOURS = 32
+/** How often two brokers compare what they hold, beside gossip; and the longest wait before one that is gone is dialed again. */
+export const CATALOG_COMPARE_INTERVAL_MS = 30_000
+export const BROKER_RETRY_MS = 1_000
+export const BROKER_RETRY_CAP_MS = 60_000
+/** Below a prefix with more entries than this, summaries are fewer bytes than the entries. */
+export const MAX_ENTRIES_ENUMERATED_AT_ONCE = 512
+/** Gossiped offers a neighbour may send at once, and in a second from then on. */
+export const GOSSIP_BURST = 8_192
+export const GOSSIP_PER_SECOND = 1_024
+/** Gossiped offers that no honest broker passes on, after which a neighbour is no longer listened to. */
+export const MAX_GOSSIP_OFFENCES = 16
+/** A frame of gossip; brokers bundle offers. */
+export const MAX_GOSSIP_FRAME_BYTES = 1 * MiB

@@ -178,9 +178,9 @@ test('onKept() hears what is new, once it is on disk, and no more when disposed'
   const heard: string[] = []
   const listening = catalog.onKept((kept, origin) => heard.push(`${origin} ${kept.length}`))
   const signed = await provider.publish()
-  await catalog.put([signed, await provider.publish()], 'gossiped')
+  await catalog.put([signed, await provider.publish()], 'published')
   await catalog.put([signed], 'fetched')
-  t.deepEqual(heard, ['gossiped 2'])
+  t.deepEqual(heard, ['published 2'])
   t.is((await open()).offers.length, 2)
   listening[Symbol.dispose]()
   await catalog.put([await provider.publish()], 'published')
