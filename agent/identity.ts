@@ -1,12 +1,11 @@
-/**
- * Who this agent is: an Ed25519 key, and the peer ID that is its public half. Ed25519 peer IDs inline the key
- * (https://github.com/libp2p/specs/blob/master/peer-ids/peer-ids.md), so a signature is checked with the ID alone.
- */
+/** Who this agent is: an Ed25519 key, and the peer ID that is its public half. Others: protocol/peer-signature.ts. */
 import { readFile } from 'node:fs/promises'
 import { generateKeyPair, privateKeyFromProtobuf, privateKeyToProtobuf } from '@libp2p/crypto/keys'
 import type { Ed25519PrivateKey } from '@libp2p/interface'
-import { peerIdFromPrivateKey, peerIdFromString } from '@libp2p/peer-id'
+import { peerIdFromPrivateKey } from '@libp2p/peer-id'
 import { FluidError } from '../protocol/errors.ts'
+
+export { isPeerId } from '../protocol/peer-signature.ts'
 
 export interface Identity {
   readonly peerId: string
@@ -40,28 +39,6 @@ export function parseIdentity(key: Uint8Array): Identity {
 /** Reads the identity from the file at `path`. Throws CONFIG_INVALID. */
 export async function loadIdentity(path: string): Promise<Identity> {
   return parseIdentity(await readFile(path))
-}
-
-/** True when `signature` over `bytes` is by `peerId`. Whatever is malformed is simply not a valid signature. */
-export async function verifyPeerSignature(
-  peerId: string,
-  bytes: Uint8Array,
-  signature: Uint8Array,
-): Promise<boolean> {
-  if (!isPeerId(peerId) || signature.length !== 64) return false
-  const key = peerIdFromString(peerId).publicKey
-  return key?.type === 'Ed25519' ? await key.verify(bytes, signature) : false
-}
-
-/** True for an Ed25519 peer ID in its base58 form, the only kind an agent has. */
-export function isPeerId(text: string): boolean {
-  // 0x0024 identity multihash, 0x08011220 Ed25519 public key: always these letters, always 52 of them.
-  if (!/^12D3KooW[1-9A-HJ-NP-Za-km-z]{44}$/.test(text)) return false
-  try {
-    return peerIdFromString(text).type === 'Ed25519'
-  } catch {
-    return false
-  }
 }
 
 function damaged(message: string, cause?: unknown): FluidError {

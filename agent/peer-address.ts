@@ -1,7 +1,7 @@
 /** Peers as people and tickets write them: a peer ID, or a multiaddr that ends in one. */
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 import { FluidError } from '../protocol/errors.ts'
-import { isPeerId } from './identity.ts'
+import { isPeerId } from '../protocol/peer-signature.ts'
 
 /** `addrs` as ways to exactly `peer`; those that lead through, or to, another are left out. */
 export function addrsOf(addrs: readonly string[], peer: string): Multiaddr[] {

@@ -2,8 +2,8 @@
 import type { ReceiptReport } from './api.ts'
 import { FluidError } from '../protocol/errors.ts'
 import { formatRoot } from '../protocol/manifest.ts'
+import { verifyPeerSignature } from '../protocol/peer-signature.ts'
 import { decodeReceipt, receiptSigningBytes } from '../protocol/receipt.ts'
-import { verifyPeerSignature } from './identity.ts'
 import type { Job } from './job.ts'
 import { bodyBytes } from './signed-body.ts'
 

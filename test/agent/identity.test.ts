@@ -1,21 +1,7 @@
 import { generateKeyPair, privateKeyToProtobuf } from '@libp2p/crypto/keys'
 import test from 'ava'
-import { createIdentityKey, isPeerId, parseIdentity, verifyPeerSignature } from '../../agent/identity.ts'
+import { createIdentityKey, parseIdentity } from '../../agent/identity.ts'
 import { FluidError } from '../../protocol/errors.ts'
-
-const bytes = Buffer.from('what both signed')
-
-test('verifyPeerSignature() accepts the signer, and no other peer, bytes or signature', async (t) => {
-  const [ours, theirs] = [parseIdentity(await createIdentityKey()), parseIdentity(await createIdentityKey())]
-  const signature = await ours.sign(bytes)
-  t.is(signature.length, 64)
-  t.true(await verifyPeerSignature(ours.peerId, bytes, signature))
-  t.false(await verifyPeerSignature(theirs.peerId, bytes, signature))
-  t.false(await verifyPeerSignature(ours.peerId, bytes.subarray(1), signature))
-  t.false(await verifyPeerSignature(ours.peerId, bytes, signature.with(0, signature[0] ^ 1)))
-  t.false(await verifyPeerSignature(ours.peerId, bytes, signature.subarray(1)))
-  t.false(await verifyPeerSignature('not a peer', bytes, signature))
-})
 
 test('parseIdentity() gives the same peer for the same key, and refuses what is no Ed25519 key', async (t) => {
   const key = await createIdentityKey()
@@ -23,18 +9,5 @@ test('parseIdentity() gives the same peer for the same key, and refuses what is 
   const secp = privateKeyToProtobuf(await generateKeyPair('secp256k1'))
   for (const bad of [secp, key.subarray(0, 20), new Uint8Array(0)]) {
     t.is(t.throws(() => parseIdentity(bad), { instanceOf: FluidError })?.code, 'CONFIG_INVALID')
-  }
-})
-
-test('isPeerId() knows only Ed25519 peer IDs in base58', async (t) => {
-  const { peerId } = parseIdentity(await createIdentityKey())
-  t.true(isPeerId(peerId))
-  for (const text of [
-    peerId.slice(1),
-    `${peerId}1`,
-    peerId.replace('12D3', '12d3'),
-    'QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N',
-  ]) {
-    t.false(isPeerId(text), text)
   }
 })
