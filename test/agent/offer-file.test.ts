@@ -1,4 +1,6 @@
 import test from 'ava'
+import fc from 'fast-check'
+import { stringify } from 'smol-toml'
 import { offerOf, parseOfferFile } from '../../agent/offer-file.ts'
 import { decodeOffer, encodeOffer } from '../../protocol/catalog-offer.ts'
 import { FluidError } from '../../protocol/errors.ts'
@@ -51,6 +53,55 @@ test('parseOfferFile() does not charge an amount that is left out', (t) => {
 
 test('parseOfferFile() reads tables written out', (t) => {
   t.is(parseOfferFile('provider = "a"\n[place]\njurisdiction = "ch"').place.jurisdiction, 'CH')
+})
+
+test('parseOfferFile() either says what is wrong, or reads what can be published', (t) => {
+  const { id, peer, sequence, addresses, issuedAtMs: nowMs } = catalogOffer
+  const value = fc.oneof(
+    fc.constantFrom<unknown>('raw', 'CH', 'EUR', '4GiB', '1h', '', -1, 0, 0.5, 10 ** 15, true, new Date(0)),
+    fc.constantFrom<unknown>(['raw'], [], ['a b'], [1], { x: 1 }, Infinity, NaN, '9999999TiB', '0s'),
+  )
+  const mostly = (...good: unknown[]) =>
+    fc.oneof({ weight: 20, arbitrary: fc.constantFrom(...good) }, { weight: 1, arbitrary: value })
+  const table = (keys: Record<string, fc.Arbitrary<unknown>>, requiredKeys: string[] = []) =>
+    fc.oneof({ weight: 20, arbitrary: fc.record(keys, { requiredKeys }) }, { weight: 1, arbitrary: value })
+  const names = mostly([], ['raw'], ['raw', 'qcow2'])
+  const size = mostly('4GiB', '0', '16TiB', '9PB')
+  const amount = mostly(0, 0.02, 1, 999_999.999999)
+  const kinds = mostly(['disk/raw'], ['a', 'b'])
+  const word = mostly('convert', '1.0.0')
+  const migrator = table({ name: word, version: word, accepts: kinds, produces: kinds }, [
+    'name',
+    'version',
+    'accepts',
+    'produces',
+  ])
+  const file = fc.record(
+    {
+      provider: mostly('Alpine Cloud', '\u00fc'.repeat(127)),
+      place: table({ region: mostly('ch-gva-2'), jurisdiction: mostly('CH', 'us-ca', 'EU') }),
+      cloud: table({ kind: mostly('qemu'), formats: names, features: names, certifications: names }),
+      capacity: table({ vcpus: mostly(0, 64), memory: size, storage: size, max_volume: size }),
+      price: table({ currency: mostly('EUR', 'usd'), vcpu_hour: amount, egress_gib: amount }, ['currency']),
+      lease: mostly('1s', '24h', '1h30m'),
+      migrators: fc.array(migrator, { maxLength: 3 }),
+    },
+    { requiredKeys: ['provider'] },
+  )
+  let published = 0
+  fc.assert(
+    fc.property(file, (written) => {
+      try {
+        const offer = offerOf(parseOfferFile(stringify(written)), { id, peer, sequence, addresses, nowMs })
+        encodeOffer(offer)
+        published++
+      } catch (error) {
+        t.is(error instanceof FluidError && error.code, 'CONFIG_INVALID', String(error))
+      }
+    }),
+    { numRuns: 2000 },
+  )
+  t.true(published > 100)
 })
 
 const refused = test.macro((t, text: string, message: RegExp, hint: RegExp = /offer file/) => {
