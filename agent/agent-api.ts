@@ -3,15 +3,18 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { peerReport, pendingReport } from './peer-report.ts'
 import { dataAddrs, dialableAddrs } from './addresses.ts'
 import type { AgentApi, IdReport, MoveSpec, PeerReport, SeedReport } from './api.ts'
+import { FluidError } from '../protocol/errors.ts'
 import { MAX_LANES, PROGRESS_INTERVAL_MS } from '../protocol/limits.ts'
 import { SEED_SCOPE } from '../transfer/chunk-index.ts'
 import { benchPeer } from './bench-peer.ts'
 import type { Home } from './home.ts'
+import { isPeerId } from './identity.ts'
 import { indexSeed } from './indexing.ts'
 import type { JobParts } from './job-parts.ts'
 import type { JobOptions } from './job-record.ts'
 import type { Jobs } from './jobs.ts'
-import { checkPeers } from './peer-checks.ts'
+import { addrsOf } from './peer-address.ts'
+import { checkDirectory, checkPeers } from './peer-checks.ts'
 import type { PeerRecord } from './peers.ts'
 import type { PendingRecord } from './pending-pairings.ts'
 import { planMove } from './plan-move.ts'
@@ -31,6 +34,7 @@ export interface AgentApiParts {
 export function createAgentApi({ parts, jobs, home, seeds, stop }: AgentApiParts): AgentApi {
   const { config, identity, mesh, listener } = parts
   const { node, peers, policy, pairing } = mesh
+  const { directory } = node.services
   const startedAt = Date.now()
   const forever = new AbortController().signal
   const seedReports = new Map<string, SeedReport>()
@@ -73,10 +77,21 @@ export function createAgentApi({ parts, jobs, home, seeds, stop }: AgentApiParts
         peers: await Promise.all((await peers.list()).map(report)),
         jobs: jobs.list(),
         refused: { ...mesh.refusals.snapshot(), ...prefixed('socket-', listener.refused) },
+        directory: directory && { agents: directory.size },
       }
     },
     async stop() {
       stop()
+    },
+    async find({ peer }) {
+      if (!isPeerId(peer)) throw new FluidError('USAGE', `'${peer}' is not a peer ID`)
+      if (!directory)
+        throw new FluidError('USAGE', 'This agent does not serve the directory', {
+          hint: 'Name a first contact: --bootstrap, or bootstrap in config.toml; or say directory = true',
+        })
+      for await (const addrs of directory.find(peer))
+        return { peer, addrs: addrsOf(addrs.map(String), peer).map(String) }
+      return { peer, addrs: [] }
     },
 
     async pairTicket(options) {
@@ -150,7 +165,10 @@ export function createAgentApi({ parts, jobs, home, seeds, stop }: AgentApiParts
       const record = await peers.resolve(peer)
       return benchPeer(parts, record.peer, { bytes, lanes, signal })
     },
-    doctor: async () => checkPeers(parts, await peers.list()),
+    doctor: async () => [
+      ...(directory ? [checkDirectory(directory)] : []),
+      ...(await checkPeers(parts, await peers.list())),
+    ],
   }
 }
 

@@ -97,6 +97,15 @@ export interface StatusReport extends IdReport {
   readonly jobs: readonly JobReport[]
   /** Offences of peers counted since start, by kind. */
   readonly refused: Readonly<Record<string, number>>
+  /** Absent when the agent does not serve the directory. */
+  readonly directory?: { readonly agents: number }
+}
+
+/** Where a peer is, as others say. */
+export interface FindReport {
+  readonly peer: string
+  /** Multiaddrs with /p2p/<peerId>; empty when nobody knows it. */
+  readonly addrs: readonly string[]
 }
 
 export interface MoveSpec {
@@ -210,6 +219,8 @@ export interface AgentApi {
   id(): Promise<IdReport>
   status(): Promise<StatusReport>
   stop(): Promise<void>
+  /** Asks the directory for a peer by its ID alone. Throws USAGE when the agent does not serve it. */
+  find(options: { peer: string }): Promise<FindReport>
 
   pairTicket(options: {
     expiresMs: number

@@ -24,6 +24,8 @@ export interface Config {
   readonly dataHost?: string
   readonly mdns: boolean
   readonly bootstrap: readonly string[]
+  /** True to be found by peer ID alone, and to let strangers ask this agent where others are. */
+  readonly directory: boolean
   /** False: strangers get in by ticket only, and not past the handshake while none is outstanding. */
   readonly pairingRequests: boolean
   /** Permission bits of files that arrived. */
@@ -67,6 +69,7 @@ export function parseConfig(text: string, flags: ConfigFlags = {}): Config {
   const limit = readSection(limits, 'limits', LIMIT_KEYS)
   const logging = readSection(log, 'log', LOG_KEYS)
   const from = (key: (typeof TOP_KEYS)[number], flag?: unknown) => flag ?? top[key]
+  const bootstrap = read(from('bootstrap', flags.bootstrap), 'bootstrap', contacts, [])
 
   return {
     name: read(from('name', flags.name), 'name', peerName, 'fluidcloud'),
@@ -75,7 +78,8 @@ export function parseConfig(text: string, flags: ConfigFlags = {}): Config {
     dataPort: read(from('data_port', flags.dataPort), 'data_port', integer(0, 65_535), DEFAULT_DATA_PORT),
     dataHost: read(from('data_host'), 'data_host', host, undefined),
     mdns: read(from('mdns', flags.mdns), 'mdns', boolean, true),
-    bootstrap: read(from('bootstrap', flags.bootstrap), 'bootstrap', contacts, []),
+    bootstrap,
+    directory: read(from('directory'), 'directory', boolean, bootstrap.length > 0),
     pairingRequests: read(from('pairing_requests'), 'pairing_requests', boolean, true),
     fileMode: read(from('file_mode'), 'file_mode', fileMode, DEFAULT_FILE_MODE),
     limits: {
@@ -113,6 +117,10 @@ name = ${JSON.stringify(name)}
 # First contacts, multiaddrs that end in /p2p/<peer ID>.
 # bootstrap = []
 
+# Be found by peer ID alone, and find others so: the directory that agents keep together. Strangers may then ask this
+# agent where others of the directory are, and learn its own addresses; nothing else. With first contacts: true.
+# directory = false
+
 # Let strangers leave a request to be paired, for a person here to accept or reject. false: tickets only.
 # pairing_requests = true
 
@@ -146,6 +154,7 @@ const TOP_KEYS = [
   'data_host',
   'mdns',
   'bootstrap',
+  'directory',
   'pairing_requests',
   'file_mode',
 ] as const

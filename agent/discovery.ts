@@ -1,6 +1,6 @@
 /**
  * How agents find each other's addresses. To find is not to trust: what is found is only dialed when a person or a job
- * asks for that peer. A new way (DHT, broker) is one more function in the list.
+ * asks for that peer, except first contacts of the directory. The directory itself is in directory.ts.
  */
 import {
   type PeerDiscovery,

@@ -5,6 +5,7 @@ import { type ConnectionPolicy, createConnectionPolicy } from './connection-poli
 import { discoveries } from './discovery.ts'
 import type { Home } from './home.ts'
 import type { Identity } from './identity.ts'
+import { joinDirectory } from './join-directory.ts'
 import { createNode, type MeshNode } from './node.ts'
 import { openPairing, type Pairing } from './pairing.ts'
 import { createPeers, type Peers } from './peers.ts'
@@ -29,7 +30,10 @@ export interface MeshOptions {
   readonly identity: Identity
   /** Owned by the caller. */
   readonly store: StateStore
-  readonly config: Pick<Config, 'name' | 'listen' | 'announce' | 'mdns' | 'bootstrap' | 'pairingRequests'>
+  readonly config: Pick<
+    Config,
+    'name' | 'listen' | 'announce' | 'mdns' | 'bootstrap' | 'directory' | 'pairingRequests'
+  >
   /** Unix time, ms; tests give their own. */
   readonly now?: () => number
   /** Lifetime of a stranger's connection, ms; PAIRING_TIMEOUT_MS unless given. */
@@ -48,6 +52,7 @@ export async function openMesh(options: MeshOptions): Promise<Mesh> {
     isPaired: peers.isPaired,
     isAwaited: pending.isAwaited,
     acceptsStrangers: () => config.pairingRequests || tickets.isOutstanding(),
+    directory: config.directory,
     refusals,
     strangerTimeoutMs,
   })
@@ -61,6 +66,8 @@ export async function openMesh(options: MeshOptions): Promise<Mesh> {
       datastore,
       connectionPolicy,
       discovery: discoveries(config),
+      directory: config.directory,
+      refusals,
     }),
   )
   const pairing = stack.use(
@@ -79,6 +86,7 @@ export async function openMesh(options: MeshOptions): Promise<Mesh> {
       now,
     }),
   )
+  if (config.directory) stack.use(joinDirectory(node, config.bootstrap))
   const owned = stack.move()
   return {
     node,

@@ -15,10 +15,12 @@ import {
   MAX_UPGRADING_CONNECTIONS,
 } from '../protocol/limits.ts'
 import type { ConnectionPolicy } from './connection-policy.ts'
+import { type Directory, directoryService } from './directory.ts'
 import type { Discovery } from './discovery.ts'
-import { behindPairing, forgetStrangers, identifyPaired } from './stranger-privacy.ts'
+import type { Refusals } from './refusals.ts'
+import { behind, forgetStrangers, identifyPeers } from './stranger-privacy.ts'
 
-export type MeshNode = Libp2p<{ identify: Identify; ping: Ping }> & AsyncDisposable
+export type MeshNode = Libp2p<{ identify: Identify; ping: Ping; directory?: Directory }> & AsyncDisposable
 
 export interface NodeOptions {
   readonly privateKey: Ed25519PrivateKey
@@ -30,12 +32,15 @@ export interface NodeOptions {
   readonly datastore: NonNullable<Libp2pInit['datastore']>
   readonly connectionPolicy: ConnectionPolicy
   readonly discovery: readonly Discovery[]
+  /** True to serve the directory, and use it. */
+  readonly directory: boolean
+  readonly refusals: Refusals
 }
 
 /** A started node; dispose it to stop. Throws CONFIG_INVALID when it cannot listen. */
 export async function createNode(options: NodeOptions): Promise<MeshNode> {
-  const { connectionPolicy } = options
-  const node = await createLibp2p({
+  const { connectionPolicy, directory, refusals } = options
+  const node = await createLibp2p<MeshNode['services']>({
     start: false,
     privateKey: options.privateKey,
     addresses: { listen: [...options.listen], announce: [...(options.announce ?? [])] },
@@ -66,12 +71,13 @@ export async function createNode(options: NodeOptions): Promise<MeshNode> {
     connectionMonitor: { abortConnectionOnPingFailure: false },
     peerDiscovery: [...options.discovery],
     services: {
-      identify: behindPairing(connectionPolicy, identify({ runOnConnectionOpen: false })),
-      ping: behindPairing(connectionPolicy, ping()),
+      identify: behind(connectionPolicy.mayIdentify, identify({ runOnConnectionOpen: false })),
+      ping: behind(connectionPolicy.isKnown, ping()),
+      ...(directory ? { directory: directoryService({ policy: connectionPolicy, refusals }) } : {}),
     },
   })
-  await forgetStrangers(node, connectionPolicy)
-  identifyPaired(node, connectionPolicy)
+  await forgetStrangers(node, connectionPolicy, { keepTable: directory })
+  identifyPeers(node, connectionPolicy, (peer) => node.services.directory?.retains(peer) ?? false)
   try {
     await node.start()
   } catch (cause) {

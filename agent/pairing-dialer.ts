@@ -6,6 +6,7 @@ import { asFluidError, FluidError } from '../protocol/errors.ts'
 import { PAIRING_TIMEOUT_MS } from '../protocol/limits.ts'
 import type { PairingMessage } from '../protocol/pairing-codec.ts'
 import type { ConnectionPolicy } from './connection-policy.ts'
+import { dialAnywhere } from './dial-peer.ts'
 import type { MeshNode } from './node.ts'
 import type { AnswerParts } from './pairing-answers.ts'
 import { ask, openStream } from './pairing-stream.ts'
@@ -66,7 +67,7 @@ export function createPairingDialer(
   async function dial(peer: string, addrs: readonly Multiaddr[], signal: AbortSignal): Promise<Connection> {
     try {
       const deadline = AbortSignal.any([signal, AbortSignal.timeout(PAIRING_TIMEOUT_MS)])
-      return await node.dial(addrs.length > 0 ? [...addrs] : peerIdFromString(peer), { signal: deadline })
+      return await dialAnywhere(node, peer, addrs, { signal: deadline })
     } catch (cause) {
       signal.throwIfAborted()
       const where = addrs.length > 0 ? ` at ${addrs.map((addr) => withoutPeer(addr)).join(', ')}` : ''
@@ -76,7 +77,7 @@ export function createPairingDialer(
         hint:
           addrs.length > 0
             ? 'Check that the peer runs, that its address can be reached from here, and that it still wants to be paired'
-            : 'Give its multiaddr, with /p2p/ and its peer ID at the end; only peers of the local network are found by ID',
+            : 'Give its multiaddr, with /p2p/ and its peer ID at the end; by ID alone are found agents of the local network, and of the directory if both are in it (bootstrap in config.toml)',
       })
     }
   }

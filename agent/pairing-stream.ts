@@ -26,7 +26,7 @@ export async function ask<T>(
 ): Promise<T> {
   const signal = withDeadline(options.signal)
   try {
-    stream.send(frameControl(encodePairing(question)))
+    sendQuestion(stream, question)
     const kept = await keep(await readMessage(stream, signal))
     await stream.close({ signal }).catch(() => {})
     return kept
@@ -54,6 +54,16 @@ export async function serve(
   } catch (error) {
     stream.abort(error as Error)
     throw error
+  }
+}
+
+/** Throws PEER_UNREACHABLE when the other side has ended the stream: it expects nobody. */
+function sendQuestion(stream: Stream, question: PairingMessage): void {
+  const frame = frameControl(encodePairing(question))
+  try {
+    stream.send(frame)
+  } catch (cause) {
+    throw new FluidError('PEER_UNREACHABLE', 'The peer ended the pairing stream without a word', { cause })
   }
 }
 

@@ -48,7 +48,7 @@ export interface Pairing extends AsyncDisposable {
 
 /** Serves the pairing protocol on the node, until disposed. */
 export async function openPairing(parts: PairingParts): Promise<Pairing> {
-  const { node, store, peers, policy, tickets, pending, refusals, name, now } = parts
+  const { node, store, peers, policy, tickets, pending, connectionPolicy, refusals, name, now } = parts
   const closing = new AbortController()
   const listeners = new Set<(record: PeerRecord) => void>()
   const running = new Set<Promise<unknown>>()
@@ -68,6 +68,11 @@ export async function openPairing(parts: PairingParts): Promise<Pairing> {
   await node.handle(
     PAIRING_PROTOCOL,
     (stream, connection) => {
+      if (!connectionPolicy.mayPair(connection.remotePeer.toString())) {
+        refusals.count('stranger')
+        stream.abort(new FluidError('NOT_PAIRED', 'This agent expects nobody'))
+        return
+      }
       const answered = serve(stream, (question) => answers(question, connection), closing)
       const counted = answered.catch((error) => {
         if (error instanceof FluidError && error.code === 'PROTOCOL_VIOLATION') refusals.count('pairing')

@@ -2,11 +2,24 @@
 import { peerIdFromString } from '@libp2p/peer-id'
 import { asFluidError } from '../protocol/errors.ts'
 import type { CheckReport } from './api.ts'
+import type { Directory } from './directory.ts'
 import type { JobParts } from './job-parts.ts'
 import type { PeerRecord } from './peers.ts'
 import { openViaduct } from './viaduct.ts'
 
 const CHECK_TIMEOUT_MS = 5_000
+
+/** Is anybody of the directory there. */
+export function checkDirectory({ size }: Directory): CheckReport {
+  if (size > 0)
+    return { name: 'directory', state: 'ok', detail: `knows ${size} ${size === 1 ? 'agent' : 'agents'}` }
+  return {
+    name: 'directory',
+    state: 'warn',
+    detail: 'no other agent of the directory answers',
+    hint: 'Name one that is reachable in bootstrap, or wait for others to come',
+  }
+}
 
 /** One check a peer, all at once. */
 export function checkPeers(parts: JobParts, peers: readonly PeerRecord[]): Promise<CheckReport[]> {

@@ -1,10 +1,13 @@
 /**
  * What a stranger does not learn or leave behind: identify (our addresses and protocols) and ping answer paired peers
- * only, and the address book forgets whoever left without being paired.
+ * only, and the address book forgets whoever left without being paired. Where the directory is served, identify answers
+ * everybody, and the address book keeps what the directory needs.
  */
 import type { Identify } from '@libp2p/identify'
 import type { Connection, Libp2p, StreamHandler } from '@libp2p/interface'
 import type { ConnectionPolicy } from './connection-policy.ts'
+import { TABLE_TAG } from './directory-guard.ts'
+import { override } from './override.ts'
 
 /** The registrar as services see it; libp2p's own type is not exported by its interface package. */
 interface Registers {
@@ -14,33 +17,39 @@ interface Registrar {
   handle(protocol: string, handler: StreamHandler, ...rest: never[]): Promise<void>
 }
 
-/** A libp2p service whose handlers answer only peers that are paired, or that we asked to be paired with. */
-export function behindPairing<C extends object, S>(
-  policy: ConnectionPolicy,
+/** A libp2p service whose handlers answer only the peers that `may`. */
+export function behind<C extends object, S>(
+  may: (peer: string) => boolean,
   create: (components: C) => S,
 ): (components: C & Registers) => S {
   return (components) => {
     const { registrar } = components
-    const guarded = override<Registrar, 'handle'>(registrar, 'handle', (protocol, handler, ...rest) => {
+    const handle: Registrar['handle'] = (protocol, handler, ...rest) => {
       const answer: StreamHandler = (stream, connection) => {
-        if (policy.isKnown(connection.remotePeer.toString())) return handler(stream, connection)
+        if (may(connection.remotePeer.toString())) return handler(stream, connection)
         stream.abort(new Error('Not paired'))
       }
       return registrar.handle(protocol, answer, ...rest)
-    })
-    return create(
-      override<C & Registers, 'registrar'>(components, 'registrar', guarded as (C & Registers)['registrar']),
-    )
+    }
+    return create(override(components, { registrar: override(registrar, { handle }) }))
   }
 }
 
-/** Learns the addresses of every peer that may learn ours, whenever one connects. */
-export function identifyPaired(node: Libp2p<{ identify: Identify }>, policy: ConnectionPolicy): void {
+/** Learns the addresses of every peer that may learn ours, whenever one connects; those of strangers are kept if `retains` says so. */
+export function identifyPeers(
+  node: Libp2p<{ identify: Identify }>,
+  policy: ConnectionPolicy,
+  retains: (peer: string) => boolean,
+): void {
   node.addEventListener('connection:open', ({ detail: connection }) => {
-    if (policy.isPaired(connection.remotePeer.toString())) void identifyNow(node, connection)
+    const peer = connection.remotePeer.toString()
+    policy.bound(connection)
+    if (policy.isPaired(peer) || (policy.mayIdentify(peer) && !policy.isKnown(peer)))
+      void identifyNow(node, connection)
   })
-  node.addEventListener('peer:disconnect', ({ detail: peer }) => {
-    if (!policy.isKnown(peer.toString())) void node.peerStore.delete(peer).catch(() => {})
+  node.addEventListener('peer:disconnect', ({ detail: id }) => {
+    const peer = id.toString()
+    if (!policy.isKnown(peer) && !retains(peer)) void node.peerStore.delete(id).catch(() => {})
   })
 }
 
@@ -55,20 +64,14 @@ export async function identifyNow(
   )
 }
 
-/** Empties the address book of whoever is not paired: what discovery left there in an earlier run. */
-export async function forgetStrangers(node: Libp2p, policy: ConnectionPolicy): Promise<void> {
-  for (const { id } of await node.peerStore.all()) {
-    if (!id.equals(node.peerId) && !policy.isKnown(id.toString())) await node.peerStore.delete(id)
+/** Empties the address book of whoever is not paired: what discovery left there in an earlier run, but not the directory's table. */
+export async function forgetStrangers(
+  node: Libp2p,
+  policy: ConnectionPolicy,
+  { keepTable }: { keepTable: boolean },
+): Promise<void> {
+  for (const { id, tags } of await node.peerStore.all()) {
+    const kept = id.equals(node.peerId) || policy.isKnown(id.toString()) || (keepTable && tags.has(TABLE_TAG))
+    if (!kept) await node.peerStore.delete(id)
   }
-}
-
-/** `target` with one property replaced. Methods keep `target` as their `this`. */
-function override<T extends object, K extends keyof T>(target: T, key: K, value: T[K]): T {
-  return new Proxy(target, {
-    get: (_, asked) => {
-      if (asked === key) return value
-      const found: unknown = Reflect.get(target, asked, target)
-      return typeof found === 'function' && target.constructor !== Object ? found.bind(target) : found
-    },
-  })
 }

@@ -53,6 +53,7 @@ export const CALLS: Readonly<Record<CallName, Shape>> = {
   id: {},
   status: {},
   stop: {},
+  find: { peer: 'string' },
   pairTicket: {
     expiresMs: 'number',
     uses: 'number',

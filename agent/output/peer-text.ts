@@ -28,6 +28,7 @@ export function formatStatus(status: StatusReport, style: Style, columns?: numbe
     head +
       formatIdentity(status, style, [
         ['home', status.home],
+        ['directory', status.directory && `knows ${count(status.directory.agents, 'agent')}`],
         [
           'refused',
           refused.length > 0

@@ -14,11 +14,19 @@ test('parseConfig() fills every default', (t) => {
     dataHost: undefined,
     mdns: true,
     bootstrap: [],
+    directory: false,
     pairingRequests: true,
     fileMode: 0o600,
     limits: { jobs: 8, lanes: 4, bandwidth: undefined },
     log: { level: 'info' },
   })
+})
+
+test('parseConfig() serves the directory when first contacts are named, unless told not to', (t) => {
+  const bootstrap = ['/ip4/10.0.0.1/tcp/4001/p2p/12D3KooWPVXFYaYn5UFMwj7LDNFi28unWZMZqiZvL2jdmmZEvES8']
+  t.true(parseConfig('', { bootstrap }).directory)
+  t.false(parseConfig('directory = false', { bootstrap }).directory)
+  t.true(parseConfig('directory = true').directory)
 })
 
 test('parseConfig() reads every key', (t) => {
@@ -44,6 +52,7 @@ test('parseConfig() reads every key', (t) => {
     dataPort: 0,
     dataHost: 'agent.example.org',
     mdns: false,
+    directory: true,
     pairingRequests: false,
     fileMode: 0o640,
   })

@@ -159,6 +159,7 @@ export function createFakeAgent(answers: FakeAnswers = {}): { api: AgentApi; cal
   const calls: RecordedCall[] = []
   const canned: AgentApi = {
     id: async () => fakeStatus,
+    find: async ({ peer }) => ({ peer, addrs: [] }),
     status: async () => fakeStatus,
     stop: async () => {},
     pairTicket: async () => ({ ticket: 'fluid1qqqq', expiresAt: '2026-11-22T11:00:00.000Z' }),

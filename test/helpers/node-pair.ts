@@ -23,6 +23,8 @@ export interface TestMeshOptions {
   readonly mdns?: boolean
   /** Multiaddrs of first contacts. */
   readonly bootstrap?: readonly string[]
+  /** False unless it is given, whatever `bootstrap` says. */
+  readonly directory?: boolean
   /** Unix time, ms. */
   readonly now?: () => number
   readonly strangerTimeoutMs?: number
@@ -67,8 +69,9 @@ async function start(
   const stack = new AsyncDisposableStack()
   t.teardown(() => stack.disposeAsync())
   const store = stack.use(await openStateStore(home.state))
-  const { pairingRequests = true, mdns = false, bootstrap = [], ...clocks } = options
-  const config = { name, listen: ['/ip4/127.0.0.1/tcp/0'], announce: [], mdns, bootstrap, pairingRequests }
+  const { pairingRequests = true, mdns = false, bootstrap = [], directory = false, ...clocks } = options
+  const listen = ['/ip4/127.0.0.1/tcp/0']
+  const config = { name, listen, announce: [], mdns, bootstrap, directory, pairingRequests }
   const mesh = stack.use(await openMesh({ home, identity, store, config, ...clocks }))
   return {
     ...mesh,
