@@ -5,6 +5,7 @@
  * came. So an agent repeats what a broker says it found, over offers whose signatures it checked itself.
  */
 import type { MatchRequest, Offer, Want } from '../protocol/catalog-message.ts'
+import { firstOf } from './first-of.ts'
 import {
   type GoalName,
   GOALS,
@@ -79,7 +80,7 @@ interface Scored {
 
 const SCORE_DIGITS = 1_000_000
 
-/** Matches `offers`, of which each is of a provider and id of its own. Time: one pass over them, and a sort. */
+/** Matches `offers`, of which each is of a provider and id of its own. Time: two passes, and a sort of what is listed. */
 export function match(
   offers: Iterable<Offer>,
   request: MatchRequest,
@@ -110,7 +111,6 @@ export function match(
     return { offer, measures, score: 0 }
   })
   for (const each of scored) each.score = scoreOf(weights, (goal) => valueOf(goal, each.measures, bests))
-  scored.sort((a, b) => b.score - a.score || byIdentity(a.offer, b.offer))
 
   const explain = (offer: Offer, rank: number | null): Candidate => {
     const known = factsOf(offer)
@@ -142,16 +142,16 @@ export function match(
     }
   }
 
-  const listed = scored.slice(0, limit).map(({ offer }, i) => explain(offer, i + 1))
-  if (failing > 0) {
-    unfit.sort((a, b) => a.misses - b.misses || byIdentity(a.offer, b.offer))
-    listed.push(...unfit.slice(0, failing).map(({ offer }) => explain(offer, null)))
-  }
+  const best = firstOf(scored, limit, (a, b) => b.score - a.score || byIdentity(a.offer, b.offer))
+  const nearest = firstOf(unfit, failing, (a, b) => a.misses - b.misses || byIdentity(a.offer, b.offer))
   return {
     considered: fitting.length + unfit.length,
     fitting: fitting.length,
     currency,
-    candidates: listed,
+    candidates: [
+      ...best.map(({ offer }, i) => explain(offer, i + 1)),
+      ...nearest.map(({ offer }) => explain(offer, null)),
+    ],
   }
 }
 
