@@ -8,7 +8,8 @@
  *     work + share * cost = line * (1 - share * saving)
  *
  * All but `line` is measured at any share. `line` shows only while all wait for it (the slack: the lane waits, its
- * thread idles *and* the receiver waits); without slack the line may be any faster than what goes over it, so the
+ * thread idles, the receiver waits for bytes, *and* processors of this machine are idle; where others use them all,
+ * threads wait for those and not for the line). Without slack the line may be any faster than what goes over it, so the
  * estimate falls, ever faster, until slack shows again or nothing is compressed any more. Socket buffers make moments
  * without slack on the slowest line; they change little, as it is an estimate that falls and not the share itself.
  * Lanes of one thread decide each for itself: what the others do is work to it, and half steps keep them from swinging.
@@ -33,6 +34,8 @@ export interface FrameObservation {
   readonly elapsedMs: number
   /** Share of its time for which the receiving lane waited for bytes, as last reported; 1 before it ever was. */
   readonly receiverIdle: number
+  /** Share of this machine's processors that nobody uses, lately: see machine-idle.ts. */
+  readonly machineIdle: number
 }
 
 /** One lane's decision. */
@@ -73,6 +76,7 @@ const NOTHING_SEEN = {
   waitedMs: 0,
   idleMs: 0,
   receiverIdleMs: 0,
+  machineIdleMs: 0,
   compressMs: 0,
   frames: 0,
   triedFrames: 0,
@@ -106,6 +110,7 @@ export function createCompressionControl({
     seen.waitedMs += frame.waitedForLineMs
     seen.idleMs += frame.idleMs
     seen.receiverIdleMs += frame.receiverIdle * elapsedMs
+    seen.machineIdleMs += frame.machineIdle * elapsedMs
     seen.compressMs += compressMs
     seen.frames++
     seen.rawBytes += rawBytes
@@ -122,7 +127,7 @@ export function createCompressionControl({
 
   function judge(): void {
     const { elapsedMs, rawBytes, encodedBytes, compressMs } = seen
-    const slack = Math.min(seen.waitedMs, seen.idleMs, seen.receiverIdleMs) / elapsedMs
+    const slack = Math.min(seen.waitedMs, seen.idleMs, seen.receiverIdleMs, seen.machineIdleMs) / elapsedMs
     const carried = elapsedMs / encodedBytes
     if (slack > NO_SLACK) {
       line = carried

@@ -7,6 +7,7 @@ import type { Range } from '../protocol/extent.ts'
 import type { CompressionControl } from './compression-control.ts'
 import type { Lane } from './lane.ts'
 import type { PackedWindow } from './pack.ts'
+import { createMachineIdle } from './machine-idle.ts'
 import { addStage } from './stage-clock.ts'
 import type { Exchange } from './want.ts'
 
@@ -18,6 +19,9 @@ export interface SentWindow extends Range {
   readonly sentBytes: number
   readonly dataBytes: number
 }
+
+/** Of all lanes of the thread. */
+const machineIdle = createMachineIdle()
 
 /** The stage. The window's memory is released once the lane has taken its last frame. */
 export function writeFrames(
@@ -65,6 +69,7 @@ export function writeFrames(
             idleMs: idleMs(),
             elapsedMs: now - seenAt,
             receiverIdle: exchange.receiverIdle,
+            machineIdle: machineIdle(),
           })
           seenAt = now
           blockedMs = 0

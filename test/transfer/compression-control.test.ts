@@ -98,6 +98,7 @@ function simulate(line: Line, totalMiB = 1024): Outcome {
         idleMs: (idle - seen.idle) * 1000,
         elapsedMs: (start - seen.at) * 1000,
         receiverIdle: report.idle,
+        machineIdle: 1,
       })
       if (control.share <= 0.03) fellAfterMiB = Math.min(fellAfterMiB, i)
     }
@@ -198,6 +199,7 @@ test('shouldCompress() finds its way back up when the line slows down', (t) => {
       idleMs: waitedForLineMs,
       elapsedMs: 10,
       receiverIdle: 0.9,
+      machineIdle: 1,
     })
   }
   for (let i = 0; i < 100; i++) observe(0)
@@ -208,7 +210,14 @@ test('shouldCompress() finds its way back up when the line slows down', (t) => {
 
 test('shouldCompress() keeps on when a slow line shows no slack for a while', (t) => {
   const control = createCompressionControl()
-  const frame = { compressMs: 3, rawBytes: MiB, encodedBytes: MiB / 2, elapsedMs: 20, receiverIdle: 0.9 }
+  const frame = {
+    compressMs: 3,
+    rawBytes: MiB,
+    encodedBytes: MiB / 2,
+    elapsedMs: 20,
+    receiverIdle: 0.9,
+    machineIdle: 1,
+  }
   const observe = (waitedMs: number) => {
     control.shouldCompress()
     control.observe({ ...frame, waitedForLineMs: waitedMs, idleMs: waitedMs })
@@ -222,6 +231,28 @@ test('shouldCompress() keeps on when a slow line shows no slack for a while', (t
   }
 })
 
+test('shouldCompress() takes waits for processors that others use for no slowness of the line', (t) => {
+  const shareAfter = (machineIdle: number) => {
+    const control = createCompressionControl()
+    for (let i = 0; i < 200; i++) {
+      const compressMs = control.shouldCompress() ? 3 : 0
+      control.observe({
+        compressMs,
+        rawBytes: MiB,
+        encodedBytes: compressMs > 0 ? MiB / 2 : MiB,
+        waitedForLineMs: 6,
+        idleMs: 6,
+        elapsedMs: 10,
+        receiverIdle: 0.6,
+        machineIdle,
+      })
+    }
+    return control.share
+  }
+  t.is(shareAfter(0.02), 0)
+  t.true(shareAfter(0.6) > 0.9)
+})
+
 test('shouldCompress() spreads its share evenly over the frames', (t) => {
   const control = createCompressionControl()
   const frame = {
@@ -232,6 +263,7 @@ test('shouldCompress() spreads its share evenly over the frames', (t) => {
     idleMs: 0,
     elapsedMs: 5,
     receiverIdle: 0,
+    machineIdle: 1,
   }
   while (control.share > 0.7) control.observe(frame)
   const { share } = control
@@ -251,6 +283,7 @@ test('createCompressionControl() does as told when on or off, whatever it observ
     idleMs: 0,
     elapsedMs: 9,
     receiverIdle: 0,
+    machineIdle: 1,
   }
   const good = { ...bad, encodedBytes: 1, waitedForLineMs: 9, idleMs: 9, elapsedMs: 100, receiverIdle: 1 }
   for (const [mode, expected] of [
@@ -275,6 +308,7 @@ test('earn() lets a lane that is short of CPU compress a third of what dedupe sa
     idleMs: 0,
     elapsedMs: 5,
     receiverIdle: 1,
+    machineIdle: 1,
   }
   while (control.share > 0) control.observe(busy)
   t.false(control.shouldCompress())
