@@ -77,9 +77,15 @@ export async function openFilePlacement(
         await syncFile(staging)
         durable = true
       }
-      await putInPlace(folder, names.part, destination.replace, path)
-      settled = true
-      await syncFile(folder.handle)
+      const replaced = destination.replace ? await openOld(folder) : undefined
+      try {
+        await putInPlace(folder, names.part, destination.replace, path)
+        settled = true
+        await syncFile(folder.handle)
+      } finally {
+        // Not awaited: giving back the space of a large file takes the kernel a while, and nobody needs it now.
+        replaced?.close().catch(() => {})
+      }
       return { path }
     },
     async discard() {
@@ -210,11 +216,14 @@ async function createStaging(
  * every window is announced. The old version itself stays as it is.
  */
 async function cloneInto(file: FileHandle, folder: DestinationFolder): Promise<void> {
-  await using old = await open(
-    pathIn(folder, folder.leaf),
-    constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK,
-  )
-  if ((await old.stat()).isFile()) cloneFile(old.fd, file.fd)
+  await using old = await openOld(folder)
+  if (old && (await old.stat()).isFile()) cloneFile(old.fd, file.fd)
+}
+
+/** What has the final name now, for reading; undefined when nothing that we may read has. */
+async function openOld(folder: DestinationFolder): Promise<FileHandle | undefined> {
+  const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
+  return await open(pathIn(folder, folder.leaf), flags).catch(() => undefined)
 }
 
 function creationError(path: string, sizeBytes: number, cause: unknown): unknown {

@@ -15,6 +15,7 @@ import {
   writeFile,
 } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import anyTest from 'ava'
 import { openSink } from '../../transfer/open.ts'
@@ -229,6 +230,23 @@ test('openPlacement() leaves no descriptor open', async (t) => {
   await writeFile(join(folder, 'disk.raw'), '')
   await t.throwsAsync(openPlacement(raw(folder), options))
   t.is(held(), 0)
+})
+
+test('commit() lets go of the version it replaced', async (t) => {
+  const folder = await tempDir(t)
+  await writeFile(join(folder, 'disk.raw'), 'old')
+  const placement = await openPlacement(raw(folder, 'disk.raw', { replace: true }), {
+    job: 'j13',
+    sizeBytes: 3,
+    lanes: 1,
+  })
+  await placement.sink.write(Buffer.from('new'), 0)
+  await placement.commit()
+  await placement[Symbol.asyncDispose]()
+  t.is(await readFile(join(folder, 'disk.raw'), 'utf8'), 'new')
+  // In its own time: the space of a large one takes the kernel a while.
+  while (readdirSync('/proc/self/fd').some((fd) => pathOf(fd).startsWith(folder))) await nextTurn()
+  t.pass()
 })
 
 root('openPlacement() says that a file system cannot hold the size (needs root)', async (t) => {
