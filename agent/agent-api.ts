@@ -2,11 +2,14 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { peerReport, pendingReport } from './peer-report.ts'
 import { dataAddrs, dialableAddrs } from './addresses.ts'
-import type { AgentApi, IdReport, MoveSpec, PeerReport, SeedReport } from './api.ts'
+import type { AgentApi, IdReport, MoveSpec, PeerReport, SeedReport, StatusReport } from './api.ts'
 import { FluidError } from '../protocol/errors.ts'
 import { MAX_LANES, PROGRESS_INTERVAL_MS } from '../protocol/limits.ts'
 import { SEED_SCOPE } from '../transfer/chunk-index.ts'
 import { benchPeer } from './bench-peer.ts'
+import { createBrokerCalls } from './broker-calls.ts'
+import type { BrokerClient } from './broker-client.ts'
+import type { OfferPublisher } from './broker-offers.ts'
 import type { Home } from './home.ts'
 import { isPeerId } from './identity.ts'
 import { indexSeed } from './indexing.ts'
@@ -27,11 +30,16 @@ export interface AgentApiParts {
   readonly jobs: Jobs
   readonly home: Home
   readonly seeds: SeedFolders
+  readonly brokers: BrokerClient
+  readonly publisher: OfferPublisher
+  /** What runs beside the agent tells of itself. */
+  readonly beside: () => Partial<StatusReport>
   stop(): void
 }
 
 /** Calls last as long as the agent; those that take long are bounded by their own deadlines. */
-export function createAgentApi({ parts, jobs, home, seeds, stop }: AgentApiParts): AgentApi {
+export function createAgentApi(all: AgentApiParts): AgentApi {
+  const { parts, jobs, home, seeds, brokers, publisher, beside, stop } = all
   const { config, identity, mesh, listener } = parts
   const { node, peers, policy, pairing } = mesh
   const { directory } = node.services
@@ -78,6 +86,7 @@ export function createAgentApi({ parts, jobs, home, seeds, stop }: AgentApiParts
         jobs: jobs.list(),
         refused: { ...mesh.refusals.snapshot(), ...prefixed('socket-', listener.refused) },
         directory: directory && { agents: directory.size },
+        ...beside(),
       }
     },
     async stop() {
@@ -160,6 +169,13 @@ export function createAgentApi({ parts, jobs, home, seeds, stop }: AgentApiParts
     cancel: async ({ job }) => (await jobs.cancel(job)).report(),
     verify: ({ job, deep }, { signal = forever } = {}) => verifyJob(parts, jobs.get(job), { deep, signal }),
     receipt: ({ job }) => receiptReport(jobs.get(job)),
+
+    ...createBrokerCalls({
+      peerId: identity.peerId,
+      client: brokers,
+      publisher,
+      jobs: () => jobs.list(),
+    }),
 
     async bench({ peer, bytes, lanes }, { signal = forever } = {}) {
       const record = await peers.resolve(peer)

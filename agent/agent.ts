@@ -10,7 +10,9 @@ import { LanePool } from '../transfer/lane-pool.ts'
 import { createPacer } from '../transfer/pacer.ts'
 import { dataAddrs, dialableAddrs, hostOf, isLoopback } from './addresses.ts'
 import { createAgentApi } from './agent-api.ts'
-import type { AgentApi } from './api.ts'
+import type { AgentApi, StatusReport } from './api.ts'
+import { createBrokerClient } from './broker-client.ts'
+import { openOfferPublisher, type OwnOffer } from './broker-offers.ts'
 import { loadConfig, type Config } from './config.ts'
 import { openDataListener, type DataListener } from './data-listener.ts'
 import { openHome } from './home.ts'
@@ -32,11 +34,22 @@ export interface AgentOptions {
   readonly dataPort?: number
   readonly mdns?: boolean
   readonly bootstrap?: readonly string[]
+  readonly directory?: boolean
   readonly logLevel?: string
   /** Bounds on what peers may hold, other than JOB_BOUNDS. */
   readonly bounds?: Partial<JobBounds>
   /** Logs go to standard error unless given. */
   readonly log?: Logger
+  /** What runs beside the agent in its process, such as a broker. */
+  readonly services?: readonly OpenService[]
+}
+
+/** Opens something on the parts of a running agent, which outlive it. */
+export type OpenService = (parts: JobParts) => Promise<AgentService>
+
+export interface AgentService extends AsyncDisposable {
+  /** What `status` says of it. */
+  status(): Partial<StatusReport>
 }
 
 export interface Agent extends AsyncDisposable {
@@ -88,8 +101,23 @@ export async function createAgent(options: AgentOptions): Promise<Agent> {
     log,
   }
   const jobs = stack.use(await Jobs.open(parts, store.table<JobRecord>('jobs')))
+  const brokers = createBrokerClient({ ...mesh, config })
+  const offers = store.table<OwnOffer>('offers')
+  const { node } = mesh
+  const publisher = stack.use(await openOfferPublisher({ identity, node, client: brokers, table: offers }))
+  const services: AgentService[] = []
+  for (const open of options.services ?? []) services.push(stack.use(await open(parts)))
   const closed = Promise.withResolvers<void>()
-  const api = createAgentApi({ parts, jobs, home, seeds: createSeedFolders({ store }), stop: closed.resolve })
+  const api = createAgentApi({
+    parts,
+    jobs,
+    home,
+    seeds: createSeedFolders({ store }),
+    brokers,
+    publisher,
+    beside: () => Object.assign({}, ...services.map((service) => service.status())) as Partial<StatusReport>,
+    stop: closed.resolve,
+  })
   const owned = stack.move()
   return {
     api,

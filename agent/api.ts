@@ -99,6 +99,18 @@ export interface StatusReport extends IdReport {
   readonly refused: Readonly<Record<string, number>>
   /** Absent when the agent does not serve the directory. */
   readonly directory?: { readonly agents: number }
+  /** Absent when no broker runs in this process. */
+  readonly broker?: BrokerReport
+}
+
+/** A broker that runs in the agent's process. */
+export interface BrokerReport {
+  /** Offers whose lease runs. */
+  readonly offers: number
+  /** Peer IDs of brokers it exchanges offers with. */
+  readonly neighbours: readonly string[]
+  /** Offers refused since start, by reason. */
+  readonly refused: Readonly<Record<string, number>>
 }
 
 /** Where a peer is, as others say. */
@@ -209,6 +221,112 @@ export interface SeedReport {
   readonly state: 'scanning' | 'ready'
 }
 
+/** What became of an offer at one broker. */
+export interface OfferAtBroker {
+  /** Peer ID. */
+  readonly broker: string
+  /** True when it holds this version now. */
+  readonly taken: boolean
+  /** What the broker found it to be; absent when there was no answer. */
+  readonly outcome?: string
+  /** Why it was not taken. */
+  readonly code?: ErrorCode
+  readonly message: string
+  readonly hint?: string
+}
+
+/** An offer that this agent publishes. */
+export interface OwnOfferReport {
+  readonly offer: string
+  readonly provider: string
+  readonly file: string
+  readonly expiresAt: string
+  /** True as long as the agent renews it. */
+  readonly renewed: boolean
+  readonly brokers: readonly OfferAtBroker[]
+}
+
+/** An offer that a broker handed out, and that proved itself. */
+export interface OfferReport {
+  readonly offer: string
+  readonly peer: string
+  readonly provider: string
+  readonly expiresAt: string
+  readonly broker: string
+  readonly region: string
+  readonly jurisdiction: string
+  readonly cloud: string
+  /** True for this agent's own. */
+  readonly own: boolean
+}
+
+/** A broker that did not answer. */
+export interface BrokerFailureReport {
+  readonly broker: string
+  readonly code: ErrorCode
+  readonly message: string
+}
+
+export interface OfferPage {
+  readonly offers: readonly OfferReport[]
+  readonly brokers: readonly string[]
+  readonly failures: readonly BrokerFailureReport[]
+}
+
+type NeedValue = number | boolean | string | readonly string[] | null
+
+/** One offer under a request, explained. */
+export interface CandidateReport {
+  /** 1 is best; null: it fails a need. */
+  readonly rank: number | null
+  readonly peer: string
+  readonly provider: string
+  readonly offer: string
+  /** 0 to 1. */
+  readonly score: number
+  /** 0 to 1 for each goal that has a weight. */
+  readonly terms: Readonly<Record<string, number>>
+  readonly weights: Readonly<Record<string, number>>
+  /** What is odd or unknown about a term. */
+  readonly notes?: Readonly<Record<string, string>>
+  readonly cost: {
+    readonly currency: string | null
+    readonly moveOnce: number | null
+    readonly perMonth: number | null
+  }
+  readonly etaSeconds: number
+  readonly failed: readonly {
+    readonly need: string
+    readonly wanted: NeedValue
+    readonly offered: NeedValue
+  }[]
+  /** Every need, met or not. */
+  readonly needs: readonly {
+    readonly need: string
+    readonly wanted: NeedValue
+    readonly offered: NeedValue
+    readonly met: boolean
+  }[]
+  readonly place: { readonly region: string; readonly jurisdiction: string }
+  readonly addresses: readonly string[]
+  readonly expiresAt: string
+  /** The one that handed it out. */
+  readonly broker: string
+}
+
+export interface MatchReport {
+  readonly considered: number
+  readonly fitting: number
+  /** The one prices are compared in, or empty. */
+  readonly currency: string
+  readonly brokers: readonly string[]
+  readonly failures: readonly BrokerFailureReport[]
+  /** Best first, then those that fail. */
+  readonly candidates: readonly CandidateReport[]
+  /** Of a watch: the candidate is better than what was told before. */
+  readonly better?: boolean
+}
+
 /** What every long call takes: `signal` aborts when the caller went away or asked to stop. */
 export interface CallOptions {
   readonly signal?: AbortSignal
@@ -264,9 +382,35 @@ export interface AgentApi {
   verify(options: { job: string; deep: boolean }, call?: CallOptions): Promise<VerifyReport>
   receipt(options: { job: string }): Promise<ReceiptReport>
 
+  /** Publishes the offer file `text`, and goes on renewing it; `file` is its absolute path. Brokers: multiaddrs, or none for those known. */
+  offersPublish(
+    options: { text: string; file: string; brokers: readonly string[] },
+    call?: CallOptions,
+  ): Promise<OwnOfferReport>
+  offersWithdraw(
+    options: { offer: string; brokers: readonly string[] },
+    call?: CallOptions,
+  ): Promise<OwnOfferReport>
+  /** What brokers hold, a page at a time. */
+  offersList(options: { brokers: readonly string[] }, call?: CallOptions): AsyncIterable<OfferPage>
+  offersOwn(): Promise<OwnOfferReport[]>
+  /** Matches the request file `text`; the candidates come in parts. */
+  match(options: { text: string; brokers: readonly string[] }, call?: CallOptions): AsyncIterable<MatchReport>
+  /** The best now, then each that is better, until aborted. */
+  matchWatch(
+    options: { text: string; brokers: readonly string[] },
+    call?: CallOptions,
+  ): AsyncIterable<MatchReport>
+
   bench(options: { peer: string; bytes: number; lanes?: number }, call?: CallOptions): Promise<BenchReport>
   doctor(): Promise<CheckReport[]>
 }
 
 /** Calls that answer with a stream rather than a value. */
-export const STREAMING_CALLS = ['seedAdd', 'watch'] as const satisfies readonly (keyof AgentApi)[]
+export const STREAMING_CALLS = [
+  'seedAdd',
+  'watch',
+  'offersList',
+  'match',
+  'matchWatch',
+] as const satisfies readonly (keyof AgentApi)[]

@@ -4,13 +4,16 @@ import manifest from '../package.json' with { type: 'json' }
 import { ERRORS, FluidError, asFluidError } from '../protocol/errors.ts'
 import { addAgentCommand } from './commands/agent.ts'
 import { addBenchCommand } from './commands/bench.ts'
+import { addBrokerCommand } from './commands/broker.ts'
 import { styleOf, type GlobalOptions, type Runtime } from './commands/command.ts'
 import { addCompletionCommands } from './commands/completion.ts'
 import { addDemoCommand } from './commands/demo.ts'
 import { addDoctorCommand } from './commands/doctor.ts'
 import { addIdentityCommands } from './commands/init.ts'
 import { addJobCommands } from './commands/jobs.ts'
+import { addMatchCommand } from './commands/match.ts'
 import { addMoveCommands } from './commands/move.ts'
+import { addOffersCommands } from './commands/offers.ts'
 import { addPairCommands } from './commands/pair.ts'
 import { addPolicyCommands } from './commands/policy.ts'
 import { addStatusCommand } from './commands/status.ts'
@@ -65,6 +68,10 @@ export function createProgram(runtime: Runtime): Command {
   addPairCommands(program, runtime)
   addPolicyCommands(program, runtime)
   addBenchCommand(program, runtime)
+  program.commandsGroup('Choosing:')
+  addOffersCommands(program, runtime)
+  addMatchCommand(program, runtime)
+  addBrokerCommand(program, runtime)
   program.commandsGroup('Moving:')
   addMoveCommands(program, runtime)
   addJobCommands(program, runtime)

@@ -24,6 +24,8 @@ export interface Config {
   readonly dataHost?: string
   readonly mdns: boolean
   readonly bootstrap: readonly string[]
+  /** Brokers to publish to and to ask, multiaddrs; empty: first contacts and those the directory tells of. */
+  readonly brokers: readonly string[]
   /** True to be found by peer ID alone, and to let strangers ask this agent where others are. */
   readonly directory: boolean
   /** False: strangers get in by ticket only, and not past the handshake while none is outstanding. */
@@ -46,6 +48,7 @@ export interface ConfigFlags {
   readonly dataPort?: number
   readonly mdns?: boolean
   readonly bootstrap?: readonly string[]
+  readonly directory?: boolean
   readonly logLevel?: string
 }
 
@@ -79,7 +82,8 @@ export function parseConfig(text: string, flags: ConfigFlags = {}): Config {
     dataHost: read(from('data_host'), 'data_host', host, undefined),
     mdns: read(from('mdns', flags.mdns), 'mdns', boolean, true),
     bootstrap,
-    directory: read(from('directory'), 'directory', boolean, bootstrap.length > 0),
+    brokers: read(from('brokers'), 'brokers', contacts, []),
+    directory: read(from('directory', flags.directory), 'directory', boolean, bootstrap.length > 0),
     pairingRequests: read(from('pairing_requests'), 'pairing_requests', boolean, true),
     fileMode: read(from('file_mode'), 'file_mode', fileMode, DEFAULT_FILE_MODE),
     limits: {
@@ -116,6 +120,10 @@ name = ${JSON.stringify(name)}
 
 # First contacts, multiaddrs that end in /p2p/<peer ID>.
 # bootstrap = []
+
+# Brokers to publish offers to and to ask for matches, multiaddrs that end in /p2p/<peer ID>. Without any: first
+# contacts, and those that the directory tells of.
+# brokers = []
 
 # Be found by peer ID alone, and find others so: the directory that agents keep together. Strangers may then ask this
 # agent where others of the directory are, and learn its own addresses; nothing else. With first contacts: true.
@@ -154,6 +162,7 @@ const TOP_KEYS = [
   'data_host',
   'mdns',
   'bootstrap',
+  'brokers',
   'directory',
   'pairing_requests',
   'file_mode',

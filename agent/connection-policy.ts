@@ -34,7 +34,7 @@ export interface ConnectionPolicy {
   bound(connection: Connection): void
   /** Lets us dial a peer we are not paired with, until disposed. */
   expect(peer: string): Disposable
-  /** Leaves our connections to a stranger open beyond their time, until disposed. */
+  /** Leaves connections with a stranger open beyond their time, until disposed. */
   keep(peer: string): Disposable
   /** Throws NOT_PAIRED, counted, unless the other end of `connection` is paired. First line of every handler. */
   requirePaired(connection: Connection): void
@@ -88,14 +88,14 @@ export function createConnectionPolicy(options: ConnectionPolicyOptions): Connec
     const fromHost = [...strangers.values()].filter((other) => other === host).length
     if (strangers.size >= mostStrangers || fromHost >= mostOfHost) return refuse('stranger-limit')
     strangers.set(socket, host)
-    const deadline = setTimeout(() => {
-      if (isKnown(peer)) return
+    const deadline = setInterval(() => {
+      if (isKnown(peer) || kept.has(peer)) return
       if (!directory) refusals.count('stranger-timeout')
       socket.abort(new Error(`Not paired within ${strangerTimeoutMs} ms`))
     }, strangerTimeoutMs)
     deadline.unref()
     socket.addEventListener('close', () => {
-      clearTimeout(deadline)
+      clearInterval(deadline)
       strangers.delete(socket)
     })
     return false

@@ -184,6 +184,12 @@ export const ERRORS = {
     retryable: false,
     hint: 'Restore the state folder from a backup, or move it away and pair again',
   },
+  NO_MATCH: {
+    wire: 37,
+    exit: 7,
+    retryable: true,
+    hint: 'What each offer fails is listed; need less, or ask other brokers with --broker',
+  },
 } as const satisfies Record<string, ErrorMeaning>
 
 /** A stable error code; see {@link ERRORS}. */

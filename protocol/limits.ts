@@ -316,3 +316,14 @@ export const GOSSIP_PER_SECOND = 1_024
 export const MAX_GOSSIP_OFFENCES = 16
 /** A frame of gossip; brokers bundle offers. */
 export const MAX_GOSSIP_FRAME_BYTES = 1 * MiB
+/** Brokers that an agent asks at once, and the time to reach one. */
+export const MAX_BROKERS_ASKED = 8
+export const BROKER_CONNECT_TIMEOUT_MS = 10_000
+/** Offers an agent publishes itself. */
+export const MAX_OWN_OFFERS = 64
+/** The first wait before an offer that could not be renewed is tried again, and the longest. */
+export const RENEWAL_RETRY_MS = 1_000
+export const RENEWAL_RETRY_CAP_MS = 60_000
+/** Providers whose round trip is measured for one match, and the time for it. */
+export const MAX_PROVIDERS_MEASURED = 16
+export const PROVIDER_MEASURE_TIMEOUT_MS = 2_000

@@ -1,9 +1,11 @@
 /** `agent`: the daemon, in the foreground. */
 import { flushCompileCache } from 'node:module'
 import type { Command } from 'commander'
+import type { AgentOptions as CreateOptions } from '../agent.ts'
 import { serveControl } from '../control/server.ts'
 import { openHome } from '../home.ts'
 import { formatIdentity } from '../output/peer-text.ts'
+import type { Style } from '../output/style.ts'
 import { action, describe, integerOption, listOption, type Context, type Runtime } from './command.ts'
 
 interface AgentOptions {
@@ -43,24 +45,43 @@ export function addAgentCommand(program: Command, runtime: Runtime): void {
 }
 
 async function runAgent(context: Context, options: AgentOptions): Promise<void> {
+  await runAgentProcess(
+    context,
+    {
+      listen: options.listen,
+      dataPort: options.dataPort,
+      mdns: options.mdns ? undefined : false,
+      bootstrap: options.bootstrap,
+    },
+    {
+      title: 'The agent runs',
+      next: (_, style) =>
+        `Let a peer in with ${style.cyan('fluidcloud pair ticket')}, here in another terminal; stop with Ctrl-C.`,
+    },
+  )
+}
+
+/** Runs an agent, and what is beside it, until it is asked to stop. `words` are for people. */
+export async function runAgentProcess(
+  context: Context,
+  options: Omit<CreateOptions, 'home' | 'logLevel'>,
+  words: { readonly title: string; readonly next: (addrs: readonly string[], style: Style) => string },
+): Promise<void> {
   const home = await openHome(context.home.path)
   using stop = stopOnSignals(context)
   const { createAgent } = await import('../agent.ts')
   await using agent = await createAgent({
+    ...options,
     home: home.path,
-    listen: options.listen,
-    dataPort: options.dataPort,
-    mdns: options.mdns ? undefined : false,
-    bootstrap: options.bootstrap,
     logLevel: context.verbose ? 'debug' : context.quiet ? 'warn' : undefined,
   })
   // createAgent() holds the state lock now: whatever socket file is there belongs to nobody.
   await using _control = await serveControl(agent.api, home)
   const { pid, peerId, addrs, dataAddrs } = agent.ready
   context.report('ready', { pid, peerId, addrs, dataAddrs, socket: home.socket }, (style) => {
-    const title = `${style.green(style.symbols.live)} ${style.bold('The agent runs')} (pid ${pid})\n`
+    const title = `${style.green(style.symbols.live)} ${style.bold(words.title)} (pid ${pid})\n`
     const lines = formatIdentity({ peerId, name: '', addrs, dataAddrs }, style, [['socket', home.socket]])
-    return `${title}${lines}\nLet a peer in with ${style.cyan('fluidcloud pair ticket')}, here in another terminal; stop with Ctrl-C.\n`
+    return `${title}${lines}\n${words.next(addrs, style)}\n`
   })
   // Now, since an agent may be killed.
   flushCompileCache()

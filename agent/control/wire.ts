@@ -33,8 +33,8 @@ export type Response =
   | { readonly id: number; readonly end: true }
   | { readonly id: number | null; readonly error: WireError }
 
-/** Types of one call's arguments; a trailing ? marks the optional ones, 'map' is a record of strings. */
-type Shape = Readonly<Record<string, `${'string' | 'number' | 'boolean' | 'map'}${'' | '?'}`>>
+/** Types of one call's arguments; a trailing ? marks the optional ones, 'map' is a record of strings, 'list' a list of them. */
+type Shape = Readonly<Record<string, `${'string' | 'number' | 'boolean' | 'map' | 'list'}${'' | '?'}`>>
 
 const moveShape: Shape = {
   source: 'string',
@@ -89,6 +89,12 @@ export const CALLS: Readonly<Record<CallName, Shape>> = {
   cancel: { job: 'string' },
   verify: { job: 'string', deep: 'boolean' },
   receipt: { job: 'string' },
+  offersPublish: { text: 'string', file: 'string', brokers: 'list' },
+  offersWithdraw: { offer: 'string', brokers: 'list' },
+  offersList: { brokers: 'list' },
+  offersOwn: {},
+  match: { text: 'string', brokers: 'list' },
+  matchWatch: { text: 'string', brokers: 'list' },
   bench: { peer: 'string', bytes: 'number', lanes: 'number?' },
   doctor: {},
 }
@@ -159,6 +165,7 @@ function checkArguments(id: number, call: CallName, args: Record<string, unknown
 function isOfType(value: unknown, type: string): boolean {
   if (type === 'number') return typeof value === 'number' && Number.isFinite(value) && value >= 0
   if (type === 'map') return isRecord(value) && Object.values(value).every((item) => typeof item === 'string')
+  if (type === 'list') return Array.isArray(value) && value.every((item) => typeof item === 'string')
   return typeof value === type
 }
 

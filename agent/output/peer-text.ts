@@ -20,7 +20,6 @@ import { count, printable } from './text.ts'
 /** `status`: one screen. */
 export function formatStatus(status: StatusReport, style: Style, columns?: number): string {
   const { symbols } = style
-  const refused = Object.entries(status.refused).filter(([, times]) => times > 0)
   const running = status.jobs.filter((job) => !isFinished(job))
   const up = formatDuration(status.uptimeSeconds * 1000)
   const head = `${style.green(symbols.live)} ${style.bold(printable(status.name))} runs (version ${status.version}, pid ${status.pid}, ${up}, ${formatBytes(status.rssBytes)} of memory)\n`
@@ -29,12 +28,8 @@ export function formatStatus(status: StatusReport, style: Style, columns?: numbe
       formatIdentity(status, style, [
         ['home', status.home],
         ['directory', status.directory && `knows ${count(status.directory.agents, 'agent')}`],
-        [
-          'refused',
-          refused.length > 0
-            ? refused.map(([kind, times]) => `${kind} ${symbols.times}${times}`).join(', ')
-            : undefined,
-        ],
+        ...brokerFields(status.broker, style),
+        ['refused', counted(status.refused, style)],
       ]),
     heading('Peers', style) + formatPeers(status.peers, style, columns),
     heading('Jobs', style) +
@@ -42,6 +37,23 @@ export function formatStatus(status: StatusReport, style: Style, columns?: numbe
         ? formatJobs(running, style, columns)
         : `${style.dim(status.jobs.length > 0 ? `None running; ${status.jobs.length} finished: fluidcloud jobs` : 'None')}\n`),
   ].join('\n')
+}
+
+/** A broker of this process, if there is one. */
+function brokerFields(broker: StatusReport['broker'], style: Style): [string, string | undefined][] {
+  if (!broker) return []
+  const { offers, neighbours, refused } = broker
+  const others = neighbours.length > 0 ? `, as ${count(neighbours.length, 'other broker')} does` : ''
+  return [
+    ['broker', `holds ${count(offers, 'offer')}${others}`],
+    ['refused offers', counted(refused, style)],
+  ]
+}
+
+/** Kinds that occurred, and how often; undefined when none did. */
+function counted(counts: Readonly<Record<string, number>>, { symbols }: Style): string | undefined {
+  const some = Object.entries(counts).filter(([, times]) => times > 0)
+  return some.map(([kind, times]) => `${kind} ${symbols.times}${times}`).join(', ') || undefined
 }
 
 /** `id`: peer ID and addresses. */

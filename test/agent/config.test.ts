@@ -14,6 +14,7 @@ test('parseConfig() fills every default', (t) => {
     dataHost: undefined,
     mdns: true,
     bootstrap: [],
+    brokers: [],
     directory: false,
     pairingRequests: true,
     fileMode: 0o600,
@@ -38,6 +39,7 @@ test('parseConfig() reads every key', (t) => {
     data_host = "agent.example.org"
     mdns = false
     bootstrap = ["/ip4/10.0.0.1/tcp/4001/p2p/12D3KooWPVXFYaYn5UFMwj7LDNFi28unWZMZqiZvL2jdmmZEvES8"]
+    brokers = ["/ip4/10.0.0.2/tcp/4001/p2p/12D3KooWPVXFYaYn5UFMwj7LDNFi28unWZMZqiZvL2jdmmZEvES8"]
     pairing_requests = false
     file_mode = "0640"
     [limits]

@@ -6,8 +6,13 @@ import { FluidError } from '../../protocol/errors.ts'
 import type {
   AgentApi,
   CallOptions,
+  CandidateReport,
   GrantReport,
   JobReport,
+  MatchReport,
+  OfferPage,
+  OfferReport,
+  OwnOfferReport,
   PeerReport,
   PlanReport,
   ReceiptReport,
@@ -138,6 +143,67 @@ const fakeSeed: SeedReport = {
 /** A call as the fake received it. */
 export type RecordedCall = readonly [call: string, args: unknown]
 
+export const FAKE_BROKER_ID = '12D3KooWJWoaqZhDaoEFshF7Rh1bpY9ohihFhzcW6d69Lr2NASuq'
+const FAKE_OFFER_ID = 'a0a1a2a3a4a5a6a7a8a9aaabacadaeaf'
+
+export const fakeOffer: OfferReport = {
+  offer: FAKE_OFFER_ID,
+  peer: FAKE_PEER_ID,
+  provider: 'Alpine Cloud',
+  expiresAt: '2026-11-22T11:00:00.000Z',
+  broker: FAKE_BROKER_ID,
+  region: 'ch-gva-2',
+  jurisdiction: 'CH',
+  cloud: 'qemu',
+  own: false,
+}
+
+export const fakeOwnOffer: OwnOfferReport = {
+  offer: FAKE_OFFER_ID,
+  provider: 'Alpine Cloud',
+  file: '/srv/offer.toml',
+  expiresAt: '2026-11-22T11:00:00.000Z',
+  renewed: true,
+  brokers: [{ broker: FAKE_BROKER_ID, taken: true, outcome: 'kept', message: '' }],
+}
+
+export const fakeCandidate: CandidateReport = {
+  rank: 1,
+  peer: FAKE_PEER_ID,
+  provider: 'Alpine Cloud',
+  offer: FAKE_OFFER_ID,
+  score: 0.83,
+  terms: { price: 0.83 },
+  weights: { price: 1 },
+  cost: { currency: 'EUR', moveOnce: 0.54, perMonth: 38.96 },
+  etaSeconds: 515.4,
+  failed: [],
+  needs: [{ need: 'vcpus', wanted: 2, offered: 64, met: true }],
+  place: { region: 'ch-gva-2', jurisdiction: 'CH' },
+  addresses: ['/ip4/192.0.2.7/tcp/4001'],
+  expiresAt: '2026-11-22T11:00:00.000Z',
+  broker: FAKE_BROKER_ID,
+}
+
+export const fakeUnfit: CandidateReport = {
+  ...fakeCandidate,
+  rank: null,
+  provider: 'Harbour Cloud',
+  offer: 'b0b1b2b3b4b5b6b7b8b9babbbcbdbebf',
+  place: { region: 'us-east', jurisdiction: 'US' },
+  failed: [{ need: 'jurisdiction', wanted: ['CH', 'EU'], offered: 'US' }],
+  needs: [{ need: 'jurisdiction', wanted: ['CH', 'EU'], offered: 'US', met: false }],
+}
+
+export const fakeMatch: MatchReport = {
+  considered: 2,
+  fitting: 1,
+  currency: 'EUR',
+  brokers: [FAKE_BROKER_ID],
+  failures: [],
+  candidates: [fakeCandidate, fakeUnfit],
+}
+
 /** Answers that replace the canned ones. */
 export type FakeAnswers = { readonly [call in keyof AgentApi]?: AgentApi[call] }
 
@@ -210,6 +276,12 @@ export function createFakeAgent(answers: FakeAnswers = {}): { api: AgentApi; cal
       path: 'tls',
       cpuSecondsPerGiB: 1.4,
     }),
+    offersPublish: async ({ file }) => ({ ...fakeOwnOffer, file }),
+    offersWithdraw: async () => ({ ...fakeOwnOffer, renewed: false }),
+    offersList: () => stream<OfferPage>({ offers: [fakeOffer], brokers: [FAKE_BROKER_ID], failures: [] }),
+    offersOwn: async () => [fakeOwnOffer],
+    match: () => stream(fakeMatch),
+    matchWatch: () => stream(fakeMatch),
     doctor: async () => [{ name: 'peer beta', state: 'ok', detail: '1 ms' }],
   }
   const all = { ...canned, ...answers } as Record<string, (...args: unknown[]) => unknown>
