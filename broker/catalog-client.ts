@@ -52,6 +52,15 @@ export interface CatalogClient extends AsyncDisposable {
     options: { readonly peer?: string; readonly after?: Uint8Array; readonly limit?: number },
     waits?: Waits,
   ): Promise<readonly SignedOffer[]>
+  /** The hosts of the shortest chain of Migrators, over which resolveChain() gives it; or why there is none. */
+  resolve(
+    ends: {
+      readonly produces: readonly string[]
+      readonly accepts: readonly string[]
+      readonly preferred?: readonly string[]
+    },
+    waits?: Waits,
+  ): Promise<Omit<CatalogMessageOf<'chain'>, 'kind'>>
   /** The children of each prefix, at most 16 prefixes. */
   summarise(prefixes: readonly Uint8Array[], waits?: Waits): Promise<SummaryNode[][]>
   /** Everything below the prefixes, at most 256 of them. */
@@ -139,6 +148,12 @@ export function openCatalogClient(
       guarded(async () => {
         await ask({ kind: 'list', peer, limit, ...(after && { after }) }, waits)
         return (await selection(limit, waits)).offers
+      }),
+    resolve: ({ produces, accepts, preferred = [] }, waits) =>
+      guarded(async () => {
+        await ask({ kind: 'resolve', produces, accepts, preferred }, waits)
+        const { kind: _, ...chain } = await answer('chain', waits)
+        return chain
       }),
     summarise: (prefixes, waits) =>
       guarded(async () => {

@@ -34,6 +34,7 @@ import {
 } from '../protocol/limits.ts'
 import { createAllowance } from './allowance.ts'
 import type { Catalog, HeldOffer } from './catalog.ts'
+import { resolveChain } from './chain.ts'
 import { match } from './match.ts'
 import { openMessageStream, type MessageStream } from './message-stream.ts'
 import { checksOf } from './need.ts'
@@ -173,6 +174,8 @@ export function createCatalogServer(parts: ServerParts): CatalogServer {
         return selected(matched(request.request, request))
       case 'list':
         return selected({ offers: page(request) })
+      case 'resolve':
+        return [resolved(request)]
       case 'summarise':
         parts.onBroker?.(connection)
         return summaries(request.prefixes)
@@ -203,6 +206,21 @@ export function createCatalogServer(parts: ServerParts): CatalogServer {
     const { candidates, considered, fitting } = match(offers, request, options)
     const chosen = candidates.flatMap(({ offer }) => catalog.get(hex(offerPosition(offer))) ?? [])
     return { offers: chosen, considered, fitting }
+  }
+
+  /** The hosts of the shortest chain, or why there is none; the asker resolves over them again. */
+  function resolved({ produces, accepts, preferred }: CatalogMessageOf<'resolve'>): CatalogAnswer {
+    const held = catalog.offers
+    const chain = resolveChain(
+      produces,
+      accepts,
+      held.map(({ offer }) => offer),
+      new Set(preferred),
+    )
+    if (!chain.steps) return { kind: 'chain', offers: [], gap: chain.gap, reason: chain.reason }
+    const hosts = new Set(chain.steps.map(({ peer, offer: id }) => hex(offerPosition({ peer, id }))))
+    const offers = [...hosts].flatMap((position) => catalog.get(position)?.signed ?? [])
+    return { kind: 'chain', offers, reason: '' }
   }
 
   function page({ peer, after, limit }: CatalogMessageOf<'list'>): HeldOffer[] {

@@ -7,6 +7,7 @@
 import type {
   CatalogMessage,
   CatalogMessageOf,
+  ChainGap,
   Entry,
   Outcome,
   SignedOffer,
@@ -23,13 +24,16 @@ import {
   list,
   printable,
   text,
+  token,
   violation,
 } from './field.ts'
 import {
   DIGEST_BYTES,
   MAX_CATALOG_FRAME_BYTES,
+  MAX_CHAIN_STEPS,
   MAX_ENTRIES_PER_FRAME,
   MAX_ENTRY_PREFIXES,
+  MAX_LISTED,
   MAX_OFFERS_PER_ANSWER,
   MAX_OFFERS_PER_FRAME,
   MAX_PREFIX_BYTES,
@@ -69,6 +73,8 @@ const OUTCOMES: Readonly<Record<Outcome, number>> = {
   crowded: 10,
   hasty: 11,
 }
+
+const GAPS: readonly (ChainGap | undefined)[] = [undefined, 'source', 'target', 'between']
 
 /** One catalogue frame without its length prefix; throws PROTOCOL_VIOLATION for what the other side would refuse. */
 export function encodeCatalog(message: CatalogMessage): Uint8Array {
@@ -125,6 +131,16 @@ const WRITERS: Writers = {
   offers: ({ offers, more, considered, fitting }) => ({
     offers: { offers: offers.map(writeOffer), more, considered, fitting },
   }),
+  resolve: ({ produces, accepts, preferred }) => ({
+    resolve: { produces: [...produces], accepts: [...accepts], preferred: [...preferred] },
+  }),
+  chain: ({ offers, gap, reason }) => ({
+    chain: {
+      offers: offers.map(writeOffer),
+      gap: GAPS.indexOf(gap),
+      reason: printable(reason, MAX_TEXT_BYTES),
+    },
+  }),
   summarise: ({ prefixes }) => ({ summarise: { prefixes: [...prefixes] } }),
   summary: ({ prefix, nodes, more }) => ({ summary: { prefix, nodes: [...nodes], more } }),
   enumerate: ({ prefixes }) => ({ enumerate: { prefixes: [...prefixes] } }),
@@ -173,6 +189,25 @@ const READERS: Readers = {
     considered: considered ?? 0,
     fitting: fitting ?? 0,
   }),
+  resolve: ({ produces, accepts, preferred }) => ({
+    kind: 'resolve',
+    produces: readKinds('Produced', produces ?? []),
+    accepts: readKinds('Accepted', accepts ?? []),
+    preferred: list('Preferred', preferred ?? [], MAX_LISTED, (_, peer) => {
+      if (!isPeerId(peer)) throw violation('Preferred host is not an Ed25519 peer ID')
+      return peer
+    }),
+  }),
+  chain: ({ offers, gap, reason }) => {
+    const found = GAPS[integer('Gap', gap ?? 0, 0, GAPS.length - 1)]
+    integer('Length of a chain', offers?.length ?? 0, 0, MAX_CHAIN_STEPS)
+    return {
+      kind: 'chain',
+      offers: readOffers(offers ?? [], 0),
+      ...(found && { gap: found }),
+      reason: text('Reason', reason ?? '', MAX_TEXT_BYTES),
+    }
+  },
   summarise: ({ prefixes }) => ({
     kind: 'summarise',
     prefixes: readPrefixes(prefixes ?? [], MAX_SUMMARY_PREFIXES, MAX_PREFIX_BYTES - 1),
@@ -232,6 +267,11 @@ function readVerdict(_: string, verdict: fluidcloud.catalog.v1.Verdict.$Properti
 function outcomeOf(wire: number): Outcome {
   for (const [outcome, number] of Object.entries(OUTCOMES)) if (number === wire) return outcome as Outcome
   throw violation(`Outcome ${wire} is not known to this version`)
+}
+
+function readKinds(name: string, kinds: readonly string[]): string[] {
+  if (kinds.length === 0) throw violation(`${name} names nothing`)
+  return list(name, kinds, MAX_LISTED, token)
 }
 
 function readLimit(limit: number | null | undefined): number {

@@ -142,6 +142,9 @@ export interface Verdict {
   readonly message: string
 }
 
+/** Why no chain leads there: nothing takes what the source has, nothing makes what the target takes, or they never meet. */
+export type ChainGap = 'source' | 'target' | 'between'
+
 /** All entries below a prefix of positions, in one digest. */
 export interface SummaryNode {
   readonly prefix: Uint8Array
@@ -175,6 +178,13 @@ export type CatalogRequest =
       readonly after?: Uint8Array
       readonly limit: number
     }
+  | {
+      readonly kind: 'resolve'
+      readonly produces: readonly string[]
+      readonly accepts: readonly string[]
+      /** Peer IDs whose Migrators are better than others': source and target. */
+      readonly preferred: readonly string[]
+    }
   | { readonly kind: 'summarise'; readonly prefixes: readonly Uint8Array[] }
   | { readonly kind: 'enumerate'; readonly prefixes: readonly Uint8Array[] }
   | { readonly kind: 'fetch'; readonly positions: readonly Uint8Array[] }
@@ -189,6 +199,14 @@ export type CatalogAnswer =
       /** Of a query or watch: offers that were matched, and how many of them fit. */
       readonly considered: number
       readonly fitting: number
+    }
+  | {
+      readonly kind: 'chain'
+      /** Those that host it, each once, in the order of the steps. */
+      readonly offers: readonly SignedOffer[]
+      /** Why there is none. */
+      readonly gap?: ChainGap
+      readonly reason: string
     }
   | {
       readonly kind: 'summary'

@@ -217,6 +217,8 @@ export const DEFAULT_LEASE_MS = 60 * 60_000
 /** How far ahead a provider's clock may be. */
 export const MAX_CLOCK_SKEW_MS = 2 * 60_000
 export const MAX_MIGRATORS = 32
+/** Migrators in one chain: each is a pass over the data, and a host that may fail. */
+export const MAX_CHAIN_STEPS = 8
 /** Features, and certifications, of one offer or request. */
 export const MAX_QUALITIES = 32
 /** Jurisdictions a request may name. */

@@ -19,7 +19,9 @@ export namespace fluidcloud {
                 entries?: (fluidcloud.catalog.v1.Entries.$Properties|null);
                 fetch?: (fluidcloud.catalog.v1.Fetch.$Properties|null);
                 refused?: (fluidcloud.catalog.v1.Refused.$Properties|null);
-                message?: ("publish"|"published"|"query"|"watch"|"list"|"offers"|"summarise"|"summary"|"enumerate"|"entries"|"fetch"|"refused");
+                resolve?: (fluidcloud.catalog.v1.Resolve.$Properties|null);
+                chain?: (fluidcloud.catalog.v1.Chain.$Properties|null);
+                message?: ("publish"|"published"|"query"|"watch"|"list"|"offers"|"summarise"|"summary"|"enumerate"|"entries"|"fetch"|"refused"|"resolve"|"chain");
                 static encode(message: fluidcloud.catalog.v1.Frame.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
                 static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): fluidcloud.catalog.v1.Frame & fluidcloud.catalog.v1.Frame.$Shape;
             }
@@ -37,7 +39,9 @@ export namespace fluidcloud {
                     entries?: (fluidcloud.catalog.v1.Entries.$Properties|null);
                     fetch?: (fluidcloud.catalog.v1.Fetch.$Properties|null);
                     refused?: (fluidcloud.catalog.v1.Refused.$Properties|null);
-                    message?: ("publish"|"published"|"query"|"watch"|"list"|"offers"|"summarise"|"summary"|"enumerate"|"entries"|"fetch"|"refused");
+                    resolve?: (fluidcloud.catalog.v1.Resolve.$Properties|null);
+                    chain?: (fluidcloud.catalog.v1.Chain.$Properties|null);
+                    message?: ("publish"|"published"|"query"|"watch"|"list"|"offers"|"summarise"|"summary"|"enumerate"|"entries"|"fetch"|"refused"|"resolve"|"chain");
                     $unknowns?: Uint8Array[];
                 }
                 type $Shape = {
@@ -53,9 +57,11 @@ export namespace fluidcloud {
                   entries?: fluidcloud.catalog.v1.Entries.$Shape|null;
                   fetch?: fluidcloud.catalog.v1.Fetch.$Shape|null;
                   refused?: fluidcloud.catalog.v1.Refused.$Shape|null;
+                  resolve?: fluidcloud.catalog.v1.Resolve.$Shape|null;
+                  chain?: fluidcloud.catalog.v1.Chain.$Shape|null;
                   $unknowns?: Uint8Array[];
                 } & (
-                  ({ message?: undefined; publish?: null; published?: null; query?: null; watch?: null; list?: null; offers?: null; summarise?: null; summary?: null; enumerate?: null; entries?: null; fetch?: null; refused?: null }|{ message?: "publish"; publish: fluidcloud.catalog.v1.Publish.$Shape; published?: null; query?: null; watch?: null; list?: null; offers?: null; summarise?: null; summary?: null; enumerate?: null; entries?: null; fetch?: null; refused?: null }|{ message?: "published"; publish?: null; published: fluidcloud.catalog.v1.Published.$Shape; query?: null; watch?: null; list?: null; offers?: null; summarise?: null; summary?: null; enumerate?: null; entries?: null; fetch?: null; refused?: null }|{ message?: "query"; publish?: null; published?: null; query: fluidcloud.catalog.v1.Query.$Shape; watch?: null; list?: null; offers?: null; summarise?: null; summary?: null; enumerate?: null; entries?: null; fetch?: null; refused?: null }|{ message?: "watch"; publish?: null; published?: null; query?: null; watch: fluidcloud.catalog.v1.Watch.$Shape; list?: null; offers?: null; summarise?: null; summary?: null; enumerate?: null; entries?: null; fetch?: null; refused?: null }|{ message?: "list"; publish?: null; published?: null; query?: null; watch?: null; list: fluidcloud.catalog.v1.List.$Shape; offers?: null; summarise?: null; summary?: null; enumerate?: null; entries?: null; fetch?: null; refused?: null }|{ message?: "offers"; publish?: null; published?: null; query?: null; watch?: null; list?: null; offers: fluidcloud.catalog.v1.Offers.$Shape; summarise?: null; summary?: null; enumerate?: null; entries?: null; fetch?: null; refused?: null }|{ message?: "summarise"; publish?: null; published?: null; query?: null; watch?: null; list?: null; offers?: null; summarise: fluidcloud.catalog.v1.Summarise.$Shape; summary?: null; enumerate?: null; entries?: null; fetch?: null; refused?: null }|{ message?: "summary"; publish?: null; published?: null; query?: null; watch?: null; list?: null; offers?: null; summarise?: null; summary: fluidcloud.catalog.v1.Summary.$Shape; enumerate?: null; entries?: null; fetch?: null; refused?: null }|{ message?: "enumerate"; publish?: null; published?: null; query?: null; watch?: null; list?: null; offers?: null; summarise?: null; summary?: null; enumerate: fluidcloud.catalog.v1.Enumerate.$Shape; entries?: null; fetch?: null; refused?: null }|{ message?: "entries"; publish?: null; published?: null; query?: null; watch?: null; list?: null; offers?: null; summarise?: null; summary?: null; enumerate?: null; entries: fluidcloud.catalog.v1.Entries.$Shape; fetch?: null; refused?: null }|{ message?: "fetch"; publish?: null; published?: null; query?: null; watch?: null; list?: null; offers?: null; summarise?: null; summary?: null; enumerate?: null; entries?: null; fetch: fluidcloud.catalog.v1.Fetch.$Shape; refused?: null }|{ message?: "refused"; publish?: null; published?: null; query?: null; watch?: null; list?: null; offers?: null; summarise?: null; summary?: null; enumerate?: null; entries?: null; fetch?: null; refused: fluidcloud.catalog.v1.Refused.$Shape })
+                  ({ message?: undefined; publish?: null; published?: null; query?: null; watch?: null; list?: null; offers?: null; summarise?: null; summary?: null; enumerate?: null; entries?: null; fetch?: null; refused?: null; resolve?: null; chain?: null }|{ message?: "publish"; publish: fluidcloud.catalog.v1.Publish.$Shape; published?: null; query?: null; watch?: null; list?: null; offers?: null; summarise?: null; summary?: null; enumerate?: null; entries?: null; fetch?: null; refused?: null; resolve?: null; chain?: null }|{ message?: "published"; publish?: null; published: fluidcloud.catalog.v1.Published.$Shape; query?: null; watch?: null; list?: null; offers?: null; summarise?: null; summary?: null; enumerate?: null; entries?: null; fetch?: null; refused?: null; resolve?: null; chain?: null }|{ message?: "query"; publish?: null; published?: null; query: fluidcloud.catalog.v1.Query.$Shape; watch?: null; list?: null; offers?: null; summarise?: null; summary?: null; enumerate?: null; entries?: null; fetch?: null; refused?: null; resolve?: null; chain?: null }|{ message?: "watch"; publish?: null; published?: null; query?: null; watch: fluidcloud.catalog.v1.Watch.$Shape; list?: null; offers?: null; summarise?: null; summary?: null; enumerate?: null; entries?: null; fetch?: null; refused?: null; resolve?: null; chain?: null }|{ message?: "list"; publish?: null; published?: null; query?: null; watch?: null; list: fluidcloud.catalog.v1.List.$Shape; offers?: null; summarise?: null; summary?: null; enumerate?: null; entries?: null; fetch?: null; refused?: null; resolve?: null; chain?: null }|{ message?: "offers"; publish?: null; published?: null; query?: null; watch?: null; list?: null; offers: fluidcloud.catalog.v1.Offers.$Shape; summarise?: null; summary?: null; enumerate?: null; entries?: null; fetch?: null; refused?: null; resolve?: null; chain?: null }|{ message?: "summarise"; publish?: null; published?: null; query?: null; watch?: null; list?: null; offers?: null; summarise: fluidcloud.catalog.v1.Summarise.$Shape; summary?: null; enumerate?: null; entries?: null; fetch?: null; refused?: null; resolve?: null; chain?: null }|{ message?: "summary"; publish?: null; published?: null; query?: null; watch?: null; list?: null; offers?: null; summarise?: null; summary: fluidcloud.catalog.v1.Summary.$Shape; enumerate?: null; entries?: null; fetch?: null; refused?: null; resolve?: null; chain?: null }|{ message?: "enumerate"; publish?: null; published?: null; query?: null; watch?: null; list?: null; offers?: null; summarise?: null; summary?: null; enumerate: fluidcloud.catalog.v1.Enumerate.$Shape; entries?: null; fetch?: null; refused?: null; resolve?: null; chain?: null }|{ message?: "entries"; publish?: null; published?: null; query?: null; watch?: null; list?: null; offers?: null; summarise?: null; summary?: null; enumerate?: null; entries: fluidcloud.catalog.v1.Entries.$Shape; fetch?: null; refused?: null; resolve?: null; chain?: null }|{ message?: "fetch"; publish?: null; published?: null; query?: null; watch?: null; list?: null; offers?: null; summarise?: null; summary?: null; enumerate?: null; entries?: null; fetch: fluidcloud.catalog.v1.Fetch.$Shape; refused?: null; resolve?: null; chain?: null }|{ message?: "refused"; publish?: null; published?: null; query?: null; watch?: null; list?: null; offers?: null; summarise?: null; summary?: null; enumerate?: null; entries?: null; fetch?: null; refused: fluidcloud.catalog.v1.Refused.$Shape; resolve?: null; chain?: null }|{ message?: "resolve"; publish?: null; published?: null; query?: null; watch?: null; list?: null; offers?: null; summarise?: null; summary?: null; enumerate?: null; entries?: null; fetch?: null; refused?: null; resolve: fluidcloud.catalog.v1.Resolve.$Shape; chain?: null }|{ message?: "chain"; publish?: null; published?: null; query?: null; watch?: null; list?: null; offers?: null; summarise?: null; summary?: null; enumerate?: null; entries?: null; fetch?: null; refused?: null; resolve?: null; chain: fluidcloud.catalog.v1.Chain.$Shape })
                 );
             }
             interface ISignedOffer extends fluidcloud.catalog.v1.SignedOffer.$Properties {
@@ -465,6 +471,52 @@ export namespace fluidcloud {
                     $unknowns?: Uint8Array[];
                 }
                 type $Shape = fluidcloud.catalog.v1.Offers.$Properties;
+            }
+            interface IResolve extends fluidcloud.catalog.v1.Resolve.$Properties {
+            }
+            class Resolve {
+                constructor(properties?: fluidcloud.catalog.v1.Resolve.$Properties);
+                $unknowns?: Uint8Array[];
+                produces: string[];
+                accepts: string[];
+                preferred: string[];
+                static encode(message: fluidcloud.catalog.v1.Resolve.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+                static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): fluidcloud.catalog.v1.Resolve & fluidcloud.catalog.v1.Resolve.$Shape;
+            }
+            namespace Resolve {
+                interface $Properties {
+                    produces?: (string[]|null);
+                    accepts?: (string[]|null);
+                    preferred?: (string[]|null);
+                    $unknowns?: Uint8Array[];
+                }
+                type $Shape = fluidcloud.catalog.v1.Resolve.$Properties;
+            }
+            interface IChain extends fluidcloud.catalog.v1.Chain.$Properties {
+            }
+            class Chain {
+                constructor(properties?: fluidcloud.catalog.v1.Chain.$Properties);
+                $unknowns?: Uint8Array[];
+                offers: fluidcloud.catalog.v1.SignedOffer.$Properties[];
+                gap: fluidcloud.catalog.v1.Gap;
+                reason: string;
+                static encode(message: fluidcloud.catalog.v1.Chain.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+                static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): fluidcloud.catalog.v1.Chain & fluidcloud.catalog.v1.Chain.$Shape;
+            }
+            namespace Chain {
+                interface $Properties {
+                    offers?: (fluidcloud.catalog.v1.SignedOffer.$Properties[]|null);
+                    gap?: (fluidcloud.catalog.v1.Gap|null);
+                    reason?: (string|null);
+                    $unknowns?: Uint8Array[];
+                }
+                type $Shape = fluidcloud.catalog.v1.Chain.$Properties;
+            }
+            enum Gap {
+                GAP_UNSPECIFIED = 0,
+                GAP_SOURCE = 1,
+                GAP_TARGET = 2,
+                GAP_BETWEEN = 3
             }
             interface ISummarise extends fluidcloud.catalog.v1.Summarise.$Properties {
             }

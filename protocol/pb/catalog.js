@@ -39,11 +39,13 @@ export const fluidcloud = $root.fluidcloud = (() => {
                 Frame.prototype.entries = null;
                 Frame.prototype.fetch = null;
                 Frame.prototype.refused = null;
+                Frame.prototype.resolve = null;
+                Frame.prototype.chain = null;
 
                 let $oneOfFields;
 
                 $Object.defineProperty(Frame.prototype, "message", {
-                    get: $util.oneOfGetter($oneOfFields = ["publish", "published", "query", "watch", "list", "offers", "summarise", "summary", "enumerate", "entries", "fetch", "refused"]),
+                    get: $util.oneOfGetter($oneOfFields = ["publish", "published", "query", "watch", "list", "offers", "summarise", "summary", "enumerate", "entries", "fetch", "refused", "resolve", "chain"]),
                     set: $util.oneOfSetter($oneOfFields)
                 });
 
@@ -78,6 +80,10 @@ export const fluidcloud = $root.fluidcloud = (() => {
                         $root.fluidcloud.catalog.v1.Fetch.encode(message.fetch, writer.uint32(90).fork(), _depth + 1).ldelim();
                     if (message.refused != null && $Object.hasOwnProperty.call(message, "refused"))
                         $root.fluidcloud.catalog.v1.Refused.encode(message.refused, writer.uint32(98).fork(), _depth + 1).ldelim();
+                    if (message.resolve != null && $Object.hasOwnProperty.call(message, "resolve"))
+                        $root.fluidcloud.catalog.v1.Resolve.encode(message.resolve, writer.uint32(106).fork(), _depth + 1).ldelim();
+                    if (message.chain != null && $Object.hasOwnProperty.call(message, "chain"))
+                        $root.fluidcloud.catalog.v1.Chain.encode(message.chain, writer.uint32(114).fork(), _depth + 1).ldelim();
                     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
                         for (let i = 0; i < message.$unknowns.length; ++i)
                             writer.raw(message.$unknowns[i]);
@@ -193,6 +199,20 @@ export const fluidcloud = $root.fluidcloud = (() => {
                                     break;
                                 message.refused = $root.fluidcloud.catalog.v1.Refused.decode(reader, reader.size(), $undefined, _depth + 1, message.refused);
                                 message.message = "refused";
+                                continue;
+                            }
+                        case 13: {
+                                if (wireType !== 2)
+                                    break;
+                                message.resolve = $root.fluidcloud.catalog.v1.Resolve.decode(reader, reader.size(), $undefined, _depth + 1, message.resolve);
+                                message.message = "resolve";
+                                continue;
+                            }
+                        case 14: {
+                                if (wireType !== 2)
+                                    break;
+                                message.chain = $root.fluidcloud.catalog.v1.Chain.decode(reader, reader.size(), $undefined, _depth + 1, message.chain);
+                                message.message = "chain";
                                 continue;
                             }
                         }
@@ -2329,6 +2349,231 @@ export const fluidcloud = $root.fluidcloud = (() => {
                 };
 
                 return Offers;
+            })();
+
+            v1.Resolve = (function() {
+
+                const Resolve = function (properties) {
+                    this.produces = [];
+                    this.accepts = [];
+                    this.preferred = [];
+                    if (properties)
+                        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+                            if (properties[keys[i]] != null && keys[i] !== "__proto__")
+                                this[keys[i]] = properties[keys[i]];
+                };
+
+                Resolve.prototype.produces = $util.emptyArray;
+                Resolve.prototype.accepts = $util.emptyArray;
+                Resolve.prototype.preferred = $util.emptyArray;
+
+                Resolve.encode = function (message, writer, _depth) {
+                    if (!writer)
+                        writer = $Writer.create();
+                    if (_depth === $undefined)
+                        _depth = 0;
+                    if (_depth > $util.recursionLimit)
+                        throw $Error("max depth exceeded");
+                    if (message.produces != null && message.produces.length)
+                        for (let i = 0; i < message.produces.length; ++i)
+                            writer.uint32(10).string(message.produces[i]);
+                    if (message.accepts != null && message.accepts.length)
+                        for (let i = 0; i < message.accepts.length; ++i)
+                            writer.uint32(18).string(message.accepts[i]);
+                    if (message.preferred != null && message.preferred.length)
+                        for (let i = 0; i < message.preferred.length; ++i)
+                            writer.uint32(26).string(message.preferred[i]);
+                    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+                        for (let i = 0; i < message.$unknowns.length; ++i)
+                            writer.raw(message.$unknowns[i]);
+                    return writer;
+                };
+
+                Resolve.decode = function (reader, length, _end, _depth, _target) {
+                    if (!(reader instanceof $Reader))
+                        reader = $Reader.create(reader);
+                    if (_depth === $undefined)
+                        _depth = 0;
+                    if (_depth > $Reader.recursionLimit)
+                        throw $Error("max depth exceeded");
+                    let end, message;
+                    if (length === $undefined)
+                        end = reader.len;
+                    else {
+                        end = reader.pos + length;
+                        if (end > reader.len)
+                            throw $RangeError("index out of range");
+                        length = reader.len;
+                        reader.len = end;
+                    }
+                    message = _target || new $root.fluidcloud.catalog.v1.Resolve();
+                    while (reader.pos < end) {
+                        let start = reader.pos;
+                        let tag = reader.tag();
+                        if (tag === _end) {
+                            _end = $undefined;
+                            break;
+                        }
+                        let wireType = tag & 7;
+                        switch (tag >>>= 3) {
+                        case 1: {
+                                if (wireType !== 2)
+                                    break;
+                                if (!(message.produces && message.produces.length))
+                                    message.produces = [];
+                                message.produces.push(reader.stringVerify());
+                                continue;
+                            }
+                        case 2: {
+                                if (wireType !== 2)
+                                    break;
+                                if (!(message.accepts && message.accepts.length))
+                                    message.accepts = [];
+                                message.accepts.push(reader.stringVerify());
+                                continue;
+                            }
+                        case 3: {
+                                if (wireType !== 2)
+                                    break;
+                                if (!(message.preferred && message.preferred.length))
+                                    message.preferred = [];
+                                message.preferred.push(reader.stringVerify());
+                                continue;
+                            }
+                        }
+                        reader.skipType(wireType, _depth, tag);
+                        if (!reader.discardUnknown) {
+                            $util.makeProp(message, "$unknowns", false);
+                            (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+                        }
+                    }
+                    if (length !== $undefined) {
+                        if (reader.pos !== end)
+                            throw $RangeError("index out of range");
+                        reader.len = length;
+                    }
+                    if (_end !== $undefined)
+                        throw $Error("missing end group");
+                    return message;
+                };
+
+                return Resolve;
+            })();
+
+            v1.Chain = (function() {
+
+                const Chain = function (properties) {
+                    this.offers = [];
+                    if (properties)
+                        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+                            if (properties[keys[i]] != null && keys[i] !== "__proto__")
+                                this[keys[i]] = properties[keys[i]];
+                };
+
+                Chain.prototype.offers = $util.emptyArray;
+                Chain.prototype.gap = 0;
+                Chain.prototype.reason = "";
+
+                Chain.encode = function (message, writer, _depth) {
+                    if (!writer)
+                        writer = $Writer.create();
+                    if (_depth === $undefined)
+                        _depth = 0;
+                    if (_depth > $util.recursionLimit)
+                        throw $Error("max depth exceeded");
+                    if (message.offers != null && message.offers.length)
+                        for (let i = 0; i < message.offers.length; ++i)
+                            $root.fluidcloud.catalog.v1.SignedOffer.encode(message.offers[i], writer.uint32(10).fork(), _depth + 1).ldelim();
+                    if (message.gap != null && $Object.hasOwnProperty.call(message, "gap") && message.gap !== 0)
+                        writer.uint32(16).int32(message.gap);
+                    if (message.reason != null && $Object.hasOwnProperty.call(message, "reason") && message.reason !== "")
+                        writer.uint32(26).string(message.reason);
+                    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+                        for (let i = 0; i < message.$unknowns.length; ++i)
+                            writer.raw(message.$unknowns[i]);
+                    return writer;
+                };
+
+                Chain.decode = function (reader, length, _end, _depth, _target) {
+                    if (!(reader instanceof $Reader))
+                        reader = $Reader.create(reader);
+                    if (_depth === $undefined)
+                        _depth = 0;
+                    if (_depth > $Reader.recursionLimit)
+                        throw $Error("max depth exceeded");
+                    let end, message, value;
+                    if (length === $undefined)
+                        end = reader.len;
+                    else {
+                        end = reader.pos + length;
+                        if (end > reader.len)
+                            throw $RangeError("index out of range");
+                        length = reader.len;
+                        reader.len = end;
+                    }
+                    message = _target || new $root.fluidcloud.catalog.v1.Chain();
+                    while (reader.pos < end) {
+                        let start = reader.pos;
+                        let tag = reader.tag();
+                        if (tag === _end) {
+                            _end = $undefined;
+                            break;
+                        }
+                        let wireType = tag & 7;
+                        switch (tag >>>= 3) {
+                        case 1: {
+                                if (wireType !== 2)
+                                    break;
+                                if (!(message.offers && message.offers.length))
+                                    message.offers = [];
+                                message.offers.push($root.fluidcloud.catalog.v1.SignedOffer.decode(reader, reader.size(), $undefined, _depth + 1));
+                                continue;
+                            }
+                        case 2: {
+                                if (wireType !== 0)
+                                    break;
+                                if (value = reader.int32())
+                                    message.gap = value;
+                                else
+                                    delete message.gap;
+                                continue;
+                            }
+                        case 3: {
+                                if (wireType !== 2)
+                                    break;
+                                if ((value = reader.stringVerify()).length)
+                                    message.reason = value;
+                                else
+                                    delete message.reason;
+                                continue;
+                            }
+                        }
+                        reader.skipType(wireType, _depth, tag);
+                        if (!reader.discardUnknown) {
+                            $util.makeProp(message, "$unknowns", false);
+                            (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+                        }
+                    }
+                    if (length !== $undefined) {
+                        if (reader.pos !== end)
+                            throw $RangeError("index out of range");
+                        reader.len = length;
+                    }
+                    if (_end !== $undefined)
+                        throw $Error("missing end group");
+                    return message;
+                };
+
+                return Chain;
+            })();
+
+            v1.Gap = (function() {
+                const valuesById = $Object.create(null), values = $Object.create(valuesById);
+                values[valuesById[0] = "GAP_UNSPECIFIED"] = 0;
+                values[valuesById[1] = "GAP_SOURCE"] = 1;
+                values[valuesById[2] = "GAP_TARGET"] = 2;
+                values[valuesById[3] = "GAP_BETWEEN"] = 3;
+                return values;
             })();
 
             v1.Summarise = (function() {

@@ -2,6 +2,7 @@ import test from 'ava'
 import fc from 'fast-check'
 import { type Chain, resolveChain } from '../../broker/chain.ts'
 import type { MigratorSpec, Offer } from '../../protocol/catalog-message.ts'
+import { MAX_CHAIN_STEPS } from '../../protocol/limits.ts'
 import { migratorOf, offerId, offerWith } from '../helpers/offers.ts'
 
 function hosting(number: number, ...migrators: MigratorSpec[]): Offer {
@@ -66,8 +67,6 @@ test('resolveChain() says that nothing accepts what the source produces', (t) =>
   t.deepEqual(resolveChain(['vdi', 'ova'], ['raw'], [hosting(1, migratorOf('vmdk', 'raw'))]), {
     gap: 'source',
     reason: 'No Migrator accepts ova or vdi',
-    reachable: ['ova', 'vdi'],
-    wanted: ['raw', 'vmdk'],
   })
 })
 
@@ -75,8 +74,6 @@ test('resolveChain() says that nothing produces what the target accepts', (t) =>
   t.deepEqual(resolveChain(['vmdk'], ['vhd'], [hosting(1, migratorOf('vmdk', 'raw'))]), {
     gap: 'target',
     reason: 'No Migrator produces vhd',
-    reachable: ['raw', 'vmdk'],
-    wanted: ['vhd'],
   })
 })
 
@@ -85,6 +82,25 @@ test('resolveChain() says between what no Migrator is', (t) => {
   t.like(resolveChain(['vmdk'], ['vhd'], offers), {
     gap: 'between',
     reason: 'Out of vmdk only raw can be made, and vhd only out of qcow2',
+  })
+})
+
+test('resolveChain() takes no more than MAX_CHAIN_STEPS, and says so', (t) => {
+  const way = (length: number) =>
+    Array.from({ length }, (_, i) => hosting(i, migratorOf(`kind${i}`, `kind${i + 1}`)))
+  const last = `kind${MAX_CHAIN_STEPS}`
+  t.is(resolveChain(['kind0'], [last], way(MAX_CHAIN_STEPS)).steps?.length, MAX_CHAIN_STEPS)
+  t.deepEqual(resolveChain(['kind0'], [`kind${MAX_CHAIN_STEPS + 1}`], way(MAX_CHAIN_STEPS + 1)), {
+    gap: 'between',
+    reason: 'No chain of at most 8 Migrators leads from kind0 to kind9',
+  })
+})
+
+test('resolveChain() lists no more kinds than a person reads', (t) => {
+  const many = Array.from({ length: 20 }, (_, i) => `k${i + 10}`).join(' ')
+  t.like(resolveChain(['a'], ['z'], [hosting(1, migratorOf('a', many), migratorOf('y', 'z'))]), {
+    reason:
+      'Out of a only k10, k11, k12, k13, k14, k15, k16, k17 or 12 others can be made, and z only out of y',
   })
 })
 

@@ -301,6 +301,7 @@ const signedOffers = fc.array(
   { minLength: 1, maxLength: 5 },
 )
 const limit = fc.integer({ min: 1, max: 256 })
+const kindsOfData = fc.array(token, { minLength: 1, maxLength: 16 })
 const prefixes = fc.array(fc.uint8Array({ maxLength: 3 }), { minLength: 1, maxLength: 16 })
 const outcomes = fc.constantFrom<Outcome>('kept', 'held', 'forged', 'replayed', 'expired', 'crowded', 'hasty')
 
@@ -333,6 +334,21 @@ export const catalogMessages: fc.Arbitrary<CatalogMessage> = fc.oneof(
     considered: fc.nat(),
     fitting: fc.nat(),
   }),
+  fc.record({
+    kind: kind('resolve'),
+    produces: kindsOfData,
+    accepts: kindsOfData,
+    preferred: fc.array(peerId, { maxLength: 16 }),
+  }),
+  without(
+    fc.record({
+      kind: kind('chain'),
+      offers: signedOffers,
+      gap: fc.constantFrom('source', 'target', 'between'),
+      reason: text,
+    }),
+    'gap',
+  ),
   fc.record({ kind: kind('summarise'), prefixes }),
   fc.record({
     kind: kind('summary'),

@@ -4,6 +4,7 @@ import { decodeCatalog, encodeCatalog, framesOf } from '../../protocol/catalog-c
 import type { CatalogMessage, SignedOffer } from '../../protocol/catalog-message.ts'
 import {
   MAX_CATALOG_FRAME_BYTES,
+  MAX_CHAIN_STEPS,
   MAX_ENTRIES_PER_FRAME,
   MAX_OFFERS_PER_FRAME,
   MAX_OFFER_BYTES,
@@ -96,6 +97,12 @@ test('encodeCatalog() fits the most entries, and positions, into a frame', (t) =
   violates(t, () => encodeCatalog({ kind: 'fetch', positions: [...positions, positions[0]] }))
 })
 
+test('encodeCatalog() fits the longest chain of the largest offers into a frame', (t) => {
+  const offers = Array<SignedOffer>(MAX_CHAIN_STEPS).fill(offerOf(MAX_OFFER_BYTES))
+  const reason = 'x'.repeat(1024)
+  t.true(encodeCatalog({ kind: 'chain', offers, reason }).length < MAX_CATALOG_FRAME_BYTES)
+})
+
 test('encodeCatalog() refuses a frame that is too long', (t) => {
   violates(t, () => encodeCatalog({ kind: 'publish', offers: Array(17).fill(offerOf(MAX_OFFER_BYTES)) }))
 })
@@ -146,6 +153,18 @@ test('decodeCatalog() refuses a list of a provider that is no peer', refused, {
 test('decodeCatalog() refuses a list after half a position', refused, {
   list: { after: new Uint8Array(8), limit: 1 },
 })
+test('decodeCatalog() refuses to resolve from nothing', refused, { resolve: { accepts: ['a'] } })
+test('decodeCatalog() refuses to resolve to nothing', refused, { resolve: { produces: ['a'] } })
+test('decodeCatalog() refuses to resolve from 17 kinds', refused, {
+  resolve: { produces: Array<string>(17).fill('a'), accepts: ['a'] },
+})
+test('decodeCatalog() refuses to prefer what is no peer', refused, {
+  resolve: { produces: ['a'], accepts: ['b'], preferred: ['alpine'] },
+})
+test('decodeCatalog() refuses a chain of 9 hosts', refused, {
+  chain: { offers: Array<object>(9).fill(offerOf(1)) },
+})
+test('decodeCatalog() refuses a gap it does not know', refused, { chain: { gap: 4 as 3 } })
 test('decodeCatalog() refuses to summarise nothing', refused, { summarise: {} })
 test('decodeCatalog() refuses to summarise 17 prefixes', refused, {
   summarise: { prefixes: Array<Uint8Array>(17).fill(Uint8Array.of(1)) },

@@ -283,6 +283,12 @@ const catalogs: CatalogMessage[] = [
   { kind: 'entries', entries: [{ position, sequence: 7 }], more: false },
   { kind: 'fetch', positions: [position] },
   { kind: 'refused', code: 'LIMIT_EXCEEDED', message: 'Too many watches' },
+  { kind: 'resolve', produces: ['disk/vmdk'], accepts: ['disk/raw', 'disk/qcow2'], preferred: [SENDER] },
+  { kind: 'chain', offers: [signedOffer], reason: '' },
+]
+const gap: [string, CatalogMessage] = [
+  'catalog-chain-gap',
+  { kind: 'chain', offers: [], gap: 'source', reason: 'No Migrator accepts disk/ova' },
 ]
 
 /** A frame as it is on the wire, and what must be read from it. */
@@ -321,8 +327,8 @@ export const SAMPLES: readonly Sample[] = [
     encode: () => frameControl(encodePairing(value)),
     decode: (bytes: Uint8Array) => decodePairing(unframe(bytes)),
   })),
-  ...catalogs.map((value) => ({
-    name: `catalog-${value.kind}`,
+  ...[...catalogs.map((value) => [`catalog-${value.kind}`, value] as const), gap].map(([name, value]) => ({
+    name,
     value,
     encode: () => frameControl(encodeCatalog(value)),
     decode: (bytes: Uint8Array) => decodeCatalog(unframe(bytes)),
