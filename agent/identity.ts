@@ -5,8 +5,6 @@ import type { Ed25519PrivateKey } from '@libp2p/interface'
 import { peerIdFromPrivateKey } from '@libp2p/peer-id'
 import { FluidError } from '../protocol/errors.ts'
 
-export { isPeerId } from '../protocol/peer-signature.ts'
-
 export interface Identity {
   readonly peerId: string
   readonly privateKey: Ed25519PrivateKey
