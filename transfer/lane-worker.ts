@@ -54,7 +54,8 @@ async function run(job: OpenLane['job'], port: MessagePort): Promise<void> {
   try {
     if (job.role === 'scan') await runScan(job, conversation)
     else {
-      lane = await openLane(job.lane, { signal: conversation.signal })
+      const bulk = job.role === 'send' ? 'out' : 'in'
+      lane = await openLane(job.lane, { signal: conversation.signal, bulk })
       conversation.report({ type: 'opened', path: lane.path })
       if (job.role === 'send') await runSend(job, lane, conversation)
       else await runReceive(job, lane, conversation)

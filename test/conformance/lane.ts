@@ -8,7 +8,7 @@ import { FluidError } from '../../protocol/errors.ts'
 import type { LaneMessage } from '../../protocol/lane-message.ts'
 import { DATA_FRAME_BYTES, MAX_LANE_HEADER_BYTES, MAX_LANE_PAYLOAD_BYTES } from '../../protocol/limits.ts'
 import type { Lane, LaneFrame } from '../../transfer/lane.ts'
-import type { OpenLaneOptions } from '../../transfer/lanes/tls.ts'
+import type { OpenLaneOptions } from '../../transfer/lanes/tls-lane.ts'
 import type { BrokenProxy, Flow } from '../helpers/broken-proxy.ts'
 
 /** Both ends of a lane; `forth` is the flow of the proxy from writer to reader. */

@@ -4,9 +4,9 @@ import { openDataListener, type AcceptedSocket } from '../../agent/data-listener
 import { TOKEN_BYTES } from '../../protocol/limits.ts'
 import type { Lane, LaneIdentity } from '../../transfer/lane.ts'
 import { createLaneIdentity } from '../../transfer/lanes/certificates.ts'
-import { openLane } from '../../transfer/lanes/open-lane.ts'
+import { openLane, type OpenLaneFor } from '../../transfer/lanes/open-lane.ts'
 import { serverName } from '../../transfer/lanes/server-name.ts'
-import type { OpenLaneOptions } from '../../transfer/lanes/tls.ts'
+import type { OpenLaneOptions } from '../../transfer/lanes/tls-lane.ts'
 import { openBrokenProxy, type BrokenProxy } from './broken-proxy.ts'
 
 export type PinnedIdentity = LaneIdentity & { certificateDer: Uint8Array }
@@ -23,10 +23,12 @@ export interface TlsLanePairOptions {
   readonly dialer?: { shows?: PinnedIdentity; expects?: PinnedIdentity }
   readonly accepter?: { shows?: PinnedIdentity; expects?: PinnedIdentity }
   readonly options?: OpenLaneOptions
+  /** Which way the bulk of each end goes: its implementation of TLS. */
+  readonly bulk?: { readonly dialed?: OpenLaneFor['bulk']; readonly accepted?: OpenLaneFor['bulk'] }
 }
 
 /** The outcome of opening each end, so that a test can look at a refusal on both. */
-export async function tryTlsLanePair({ dialer, accepter, options }: TlsLanePairOptions = {}) {
+export async function tryTlsLanePair({ dialer, accepter, options, bulk }: TlsLanePairOptions = {}) {
   const [dialing, accepting] = await Promise.all([
     createLaneIdentity('dialing'),
     createLaneIdentity('accepting'),
@@ -47,7 +49,7 @@ export async function tryTlsLanePair({ dialer, accepter, options }: TlsLanePairO
         identity: dialer?.shows ?? dialing,
         peerCertificate: (dialer?.expects ?? accepting).certificateDer,
       },
-      options,
+      { ...options, bulk: bulk?.dialed },
     ),
     socket.promise.then(({ fd, head }) =>
       openLane(
@@ -58,7 +60,7 @@ export async function tryTlsLanePair({ dialer, accepter, options }: TlsLanePairO
           identity: accepter?.shows ?? accepting,
           peerCertificate: (accepter?.expects ?? dialing).certificateDer,
         },
-        options,
+        { ...options, bulk: bulk?.accepted },
       ),
     ),
   ])

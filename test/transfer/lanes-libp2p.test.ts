@@ -8,7 +8,7 @@ import type { FluidError } from '../../protocol/errors.ts'
 import { TOKEN_BYTES } from '../../protocol/limits.ts'
 import type { Lane } from '../../transfer/lane.ts'
 import { openLane } from '../../transfer/lanes/open-lane.ts'
-import type { OpenLaneOptions } from '../../transfer/lanes/tls.ts'
+import type { OpenLaneOptions } from '../../transfer/lanes/tls-lane.ts'
 import { laneConformance, type LanePair } from '../conformance/lane.ts'
 import { openMeshPair } from '../helpers/mesh-pair.ts'
 

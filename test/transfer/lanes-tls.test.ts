@@ -7,16 +7,19 @@ import { openDataListener, type AcceptedSocket } from '../../agent/data-listener
 import type { FluidError } from '../../protocol/errors.ts'
 import { TOKEN_BYTES } from '../../protocol/limits.ts'
 import { createLaneIdentity } from '../../transfer/lanes/certificates.ts'
-import { openLane } from '../../transfer/lanes/open-lane.ts'
+import { openLane, type OpenLaneFor } from '../../transfer/lanes/open-lane.ts'
 import { serverName } from '../../transfer/lanes/server-name.ts'
 import { laneConformance, type LaneKind } from '../conformance/lane.ts'
 import { openTlsLanePair, tryTlsLanePair } from '../helpers/tls-lane-pair.ts'
 
 const HOST = '127.0.0.1'
 
-const dialedReader: LaneKind = {
+type Bulk = OpenLaneFor['bulk']
+
+const dialedReader = (reads: Bulk, writes: Bulk): LaneKind => ({
   async openPair(options) {
-    const { dialed, accepted, proxy, ...pair } = await openTlsLanePair({ options })
+    const bulk = { dialed: reads, accepted: writes }
+    const { dialed, accepted, proxy, ...pair } = await openTlsLanePair({ options, bulk })
     return { writer: accepted, reader: dialed, proxy, forth: proxy.down, ...pair }
   },
   async openHostile() {
@@ -35,31 +38,35 @@ const dialedReader: LaneKind = {
     const { port } = server.address() as AddressInfo
     const name = serverName(randomBytes(TOKEN_BYTES), 0)
     const reader = stack.use(
-      await openLane({
-        kind: 'tls-dial',
-        host: HOST,
-        port,
-        serverName: name,
-        identity: mine,
-        peerCertificate: theirs.certificateDer,
-      }),
+      await openLane(
+        {
+          kind: 'tls-dial',
+          host: HOST,
+          port,
+          serverName: name,
+          identity: mine,
+          peerCertificate: theirs.certificateDer,
+        },
+        { bulk: reads },
+      ),
     )
     return hostile(reader, await connected.promise, stack.move())
   },
-}
+})
 
-const acceptedReader: LaneKind = {
+const acceptedReader = (reads: Bulk, writes: Bulk): LaneKind => ({
   async openPair(options) {
-    const { dialed, accepted, proxy, ...pair } = await openTlsLanePair({ options })
+    const bulk = { dialed: writes, accepted: reads }
+    const { dialed, accepted, proxy, ...pair } = await openTlsLanePair({ options, bulk })
     return { writer: dialed, reader: accepted, proxy, forth: proxy.up, ...pair }
   },
   async openHostile() {
     await using stack = new AsyncDisposableStack()
     const [mine, theirs] = await Promise.all([createLaneIdentity('reader'), createLaneIdentity('hostile')])
-    const { socket, reader } = await dialHostile(stack, theirs, mine, theirs.certificateDer)
+    const { socket, reader } = await dialHostile(stack, theirs, mine, theirs.certificateDer, reads)
     return hostile(stack.use(await reader), socket, stack.move())
   },
-}
+})
 
 /** A bare TLS client against an accepting lane that expects `pin`. */
 async function dialHostile(
@@ -67,6 +74,7 @@ async function dialHostile(
   shows: { keyPem?: string; certificatePem?: string },
   identity: Awaited<ReturnType<typeof createLaneIdentity>>,
   pin: Uint8Array,
+  bulk?: Bulk,
 ) {
   const listener = stack.use(await openDataListener({ host: HOST, port: 0 }))
   const token = randomBytes(TOKEN_BYTES)
@@ -83,7 +91,7 @@ async function dialHostile(
   })
   socket.on('error', () => {})
   const { fd, head } = await taken.promise
-  const reader = openLane({ kind: 'tls-accept', fd, head, identity, peerCertificate: pin })
+  const reader = openLane({ kind: 'tls-accept', fd, head, identity, peerCertificate: pin }, { bulk })
   reader.catch(() => {})
   return { socket, reader }
 }
@@ -106,8 +114,12 @@ function hostile(
   }
 }
 
-laneConformance(test, 'TLS, dialed end reads', dialedReader)
-laneConformance(test, 'TLS, accepted end reads', acceptedReader)
+// Each implementation of TLS against itself and the other; without OpenSSL to call, all are node:tls.
+laneConformance(test, 'TLS, dialed end reads', dialedReader('out', 'out'))
+laneConformance(test, 'TLS, accepted end reads', acceptedReader('out', 'out'))
+laneConformance(test, 'TLS, dialed end reads in place', dialedReader('in', 'out'))
+laneConformance(test, 'TLS, accepted end reads in place', acceptedReader('in', 'out'))
+laneConformance(test, 'TLS in place on both ends', dialedReader('in', 'in'))
 
 function outcomeCode(outcome: PromiseSettledResult<unknown>): string {
   return outcome.status === 'fulfilled' ? 'open' : (outcome.reason as FluidError).code

@@ -5,11 +5,17 @@
  * queue in the socket into one fresh buffer, which costs more than the encryption. The kernel's send buffer keeps
  * the line busy between two.
  */
-import type { Socket } from 'node:net'
 import { LANE_END } from './frame-inbox.ts'
 
 /** Payloads up to this many bytes are copied behind their header, so that both share one TLS record. */
 const SMALL_PAYLOAD_BYTES = 15 * 1024
+
+/** Where the bytes go, in order; `done` is called when the kernel has them, or with an error. */
+export interface ByteWriter {
+  write(bytes: Uint8Array, done?: (error?: Error | null) => void): unknown
+  /** No more follow. */
+  end(done?: () => void): unknown
+}
 
 interface Job {
   readonly head: Uint8Array
@@ -18,17 +24,17 @@ interface Job {
   readonly reject: (error: unknown) => void
 }
 
-/** Owned by the lane that owns the socket. */
+/** Owned by the lane that owns the writer. */
 export class FrameOutbox {
-  readonly #socket: Socket
+  readonly #writer: ByteWriter
   readonly #jobs: Job[] = []
   #failure: { readonly error: unknown } | undefined
   #ended: PromiseWithResolvers<void> | undefined
   #waitedMs = 0
   #blockedSince: number | undefined
 
-  constructor(socket: Socket) {
-    this.#socket = socket
+  constructor(writer: ByteWriter) {
+    this.#writer = writer
   }
 
   /** Milliseconds in which the kernel did not take what was ready, the present wait included. */
@@ -85,12 +91,12 @@ export class FrameOutbox {
       job.resolve()
     }
     if (!payload || payload.length === 0) {
-      this.#socket.write(head, done)
+      this.#writer.write(head, done)
     } else if (payload.length <= SMALL_PAYLOAD_BYTES) {
-      this.#socket.write(Buffer.concat([head, payload]), done)
+      this.#writer.write(Buffer.concat([head, payload]), done)
     } else {
-      this.#socket.write(head)
-      this.#socket.write(payload, done)
+      this.#writer.write(head)
+      this.#writer.write(payload, done)
     }
     // A write the kernel takes whole is done before this runs: its time was ours (encryption), not the line's.
     setImmediate(() => {
@@ -105,6 +111,6 @@ export class FrameOutbox {
   }
 
   #finish(): void {
-    this.#socket.end(() => this.#ended?.resolve())
+    this.#writer.end(() => this.#ended?.resolve())
   }
 }

@@ -1,19 +1,25 @@
 /** Opens the lane a descriptor describes, in the thread that will use it. The only place that knows every kind. */
 import type { Lane, LaneDescriptor } from '../lane.ts'
+import { openssl } from './openssl.ts'
 import { openPortLane } from './port.ts'
-import { acceptTls, dialTls, type OpenLaneOptions } from './tls.ts'
+import type { OpenLaneOptions } from './tls-lane.ts'
+import { acceptTls, dialTls } from './tls.ts'
+import { openTlsInPlace } from './tls-in-place.ts'
+
+export interface OpenLaneFor extends OpenLaneOptions {
+  /** Which side sends the bulk: it decides how TLS is done, and nothing on the wire. */
+  readonly bulk?: 'in' | 'out'
+}
 
 /**
  * An authenticated lane, ready for frames. Takes over what the descriptor carries (descriptor, port) from the call on,
  * also when it throws: LANE_FAILED, or the reason of `signal`, whose abort ends the lane at any time of its life.
  */
-export function openLane(descriptor: LaneDescriptor, options: OpenLaneOptions = {}): Promise<Lane> {
-  switch (descriptor.kind) {
-    case 'tls-dial':
-      return dialTls(descriptor, options)
-    case 'tls-accept':
-      return acceptTls(descriptor, options)
-    case 'port':
-      return openPortLane(descriptor, options)
-  }
+export function openLane(
+  descriptor: LaneDescriptor,
+  { bulk = 'out', ...options }: OpenLaneFor = {},
+): Promise<Lane> {
+  if (descriptor.kind === 'port') return openPortLane(descriptor, options)
+  if (bulk === 'in' && openssl) return openTlsInPlace(openssl, descriptor, options)
+  return descriptor.kind === 'tls-dial' ? dialTls(descriptor, options) : acceptTls(descriptor, options)
 }

@@ -16,7 +16,7 @@ import {
 import type { Lane, LaneDescriptor, LaneFrame, LanePath } from '../lane.ts'
 import { FrameInbox, LANE_END } from './frame-inbox.ts'
 import type { PortMessage } from './port-message.ts'
-import type { OpenLaneOptions } from './tls.ts'
+import type { OpenLaneOptions } from './tls-lane.ts'
 
 /** Noise tag and length, yamux header: what each message on the stream costs. */
 const MESSAGE_OVERHEAD_BYTES = 16 + 2 + 12
