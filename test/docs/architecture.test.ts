@@ -10,7 +10,7 @@ async function read(path: string): Promise<string> {
   return readFile(new URL(`../../${path}`, import.meta.url), 'utf8')
 }
 
-for (const folder of ['protocol', 'transfer', 'agent']) {
+for (const folder of ['protocol', 'transfer', 'broker', 'agent']) {
   test(`ARCHITECTURE.md names every file of ${folder}/, and none that is not there`, async (t) => {
     const found = await readdir(new URL(`../../${folder}/`, import.meta.url), { withFileTypes: true })
     const actual = found
