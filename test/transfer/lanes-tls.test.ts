@@ -8,6 +8,7 @@ import type { FluidError } from '../../protocol/errors.ts'
 import { TOKEN_BYTES } from '../../protocol/limits.ts'
 import { createLaneIdentity } from '../../transfer/lanes/certificates.ts'
 import { openLane, type OpenLaneFor } from '../../transfer/lanes/open-lane.ts'
+import { openssl } from '../../transfer/lanes/openssl.ts'
 import { serverName } from '../../transfer/lanes/server-name.ts'
 import { laneConformance, type LaneKind } from '../conformance/lane.ts'
 import { openTlsLanePair, tryTlsLanePair } from '../helpers/tls-lane-pair.ts'
@@ -114,6 +115,10 @@ function hostile(
   }
 }
 
+test('openssl can be called in the Node of this project', (t) => {
+  t.not(openssl, undefined)
+})
+
 // Each implementation of TLS against itself and the other; without OpenSSL to call, all are node:tls.
 laneConformance(test, 'TLS, dialed end reads', dialedReader('out', 'out'))
 laneConformance(test, 'TLS, accepted end reads', acceptedReader('out', 'out'))
@@ -125,98 +130,127 @@ function outcomeCode(outcome: PromiseSettledResult<unknown>): string {
   return outcome.status === 'fulfilled' ? 'open' : (outcome.reason as FluidError).code
 }
 
-test('openLane() refuses a dialer that shows another certificate', async (t) => {
-  const stranger = await createLaneIdentity('dialing')
-  const { accepted, owned } = await tryTlsLanePair({ dialer: { shows: stranger } })
-  t.is(outcomeCode(accepted), 'LANE_FAILED')
-  t.regex((accepted as PromiseRejectedResult).reason.message, /another certificate/)
-  await owned.disposeAsync()
-})
-
-test('openLane() refuses a listener that shows another certificate', async (t) => {
-  const stranger = await createLaneIdentity('accepting')
-  const { dialed, owned } = await tryTlsLanePair({ accepter: { shows: stranger } })
-  t.is(outcomeCode(dialed), 'LANE_FAILED')
-  t.regex((dialed as PromiseRejectedResult).reason.message, /another certificate/)
-  await owned.disposeAsync()
-})
-
-test('openLane() refuses a dialer that shows no certificate', async (t) => {
-  await using stack = new AsyncDisposableStack()
-  const [mine, expected] = await Promise.all([createLaneIdentity('mine'), createLaneIdentity('expected')])
-  const { reader, socket } = await dialHostile(stack, {}, mine, expected.certificateDer)
-  const error = await t.throwsAsync<FluidError>(reader)
-  t.is(error?.code, 'LANE_FAILED')
-  t.regex(error.message, /no certificate/)
-  socket.destroy()
-})
-
-test('openLane() gives a lane between two right certificates', async (t) => {
-  await using pair = await openTlsLanePair()
-  t.is(pair.dialed.path, 'tls')
-  t.is(pair.accepted.path, 'tls')
-})
-
-test('openLane() throws LANE_FAILED where nothing listens', async (t) => {
-  const gone = createTcpServer()
-  await new Promise<void>((resolve) => gone.listen(0, HOST, resolve))
-  const { port } = gone.address() as AddressInfo
-  await new Promise((resolve) => gone.close(resolve))
-  const error = await t.throwsAsync<FluidError>(openLane(await dialTo(port)))
-  t.is(error?.code, 'LANE_FAILED')
-  t.like(error?.cause, { code: 'ECONNREFUSED' })
-})
-
-test('openLane() gives up a handshake that is not answered in time', async (t) => {
-  await using silent = await openSilentServer()
-  const error = await t.throwsAsync<FluidError>(
-    openLane(await dialTo(silent.port), { connectTimeoutMs: 100 }),
-  )
-  t.is(error?.code, 'LANE_FAILED')
-  t.regex(error.message, /within 100 ms/)
-})
-
-test('openLane() throws the reason of its signal during the handshake', async (t) => {
-  await using silent = await openSilentServer()
-  const abort = new AbortController()
-  const opening = openLane(await dialTo(silent.port), { signal: abort.signal })
-  const reason = new Error('enough')
-  await silent.connected
-  abort.abort(reason)
-  await t.throwsAsync(opening, { is: reason })
-})
-
-test.serial('openLane() leaves no descriptor behind, whatever becomes of the lane', async (t) => {
-  const stranger = await createLaneIdentity('stranger')
-  // The first pair loads what is loaded once.
-  await using _first = await openTlsLanePair()
-  const before = sockets()
-  for (const broken of [{}, { dialer: { shows: stranger } }, { accepter: { shows: stranger } }]) {
-    const { owned } = await tryTlsLanePair(broken)
+for (const bulk of ['out', 'in'] as const) {
+  const both = { dialed: bulk, accepted: bulk }
+  test(`openLane() refuses a dialer that shows another certificate (bulk ${bulk})`, async (t) => {
+    const stranger = await createLaneIdentity('dialing')
+    const { accepted, owned } = await tryTlsLanePair({ bulk: both, dialer: { shows: stranger } })
+    t.is(outcomeCode(accepted), 'LANE_FAILED')
+    t.regex((accepted as PromiseRejectedResult).reason.message, /another certificate/)
     await owned.disposeAsync()
-  }
-  const aborted = { signal: AbortSignal.abort(new Error('enough')) }
-  await using stack = new AsyncDisposableStack()
-  const listener = stack.use(await openDataListener({ host: HOST, port: 0 }))
-  const token = randomBytes(TOKEN_BYTES)
-  const taken = Promise.withResolvers<AcceptedSocket>()
-  listener.expect(token, taken.resolve)
-  const socket = connectTls({ host: HOST, port: listener.address.port, servername: serverName(token, 0) })
-  socket.on('error', () => {})
-  const closed = new Promise((resolve) => socket.on('close', resolve))
-  const { fd, head } = await taken.promise
-  await t.throwsAsync(
-    openLane(
-      { kind: 'tls-accept', fd, head, identity: stranger, peerCertificate: stranger.certificateDer },
-      aborted,
-    ),
+  })
+
+  test(`openLane() refuses a listener that shows another certificate (bulk ${bulk})`, async (t) => {
+    const stranger = await createLaneIdentity('accepting')
+    const { dialed, owned } = await tryTlsLanePair({ bulk: both, accepter: { shows: stranger } })
+    t.is(outcomeCode(dialed), 'LANE_FAILED')
+    t.regex((dialed as PromiseRejectedResult).reason.message, /another certificate/)
+    await owned.disposeAsync()
+  })
+
+  test(`openLane() refuses a dialer that shows no certificate (bulk ${bulk})`, async (t) => {
+    await using stack = new AsyncDisposableStack()
+    const [mine, expected] = await Promise.all([createLaneIdentity('mine'), createLaneIdentity('expected')])
+    const { reader, socket } = await dialHostile(stack, {}, mine, expected.certificateDer, bulk)
+    const error = await t.throwsAsync<FluidError>(reader)
+    t.is(error?.code, 'LANE_FAILED')
+    t.regex(error.message, /no certificate/)
+    socket.destroy()
+  })
+
+  test(`openLane() gives a lane between two right certificates (bulk ${bulk})`, async (t) => {
+    await using pair = await openTlsLanePair({ bulk: both })
+    t.is(pair.dialed.path, 'tls')
+    t.is(pair.accepted.path, 'tls')
+  })
+
+  test(`openLane() throws LANE_FAILED where nothing listens (bulk ${bulk})`, async (t) => {
+    const gone = createTcpServer()
+    await new Promise<void>((resolve) => gone.listen(0, HOST, resolve))
+    const { port } = gone.address() as AddressInfo
+    await new Promise((resolve) => gone.close(resolve))
+    const error = await t.throwsAsync<FluidError>(openLane(await dialTo(port), { bulk }))
+    t.is(error?.code, 'LANE_FAILED')
+    t.like(error?.cause, { code: 'ECONNREFUSED' })
+  })
+
+  test(`openLane() gives up a handshake that is not answered in time (bulk ${bulk})`, async (t) => {
+    await using silent = await openSilentServer()
+    const error = await t.throwsAsync<FluidError>(
+      openLane(await dialTo(silent.port), { connectTimeoutMs: 100, bulk }),
+    )
+    t.is(error?.code, 'LANE_FAILED')
+    t.regex(error.message, /within 100 ms/)
+  })
+
+  test(`openLane() throws the reason of its signal during the handshake (bulk ${bulk})`, async (t) => {
+    await using silent = await openSilentServer()
+    const abort = new AbortController()
+    const opening = openLane(await dialTo(silent.port), { signal: abort.signal, bulk })
+    const reason = new Error('enough')
+    await silent.connected
+    abort.abort(reason)
+    await t.throwsAsync(opening, { is: reason })
+  })
+
+  test.serial(
+    `openLane() leaves no descriptor behind, whatever becomes of the lane (bulk ${bulk})`,
+    async (t) => {
+      const stranger = await createLaneIdentity('stranger')
+      // The first pair loads what is loaded once.
+      await using _first = await openTlsLanePair({ bulk: both })
+      const before = sockets()
+      for (const broken of [{}, { dialer: { shows: stranger } }, { accepter: { shows: stranger } }]) {
+        const { owned } = await tryTlsLanePair({ bulk: both, ...broken })
+        await owned.disposeAsync()
+      }
+      const aborted = { signal: AbortSignal.abort(new Error('enough')) }
+      await using stack = new AsyncDisposableStack()
+      const listener = stack.use(await openDataListener({ host: HOST, port: 0 }))
+      const token = randomBytes(TOKEN_BYTES)
+      const taken = Promise.withResolvers<AcceptedSocket>()
+      listener.expect(token, taken.resolve)
+      const socket = connectTls({ host: HOST, port: listener.address.port, servername: serverName(token, 0) })
+      socket.on('error', () => {})
+      const closed = new Promise((resolve) => socket.on('close', resolve))
+      const { fd, head } = await taken.promise
+      await t.throwsAsync(
+        openLane(
+          { kind: 'tls-accept', fd, head, identity: stranger, peerCertificate: stranger.certificateDer },
+          { ...aborted, bulk },
+        ),
+      )
+      await closed
+      await stack.disposeAsync()
+      for (let tries = 0; sockets() > before && tries < 100; tries++)
+        await new Promise((resolve) => setTimeout(resolve, 20))
+      t.is(sockets(), before)
+    },
   )
-  await closed
-  await stack.disposeAsync()
-  for (let tries = 0; sockets() > before && tries < 100; tries++)
-    await new Promise((resolve) => setTimeout(resolve, 20))
-  t.is(sockets(), before)
-})
+
+  test(`openLane() refuses a peer that speaks no TLS (bulk ${bulk})`, async (t) => {
+    const server = createTcpServer((socket) => {
+      socket.on('error', () => {})
+      socket.end('220 mail.example ESMTP\r\n')
+    })
+    await new Promise<void>((resolve) => server.listen(0, HOST, resolve))
+    const { port } = server.address() as AddressInfo
+    const error = await t.throwsAsync<FluidError>(openLane(await dialTo(port), { bulk }))
+    t.is(error?.code, 'LANE_FAILED')
+    server.close()
+  })
+
+  test(`openLane() speaks TLS 1.3 only (bulk ${bulk})`, async (t) => {
+    const theirs = await createLaneIdentity('old')
+    const server = createTlsServer({ key: theirs.keyPem, cert: theirs.certificatePem, maxVersion: 'TLSv1.2' })
+    server.on('tlsClientError', () => {})
+    await new Promise<void>((resolve) => server.listen(0, HOST, resolve))
+    const { port } = server.address() as AddressInfo
+    const error = await t.throwsAsync<FluidError>(openLane(await dialTo(port), { bulk }))
+    t.is(error?.code, 'LANE_FAILED')
+    server.close()
+  })
+}
 
 function sockets(): number {
   return readdirSync('/proc/self/fd').length

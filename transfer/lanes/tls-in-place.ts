@@ -171,7 +171,10 @@ class Receiving {
   /** Passes on what TLS has to say. */
   #send(done?: (error?: Error | null) => void): void {
     const sealed = this.#session.takeSealed()
-    if (!sealed) return void done?.()
+    if (!sealed) {
+      done?.()
+      return
+    }
     if (this.#socket.writableLength > MAX_UNSENT_BYTES)
       throw new FluidError('PROTOCOL_VIOLATION', 'Lane asks for answers that it does not take')
     this.#socket.write(sealed, done)

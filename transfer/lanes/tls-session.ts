@@ -15,7 +15,7 @@ const TLS_1_3 = 0x0304
 const SET_MIN_VERSION = 123
 const SET_MAX_VERSION = 124
 const SET_SERVER_NAME = 55
-const VERIFY_PEER = 0x01 | 0x02
+const VERIFY_PEER = 0x01
 const WANT_READ = 2
 const ZERO_RETURN = 6
 const SET_MEMORY_EOF_RETURN = 130
@@ -136,7 +136,7 @@ export class TlsSession implements Disposable {
   }
 }
 
-/** Registered once: there is room for few callbacks. The caller judges the certificate, which no authority signed. */
+/** Registered once: there is room for few callbacks. The caller judges the certificate, or that there is none. */
 let acceptAny: unknown
 
 function createContext(openssl: Openssl, role: TlsRole, identity: LaneIdentity): unknown {
