@@ -8,3 +8,5 @@ const { runCli } = await import('./cli.ts')
 const { processTerminal } = await import('./output/terminal.ts')
 
 process.exitCode = await runCli(process.argv.slice(2), processTerminal())
+// The command is over, and what it wrote is written; libp2p would keep a stopped agent for another second (a timer).
+process.exit()
