@@ -13,9 +13,7 @@ interface Addressed {
  * never (its zone means nothing elsewhere). At most MAX_ADDRESSES.
  */
 export function dialableAddrs(node: Addressed): string[] {
-  const all = node.getMultiaddrs().filter((addr) => !isLinkLocal(hostOf(addr)))
-  const outer = all.filter((addr) => !isLoopback(hostOf(addr)))
-  return unique((outer.length > 0 ? outer : all).map(String)).slice(0, MAX_ADDRESSES)
+  return unique(outerFirst(node.getMultiaddrs()).map(String)).slice(0, MAX_ADDRESSES)
 }
 
 /**
@@ -36,9 +34,18 @@ export function dataAddrs(
   return unique(ordered.map((host) => hostPort(host, port))).slice(0, MAX_ADDRESSES)
 }
 
-/** The IP address or name a multiaddr begins with. */
+/** Those that mean something to others: loopback only when there is nothing else that is direct, relayed ones last. */
+export function outerFirst(addrs: readonly Multiaddr[]): Multiaddr[] {
+  const direct = addrs.filter((addr) => hostOf(addr) !== undefined && !isLinkLocal(hostOf(addr)))
+  const outer = direct.filter((addr) => !isLoopback(hostOf(addr)))
+  const relayed = addrs.filter((addr) => hostOf(addr) === undefined)
+  return [...(outer.length > 0 ? outer : direct), ...relayed]
+}
+
+/** The IP address or name a multiaddr begins with; undefined of one through a relay, whose own it is. */
 export function hostOf(addr: Multiaddr): string | undefined {
   const components = addr.getComponents()
+  if (components.some(({ name }) => name === 'p2p-circuit')) return undefined
   const first = components[0]?.name === 'ip6zone' ? components[1] : components[0]
   return first && /^(ip4|ip6|dns|dns4|dns6)$/.test(first.name) ? first.value : undefined
 }
@@ -46,6 +53,20 @@ export function hostOf(addr: Multiaddr): string | undefined {
 /** True for an address that never leaves this machine. */
 export function isLoopback(host: string | undefined): boolean {
   return host !== undefined && (/^(::ffff:)?127\./.test(host) || host === '::1' || host === 'localhost')
+}
+
+/** True for an address that the Internet does not reach: of this machine, a private network, or a carrier's (RFC 6598). */
+export function isPrivate(host: string | undefined): boolean {
+  if (host === undefined || isLoopback(host) || isLinkLocal(host)) return true
+  if (isIP(host) === 6) return /^f[cd]/i.test(host)
+  const [a, b] = host.split('.').map(Number)
+  return (
+    isIP(host) === 4 &&
+    (a === 10 ||
+      (a === 192 && b === 168) ||
+      (a === 172 && b >= 16 && b < 32) ||
+      (a === 100 && b >= 64 && b < 128))
+  )
 }
 
 function isLinkLocal(host: string | undefined): boolean {

@@ -42,7 +42,7 @@ export function createAgentApi(all: AgentApiParts): AgentApi {
   const { parts, jobs, home, seeds, brokers, publisher, beside, stop } = all
   const { config, identity, mesh, listener } = parts
   const { node, peers, policy, pairing } = mesh
-  const { directory } = node.services
+  const { directory, relay, relayClient } = node.services
   const startedAt = Date.now()
   const forever = new AbortController().signal
   const seedReports = new Map<string, SeedReport>()
@@ -86,6 +86,8 @@ export function createAgentApi(all: AgentApiParts): AgentApi {
         jobs: jobs.list(),
         refused: { ...mesh.refusals.snapshot(), ...prefixed('socket-', listener.refused) },
         directory: directory && { agents: directory.size },
+        relay: relay?.report(),
+        reachedThrough: relayClient.reservedAt.length > 0 ? relayClient.reservedAt : undefined,
         ...beside(),
       }
     },

@@ -81,7 +81,7 @@ export async function createAgent(options: AgentOptions): Promise<Agent> {
   stack.defer(() => level.close())
   const mesh = stack.use(await openMesh({ home, identity, store, config }))
   const listener = stack.use(await listenForLanes(config))
-  const streamLanes = stack.use(await openStreamLanes(mesh))
+  const streamLanes = stack.use(await openStreamLanes(mesh, config))
   const pool = stack.use(new LanePool())
   const parts: JobParts = {
     config,

@@ -1,5 +1,6 @@
 /** What the command line can ask of a running agent, over its Unix socket. Plain data only. */
 import type { ErrorCode } from '../protocol/errors.ts'
+import type { RelayReport } from './relay.ts'
 
 export type JobState =
   | 'connecting'
@@ -44,6 +45,8 @@ export interface JobReport {
   readonly seconds: number
   readonly lanes: number
   readonly path?: 'tls' | 'libp2p' | 'webrtc' | 'relay'
+  /** Why not a better path; absent when there is none better. */
+  readonly pathReason?: string
   readonly root?: string
   /** Why it is paused, reconnecting or failed. */
   readonly error?: ErrorReport
@@ -73,6 +76,10 @@ export interface PeerReport {
   readonly name: string
   readonly pairedAt: string
   readonly connected: boolean
+  /** How it is connected now. */
+  readonly reached?: 'direct' | 'relay'
+  /** The multiaddr of that connection. */
+  readonly remoteAddr?: string
   readonly addrs: readonly string[]
   /** What the peer may do here; undefined: paired, but nothing is allowed. */
   readonly grant?: GrantReport
@@ -99,6 +106,10 @@ export interface StatusReport extends IdReport {
   readonly refused: Readonly<Record<string, number>>
   /** Absent when the agent does not serve the directory. */
   readonly directory?: { readonly agents: number }
+  /** Absent when it is no relay. */
+  readonly relay?: RelayReport
+  /** Peer IDs of relays through which this agent can be reached now. */
+  readonly reachedThrough?: readonly string[]
   /** Absent when no broker runs in this process. */
   readonly broker?: BrokerReport
 }
@@ -172,6 +183,8 @@ export interface ReceiptReport {
   readonly chunking: string
   readonly root: string
   readonly path: string
+  /** Why the last bytes took no better path, as this side knows. */
+  readonly pathReason?: string
   readonly verifiedDeep: boolean
   readonly startedAt: string
   readonly finishedAt: string

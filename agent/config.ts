@@ -7,7 +7,8 @@ import { DEFAULT_LANES, MAX_ADDRESSES, MAX_JOBS_RUNNING, MAX_LANES } from '../pr
 import { DEFAULT_FILE_MODE } from '../transfer/destination.ts'
 import { isPeerName } from './peer-name.ts'
 import { parseToml, type Reader, readKey as read, readSection, refuseUnknown, Wanted } from './toml-table.ts'
-import { parseRate } from './units.ts'
+import type { RelayQuota } from './relay.ts'
+import { parseDuration, parseRate, parseSize } from './units.ts'
 
 export const LOG_LEVELS = ['silent', 'error', 'warn', 'info', 'debug', 'trace'] as const
 
@@ -28,6 +29,15 @@ export interface Config {
   readonly brokers: readonly string[]
   /** True to be found by peer ID alone, and to let strangers ask this agent where others are. */
   readonly directory: boolean
+  /** True to carry connections between agents that cannot reach each other. */
+  readonly relay: boolean
+  /** Who may use this relay. */
+  readonly relayFor: 'paired' | 'all'
+  readonly relayQuota: RelayQuota
+  /** Relays through which this agent can be reached, multiaddrs. */
+  readonly relays: readonly string[]
+  /** False: data never passes a relay, only control streams do. */
+  readonly allowRelay: boolean
   /** False: strangers get in by ticket only, and not past the handshake while none is outstanding. */
   readonly pairingRequests: boolean
   /** Permission bits of files that arrived. */
@@ -54,6 +64,9 @@ export interface ConfigFlags {
 
 export const DEFAULT_LISTEN = ['/ip4/0.0.0.0/tcp/4001', '/ip6/::/tcp/4001'] as const
 export const DEFAULT_DATA_PORT = 4002
+const DEFAULT_RELAY_BYTES = 16 * 2 ** 30
+const DEFAULT_RELAY_MS = 2 * 60 * 60_000
+const DEFAULT_RESERVATIONS = 16
 
 /** Reads the file, if there is one, and lays the flags over it. Throws CONFIG_INVALID. */
 export async function loadConfig(path: string, flags: ConfigFlags = {}): Promise<Config> {
@@ -67,10 +80,11 @@ export async function loadConfig(path: string, flags: ConfigFlags = {}): Promise
 /** The configuration in `text` (TOML) under `flags`. Throws CONFIG_INVALID. */
 export function parseConfig(text: string, flags: ConfigFlags = {}): Config {
   const table = parseToml(text)
-  const { limits = {}, log = {}, ...top } = table
-  refuseUnknown(top, [...TOP_KEYS, 'limits', 'log'])
+  const { limits = {}, log = {}, relay_quota = {}, ...top } = table
+  refuseUnknown(top, [...TOP_KEYS, 'limits', 'log', 'relay_quota'])
   const limit = readSection(limits, 'limits', LIMIT_KEYS)
   const logging = readSection(log, 'log', LOG_KEYS)
+  const quota = readSection(relay_quota, 'relay_quota', QUOTA_KEYS)
   const from = (key: (typeof TOP_KEYS)[number], flag?: unknown) => flag ?? top[key]
   const bootstrap = read(from('bootstrap', flags.bootstrap), 'bootstrap', contacts, [])
 
@@ -84,6 +98,20 @@ export function parseConfig(text: string, flags: ConfigFlags = {}): Config {
     bootstrap,
     brokers: read(from('brokers'), 'brokers', contacts, []),
     directory: read(from('directory', flags.directory), 'directory', boolean, bootstrap.length > 0),
+    relay: read(from('relay'), 'relay', boolean, false),
+    relayFor: read(from('relay_for'), 'relay_for', relayFor, 'paired'),
+    relayQuota: {
+      bytes: read(quota.bytes, 'relay_quota.bytes', units(parseSize), DEFAULT_RELAY_BYTES),
+      timeMs: read(quota.time, 'relay_quota.time', units(parseDuration), DEFAULT_RELAY_MS),
+      reservations: read(
+        quota.reservations,
+        'relay_quota.reservations',
+        integer(1, 1024),
+        DEFAULT_RESERVATIONS,
+      ),
+    },
+    relays: read(from('relays'), 'relays', contacts, []),
+    allowRelay: read(from('allow_relay'), 'allow_relay', boolean, false),
     pairingRequests: read(from('pairing_requests'), 'pairing_requests', boolean, true),
     fileMode: read(from('file_mode'), 'file_mode', fileMode, DEFAULT_FILE_MODE),
     limits: {
@@ -129,6 +157,18 @@ name = ${JSON.stringify(name)}
 # agent where others of the directory are, and learn its own addresses; nothing else. With first contacts: true.
 # directory = false
 
+# Carry connections between agents that cannot reach each other, which may read nothing of them. For paired peers, or
+# "all". Within the quota below.
+# relay = false
+# relay_for = "paired"
+
+# Relays through which this agent can be reached when nobody can dial it, multiaddrs that end in /p2p/<peer ID>. Those
+# of paired peers are used without being named.
+# relays = []
+
+# Let data of jobs pass a relay when nothing else connects. Both ends must. Without it, relays carry control streams.
+# allow_relay = false
+
 # Let strangers leave a request to be paired, for a person here to accept or reject. false: tickets only.
 # pairing_requests = true
 
@@ -148,6 +188,13 @@ name = ${JSON.stringify(name)}
 
 # Bytes in flight of all jobs together.
 
+[relay_quota]
+# What this agent carries for others in 24 hours, all together; how long one connection may last; and how many peers
+# may be reached through here.
+# bytes = "16GiB"
+# time = "2h"
+# reservations = ${DEFAULT_RESERVATIONS}
+
 [log]
 # ${LOG_LEVELS.join(', ')}
 # level = "info"
@@ -164,11 +211,16 @@ const TOP_KEYS = [
   'bootstrap',
   'brokers',
   'directory',
+  'relay',
+  'relay_for',
+  'relays',
+  'allow_relay',
   'pairing_requests',
   'file_mode',
 ] as const
 const LIMIT_KEYS = ['jobs', 'lanes', 'bandwidth'] as const
 const LOG_KEYS = ['level'] as const
+const QUOTA_KEYS = ['bytes', 'time', 'reservations'] as const
 
 const boolean: Reader<boolean> = (value) => (typeof value === 'boolean' ? value : new Wanted('true or false'))
 
@@ -214,6 +266,9 @@ const contacts: Reader<string[]> = (value) =>
   Array.isArray(value) && value.every((text) => isMultiaddr(text) && /\/p2p\/[^/]+$/.test(text))
     ? value
     : new Wanted('a list of multiaddrs that end in /p2p/<peer ID>')
+
+const relayFor: Reader<Config['relayFor']> = (value) =>
+  value === 'paired' || value === 'all' ? value : new Wanted('"paired" or "all"')
 
 const level: Reader<Config['log']['level']> = (value) =>
   LOG_LEVELS.find((name) => name === value) ?? new Wanted(`one of ${LOG_LEVELS.join(', ')}`)

@@ -28,7 +28,7 @@ export interface ConnectionPolicy {
   isKnown(peer: string): boolean
   /** Known, or anybody while this agent serves the directory. */
   mayIdentify(peer: string): boolean
-  /** False for a stranger that is here for the directory only. */
+  /** False for a stranger that is here for the directory or a relay only. */
   mayPair(peer: string): boolean
   /** Ends a stranger's connection when its time is over; the gater sees to inbound ones. */
   bound(connection: Connection): void
@@ -50,6 +50,10 @@ export interface ConnectionPolicyOptions {
   readonly acceptsStrangers: () => boolean
   /** True when this agent serves the directory. */
   readonly directory?: boolean
+  /** True when this agent relays for anybody. */
+  readonly relayForAll?: boolean
+  /** True for a stranger that is reached through this agent now, or reaches another: it may stay. */
+  readonly usesRelay?: (peer: string) => boolean
   readonly refusals: Refusals
   /** Lifetime of a stranger's connection, ms; PAIRING_TIMEOUT_MS, or DIRECTORY_CONNECTION_MS, unless given. */
   readonly strangerTimeoutMs?: number
@@ -57,10 +61,12 @@ export interface ConnectionPolicyOptions {
 
 /** A policy over what the options know. It holds one timer for each stranger's connection and nothing else. */
 export function createConnectionPolicy(options: ConnectionPolicyOptions): ConnectionPolicy {
-  const { isPaired, isAwaited, acceptsStrangers, directory = false, refusals } = options
-  const { strangerTimeoutMs = directory ? DIRECTORY_CONNECTION_MS : PAIRING_TIMEOUT_MS } = options
-  const mostStrangers = directory ? MAX_DIRECTORY_CONNECTIONS : MAX_PENDING_PAIRINGS
-  const mostOfHost = directory ? MAX_DIRECTORY_HOST_CONNECTIONS : MAX_HOST_STRANGERS
+  const { isPaired, isAwaited, acceptsStrangers, directory = false, relayForAll = false, refusals } = options
+  const { usesRelay = () => false } = options
+  const isOpen = directory || relayForAll
+  const { strangerTimeoutMs = isOpen ? DIRECTORY_CONNECTION_MS : PAIRING_TIMEOUT_MS } = options
+  const mostStrangers = isOpen ? MAX_DIRECTORY_CONNECTIONS : MAX_PENDING_PAIRINGS
+  const mostOfHost = isOpen ? MAX_DIRECTORY_HOST_CONNECTIONS : MAX_HOST_STRANGERS
   const dials = createTokenBucket({ burst: DIRECTORY_DIAL_BURST, perSecond: DIRECTORY_DIALS_PER_SECOND })
   /** Open connections of strangers, and the host of each. */
   const strangers = new Map<MultiaddrConnection, string>()
@@ -83,14 +89,14 @@ export function createConnectionPolicy(options: ConnectionPolicyOptions): Connec
 
   function deniesInbound(peer: string, socket: MultiaddrConnection): boolean {
     if (isKnown(peer)) return false
-    if (!directory && !acceptsStrangers()) return refuse('stranger')
+    if (!isOpen && !acceptsStrangers()) return refuse('stranger')
     const host = hostOf(socket.remoteAddr) ?? ''
     const fromHost = [...strangers.values()].filter((other) => other === host).length
     if (strangers.size >= mostStrangers || fromHost >= mostOfHost) return refuse('stranger-limit')
     strangers.set(socket, host)
     const deadline = setInterval(() => {
-      if (isKnown(peer) || kept.has(peer)) return
-      if (!directory) refusals.count('stranger-timeout')
+      if (isKnown(peer) || kept.has(peer) || usesRelay(peer)) return
+      if (!isOpen) refusals.count('stranger-timeout')
       socket.abort(new Error(`Not paired within ${strangerTimeoutMs} ms`))
     }, strangerTimeoutMs)
     deadline.unref()
@@ -117,8 +123,8 @@ export function createConnectionPolicy(options: ConnectionPolicyOptions): Connec
     isPaired,
     isKnown,
     mayIdentify: (peer) => directory || isKnown(peer),
-    // Without the directory, nobody else would be connected.
-    mayPair: (peer) => !directory || isKnown(peer) || acceptsStrangers(),
+    // Else nobody but who may be paired would be connected.
+    mayPair: (peer) => !isOpen || isKnown(peer) || acceptsStrangers(),
     bound: (connection) => {
       if (connection.direction === 'inbound' || isKnown(connection.remotePeer.toString())) return
       const peer = connection.remotePeer.toString()

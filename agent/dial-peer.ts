@@ -7,9 +7,13 @@ import { FluidError } from '../protocol/errors.ts'
 import type { MeshNode } from './node.ts'
 import { addrsOf } from './peer-address.ts'
 import type { Peers } from './peers.ts'
+import { isRelayed } from './relay.ts'
+import { relayOf } from './relay-client.ts'
 
 /** The directory is asked when the addresses known have not answered for this long, or at once when they fail. */
 const PATIENCE_MS = 500
+/** A direct way is looked for so long while there is one through a relay. */
+const DIRECT_TIMEOUT_MS = 2_000
 
 /** An open connection to the paired `peer`. Throws NOT_PAIRED, PEER_UNREACHABLE. */
 export async function dialPeer(
@@ -21,15 +25,27 @@ export async function dialPeer(
   const record = peers.get(peer)
   if (!record) throw new FluidError('NOT_PAIRED', `${peer} is not paired with this agent`, { peer })
   const id = peerIdFromString(peer)
-  const open = node.getConnections(id).find((connection) => connection.status === 'open')
-  if (open) return open
+  const open = bestConnection(node, peer)
+  if (open && !isRelayed(open)) return open
   const book = await node.peerStore.get(id).catch(() => undefined)
   const known = [...(book?.addresses ?? []).map(({ multiaddr }) => multiaddr.toString()), ...record.addrs]
   const addrs = addrsOf([...new Set(known)], peer)
+  // One through a relay is good until there is a better one.
+  const direct = addrs.filter((addr) => relayOf(addr) === undefined)
+  if (open) return await dialDirect(node, direct, options).catch(() => open)
+  const relayed = addrs.filter((addr) => relayOf(addr) !== undefined)
   try {
-    return await dialAnywhere(node, peer, addrs, options)
+    return await dialAnywhere(node, peer, [...direct, ...relayed], options)
   } catch (cause) {
     options.signal?.throwIfAborted()
+    if (isRefusedByRelay(cause)) {
+      throw new FluidError('LIMIT_EXCEEDED', `The relay in front of ${record.name} carries nothing for us`, {
+        cause,
+        peer,
+        refused: true,
+        hint: 'Its quota is used up, or it relays for others only. Ask its owner, or open a port at one side',
+      })
+    }
     const asked = node.services.directory ? ', nor where the directory looks' : ''
     throw new FluidError(
       'PEER_UNREACHABLE',
@@ -37,6 +53,30 @@ export async function dialPeer(
       { cause, peer },
     )
   }
+}
+
+/** The open connection to `peer` that bytes take: a direct one before one through a relay. */
+export function bestConnection(node: MeshNode, peer: string): Connection | undefined {
+  const open = node.getConnections(peerIdFromString(peer)).filter(({ status }) => status === 'open')
+  return open.find((connection) => !isRelayed(connection)) ?? open[0]
+}
+
+/** A new connection at one of `addrs`, though there is one through a relay. Rejects after DIRECT_TIMEOUT_MS. */
+export async function dialDirect(
+  node: MeshNode,
+  addrs: readonly Multiaddr[],
+  { signal }: { signal?: AbortSignal } = {},
+): Promise<Connection> {
+  if (addrs.length === 0) throw new Error('No address of the peer is known')
+  const deadline = AbortSignal.timeout(DIRECT_TIMEOUT_MS)
+  const within = AbortSignal.any([deadline, ...(signal ? [signal] : [])])
+  return await node.dial([...addrs], { signal: within, force: true })
+}
+
+/** True when a relay answered that it may not, or will not, carry the connection. */
+function isRefusedByRelay(error: unknown): boolean {
+  if (error instanceof AggregateError) return error.errors.some(isRefusedByRelay)
+  return error instanceof Error && (/PERMISSION_DENIED/.test(error.message) || isRefusedByRelay(error.cause))
 }
 
 /**

@@ -16,7 +16,7 @@ import {
   MAX_DIRECTORY_HEARD,
   MAX_DIRECTORY_PROVIDERS,
 } from '../protocol/limits.ts'
-import { hostOf, isLoopback } from './addresses.ts'
+import { outerFirst } from './addresses.ts'
 import type { ConnectionPolicy } from './connection-policy.ts'
 import { override } from './override.ts'
 import type { Refusals } from './refusals.ts'
@@ -79,8 +79,7 @@ export function guardDirectory(components: KadDHTComponents, parts: DirectoryGua
 
 /** At most MAX_ADDRESSES, and loopback only when there is nothing else. */
 export function usefulAddrs(addrs: readonly Multiaddr[]): Multiaddr[] {
-  const outer = addrs.filter((addr) => !isLoopback(hostOf(addr)))
-  return (outer.length > 0 ? outer : [...addrs]).slice(0, MAX_ADDRESSES)
+  return outerFirst(addrs).slice(0, MAX_ADDRESSES)
 }
 
 /** The address book: read of peers that serve the directory only, written with hearsay of strangers in bounded numbers. */

@@ -27,6 +27,7 @@ import { withVerdict } from './peer-verdict.ts'
 import { whileMoving } from './progress-watch.ts'
 import { signedBody } from './signed-body.ts'
 import { reportStages } from './stage-report.ts'
+import { type DirectWay, watchForDirect } from './direct-way.ts'
 import { laneEndpoint, widened } from './viaduct.ts'
 
 /** In this state the sender owes windows, their data, or the end. */
@@ -39,7 +40,7 @@ export async function runIncoming(attempt: IncomingAttempt): Promise<void> {
   try {
     await whileMoving({ parts, job, stream }, OWED, () => converse(attempt))
   } finally {
-    count(job, stream.wireBytes, 'mesh')
+    count(job, stream.wireBytes, viaduct.relayed ? 'relay' : 'mesh')
   }
 }
 
@@ -163,9 +164,21 @@ async function flow(
       .then((opened) => opened || parts.mesh.refusals.count('lane-unproven'))
     return true
   })
-  using _streams = parts.streamLanes.expect(stream.peer, endpoint.token, (port) => {
+  // A socket of ours tells the sender that there is a way.
+  const showWay = (at: DirectWay) => {
+    if (at === 'mesh') return
+    const [lane] = dialableLanes(offer.endpoint!, at, { to: 1, identity: parts.laneIdentity })
+    void inbound.addLane(lane)
+  }
+  using looking = new DisposableStack()
+  let rides = false
+  using _streams = parts.streamLanes.expect(stream.peer, endpoint.token, (port, _, path) => {
     if (!room()) return false
-    void inbound.addLane({ kind: 'port', port, path: 'libp2p' })
+    if (path === 'relay' && !rides) {
+      rides = true
+      looking.use(watchForDirect({ parts, job, endpoint: offer.endpoint!, mesh: false }, showWay))
+    }
+    void inbound.addLane({ kind: 'port', port, path })
     return true
   })
   try {

@@ -19,6 +19,7 @@ import { freshRecord } from './job-record.ts'
 import { createIncomingRoom, roomOf, type IncomingRoom } from './incoming-room.ts'
 import { alteration, factsOf, isGranted, pathObjection, targetOf } from './offer-facts.ts'
 import type { Grant } from './policy.ts'
+import { isRelayed } from './relay.ts'
 import { createVerifyAnswers, type VerifyAnswers, type VerifySubjects } from './verify-answers.ts'
 import type { Viaduct } from './viaduct.ts'
 
@@ -69,7 +70,7 @@ export async function serveViaducts(parts: JobParts, registry: IncomingRegistry)
     open.set(peer, others + 1)
     void serve(parts, registry, served, stream, connection).finally(() => open.set(peer, open.get(peer)! - 1))
   })
-  await node.handle(VIADUCT_PROTOCOL, handler, { maxInboundStreams: 256 })
+  await node.handle(VIADUCT_PROTOCOL, handler, { maxInboundStreams: 256, runOnLimitedConnection: true })
   return { [Symbol.asyncDispose]: async () => node.unhandle(VIADUCT_PROTOCOL) }
 }
 
@@ -92,7 +93,7 @@ async function serve(
   try {
     const hello = await stream.expect('hello')
     await stream.send(helloOf(parts))
-    const viaduct = { stream, hello, remoteAddr: connection.remoteAddr }
+    const viaduct = { stream, hello, remoteAddr: connection.remoteAddr, relayed: isRelayed(connection) }
     const question = await stream.expect('offer', 'verify-request')
     if (question.kind === 'verify-request') await verifies.answer(stream, question)
     else if (question.bench) await benches.answer(viaduct, question)

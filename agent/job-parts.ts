@@ -37,19 +37,22 @@ export interface JobParts {
   readonly log: Logger
 }
 
+/** What an agent says of itself. */
+type Introduced = Pick<JobParts, 'writableFormats'> & { readonly config: Pick<Config, 'allowRelay'> }
+
 /** What this agent can do, best first. */
-export function capabilities({ writableFormats }: Pick<JobParts, 'writableFormats'>): Capabilities {
+export function capabilities({ writableFormats, config }: Introduced): Capabilities {
   return {
     chunkings: [...CHUNKINGS],
     codecs: ['zstd', 'raw'],
-    lanes: ['tls', 'libp2p'],
+    lanes: ['tls', 'libp2p', ...(config.allowRelay ? ['relay'] : [])],
     formats: writableFormats,
     maxLanes: MAX_LANES_ACCEPTED,
   }
 }
 
 /** How this agent introduces itself on every viaduct. */
-export function helloOf(parts: Pick<JobParts, 'writableFormats' | 'version'>): { kind: 'hello' } & Hello {
+export function helloOf(parts: Introduced & Pick<JobParts, 'version'>): { kind: 'hello' } & Hello {
   return {
     kind: 'hello',
     major: PROTOCOL_MAJOR,

@@ -64,6 +64,8 @@ export interface JobRecord {
   /** False while a complete job's chunks are not all in the index; receiving side. */
   indexed?: boolean
   error?: ErrorReport
+  /** Why its bytes take no better path. */
+  pathReason?: string
   /** It failed for good, and the receiver does not know yet; sending side. */
   untold?: true
   /** Broken or lying frames, and passes over a source that changed. */

@@ -112,6 +112,7 @@ export class Job {
       seconds: this.#activeMs() / 1000,
       lanes: live?.openLanes ?? 0,
       path: live?.path ?? mainPath(record.wireByPath),
+      pathReason: record.pathReason,
       root: record.root,
       error: record.error,
       createdAt: new Date(record.createdAt).toISOString(),

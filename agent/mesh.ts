@@ -33,7 +33,8 @@ export interface MeshOptions {
   readonly config: Pick<
     Config,
     'name' | 'listen' | 'announce' | 'mdns' | 'bootstrap' | 'directory' | 'pairingRequests'
-  >
+  > &
+    Partial<Pick<Config, 'relay' | 'relayFor' | 'relayQuota' | 'relays'>>
   /** Unix time, ms; tests give their own. */
   readonly now?: () => number
   /** Lifetime of a stranger's connection, ms; PAIRING_TIMEOUT_MS unless given. */
@@ -48,17 +49,22 @@ export async function openMesh(options: MeshOptions): Promise<Mesh> {
   const policy = createPolicy({ store, home })
   const pending = createPendingPairings({ store, now })
   const tickets = await openTickets({ store, now })
+  const { relayQuota } = config
+  const relay =
+    config.relay && relayQuota ? { quota: relayQuota, forAll: config.relayFor === 'all' } : undefined
   const connectionPolicy = createConnectionPolicy({
     isPaired: peers.isPaired,
     isAwaited: pending.isAwaited,
     acceptsStrangers: () => config.pairingRequests || tickets.isOutstanding(),
     directory: config.directory,
+    relayForAll: relay?.forAll,
+    usesRelay: (peer) => node.services.relay?.holds(peer) ?? false,
     refusals,
     strangerTimeoutMs,
   })
   await using stack = new AsyncDisposableStack()
   const datastore = stack.use(await openAddressBook(home.peerstore))
-  const node = stack.use(
+  const node: MeshNode = stack.use(
     await createNode({
       privateKey: identity.privateKey,
       listen: config.listen,
@@ -67,6 +73,8 @@ export async function openMesh(options: MeshOptions): Promise<Mesh> {
       connectionPolicy,
       discovery: discoveries(config),
       directory: config.directory,
+      relay,
+      relays: config.relays ?? [],
       refusals,
     }),
   )

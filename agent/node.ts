@@ -18,9 +18,18 @@ import type { ConnectionPolicy } from './connection-policy.ts'
 import { type Directory, directoryService } from './directory.ts'
 import type { Discovery } from './discovery.ts'
 import type { Refusals } from './refusals.ts'
+import { type Relay, type RelayQuota, relayService } from './relay.ts'
+import { type RelayClient, relayClientService, relayTransport } from './relay-client.ts'
 import { behind, forgetStrangers, identifyPeers } from './stranger-privacy.ts'
 
-export type MeshNode = Libp2p<{ identify: Identify; ping: Ping; directory?: Directory }> & AsyncDisposable
+export type MeshNode = Libp2p<{
+  identify: Identify
+  ping: Ping
+  directory?: Directory
+  relay?: Relay
+  relayClient: RelayClient
+}> &
+  AsyncDisposable
 
 export interface NodeOptions {
   readonly privateKey: Ed25519PrivateKey
@@ -34,12 +43,19 @@ export interface NodeOptions {
   readonly discovery: readonly Discovery[]
   /** True to serve the directory, and use it. */
   readonly directory: boolean
+  /** Undefined: this agent is no relay. */
+  readonly relay?: { readonly quota: RelayQuota; readonly forAll: boolean }
+  /** Multiaddrs of relays through which this agent is reached. */
+  readonly relays: readonly string[]
   readonly refusals: Refusals
 }
 
 /** A started node; dispose it to stop. Throws CONFIG_INVALID when it cannot listen. */
 export async function createNode(options: NodeOptions): Promise<MeshNode> {
-  const { connectionPolicy, directory, refusals } = options
+  const { connectionPolicy, directory, relay, relays, refusals } = options
+  const announced = (options.announce ?? []).length > 0
+  const isRelay = (peer: string) =>
+    connectionPolicy.isPaired(peer) || relays.some((addr) => addr.endsWith(`/p2p/${peer}`))
   const node = await createLibp2p<MeshNode['services']>({
     start: false,
     privateKey: options.privateKey,
@@ -47,7 +63,7 @@ export async function createNode(options: NodeOptions): Promise<MeshNode> {
     datastore: options.datastore,
     // Strangers are forgotten when they leave; addresses of paired peers stay good until they tell newer ones.
     peerStore: { maxAddressAge: Infinity, maxPeerAge: Infinity },
-    transports: [tcp()],
+    transports: [tcp(), relayTransport(isRelay)],
     connectionEncrypters: [noise()],
     streamMuxers: [
       yamux({
@@ -73,6 +89,8 @@ export async function createNode(options: NodeOptions): Promise<MeshNode> {
     services: {
       identify: behind(connectionPolicy.mayIdentify, identify({ runOnConnectionOpen: false })),
       ping: behind(connectionPolicy.isKnown, ping()),
+      relayClient: relayClientService({ relays, announced, policy: connectionPolicy }),
+      ...(relay ? { relay: relayService({ ...relay, policy: connectionPolicy, refusals }) } : {}),
       ...(directory ? { directory: directoryService({ policy: connectionPolicy, refusals }) } : {}),
     },
   })

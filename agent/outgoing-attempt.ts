@@ -17,10 +17,13 @@ import { reportStages } from './stage-report.ts'
 import type { JobParts } from './job-parts.ts'
 import { agreeUnlessCancelled, receiveCommitted, type Agreed } from './outgoing-agreement.ts'
 import { complete } from './outgoing-receipt.ts'
+import { bestConnection } from './dial-peer.ts'
+import { watchForDirect } from './direct-way.ts'
 import { withVerdict } from './peer-verdict.ts'
 import { whileMoving } from './progress-watch.ts'
 import { dialableLanes, reachableAt } from './lane-dialing.ts'
 import { growLanes, mostOf } from './lane-growth.ts'
+import { isRelayed } from './relay.ts'
 import { laneEndpoint, openViaduct, widened, type Viaduct } from './viaduct.ts'
 
 /** In these states the receiver owes an answer, credit or checkpoints. A person's approval, or a pause, may take for ever. */
@@ -43,7 +46,7 @@ export async function runOutgoing(attempt: OutgoingAttempt): Promise<ControlMess
     throw error
   } finally {
     signal.removeEventListener('abort', stop)
-    count(job, stream.wireBytes, 'mesh')
+    count(job, stream.wireBytes, viaduct.relayed ? 'relay' : 'mesh')
   }
 }
 
@@ -77,6 +80,7 @@ async function converse(attempt: OutgoingAttempt, viaduct: Viaduct): Promise<Con
     state: 'running',
     startedAt: job.record.startedAt ?? Date.now(),
     error: undefined,
+    pathReason: undefined,
   })
   if (committed.contains(0, source.sizeBytes)) await reread(attempt, viaduct, chunking)
   job.record.counters.resumedBytes = Math.max(job.record.counters.resumedBytes, journal.dataBytes)
@@ -93,17 +97,26 @@ async function converse(attempt: OutgoingAttempt, viaduct: Viaduct): Promise<Con
   })
   job.live = outbound
   const wireBefore = job.record.counters.wireBytes
-  take = (socket) =>
+  const directly = Promise.withResolvers<never>()
+  directly.promise.catch(() => {})
+  const moveOver = () => {
+    const why = 'A direct way to the peer appeared: the job leaves the relay'
+    directly.reject(new FluidError('INTERRUPTED', why))
+  }
+  take = (socket) => {
+    // The receiver has found a way.
+    if (outbound.path === 'relay') moveOver()
     void outbound
       .addLane(acceptedLane(parts, agreed.endpoint, socket))
       .then((opened) => opened || parts.mesh.refusals.count('lane-unproven'))
+  }
   for (const socket of accepted.splice(0)) take(socket)
   try {
     using _wishes = attempt.onWish(() => void heed(attempt, viaduct, outbound))
     await heed(attempt, viaduct, outbound)
-    const hearing = hear(attempt, viaduct, outbound, agreed)
+    const hearing = hear(attempt, viaduct, outbound, { ...agreed, moveOver })
     hearing.catch(() => {})
-    await withVerdict(Promise.race([outbound.done, hearing]), hearing)
+    await withVerdict(Promise.race([outbound.done, hearing, directly.promise]), hearing)
     return await complete(attempt, viaduct, outbound, hearing)
   } finally {
     count(job, job.record.counters.wireBytes - wireBefore, outbound.path ?? 'mesh', { counted: true })
@@ -166,12 +179,17 @@ async function followPause(job: Job, stream: ControlStream, outbound: Outbound):
   if (job.record.state !== state && (paused || job.record.state === 'paused')) await job.become(state)
 }
 
+interface Moving {
+  /** Ends the attempt for one on a direct way. */
+  moveOver(): void
+}
+
 /** Deals with what the receiver says while data flows; returns at its receipt, throws when it ends the job. */
 async function hear(
   attempt: OutgoingAttempt,
   viaduct: Viaduct,
   outbound: Outbound,
-  agreed: Agreed,
+  agreed: Agreed & Moving,
 ): Promise<ControlMessageOf<'receipt'>> {
   const { parts, job } = attempt
   const { stream } = viaduct
@@ -187,7 +205,7 @@ async function hear(
       case 'lane-report':
         // Once: a peer that keeps asking would have us dial, and hold lanes, without end.
         if (message.opened === 0 && !dialed)
-          growing.use(await openLanesToPeer(attempt, viaduct, outbound, agreed))
+          growing.use(await openLanesToPeer(attempt, viaduct, outbound, agreed, message.reason))
         dialed = true
         break
       case 'pause':
@@ -218,10 +236,12 @@ async function hear(
 /** The receiver could not dial us: dial it, and fall back to streams of the mesh. Dispose it to add no more lanes. */
 async function openLanesToPeer(
   { parts, job, source, signal }: OutgoingAttempt,
-  { stream, remoteAddr, roundTripMs = 0 }: Viaduct,
+  viaduct: Viaduct,
   outbound: Outbound,
-  { agreement, endpoint }: Agreed,
+  { agreement, endpoint, moveOver }: Agreed & Moving,
+  theirReason: string,
 ): Promise<Disposable> {
+  const { stream, remoteAddr, roundTripMs = 0 } = viaduct
   const at = await reachableAt(widened(endpoint, remoteAddr), signal)
   const open = async (from: number, to: number) => {
     const dialed = at ? dialableLanes(endpoint, at, { from, to, identity: parts.laneIdentity }) : []
@@ -244,10 +264,33 @@ async function openLanesToPeer(
       open,
     })
   }
-  parts.log.info('No socket connects either way: lanes ride the mesh')
-  for (let lane = 0; lane < agreement.lanes; lane++) {
-    const port = await parts.streamLanes.open(stream.peer, endpoint.token, lane, signal)
-    void outbound.addLane({ kind: 'port', port, path: 'libp2p' })
+  const reasons = [theirReason, at ? 'lanes to the receiver failed' : 'no address of the receiver answers']
+  const connection = bestConnection(parts.mesh.node, stream.peer)
+  const relayed = connection === undefined ? viaduct.relayed : isRelayed(connection)
+  if (relayed) {
+    reasons.push('the mesh itself connects through a relay only')
+    requireRelayAllowed(parts, viaduct)
   }
-  return { [Symbol.dispose]() {} }
+  const pathReason = reasons.filter(Boolean).join('; ')
+  parts.log.info({ job: job.id, reason: pathReason }, relayed ? 'Lanes ride a relay' : 'Lanes ride the mesh')
+  await job.update({ pathReason }, { durable: false })
+  // All lanes of a relay are one stream there.
+  for (let lane = 0; lane < (relayed ? 1 : agreement.lanes); lane++) {
+    const { port, path } = await parts.streamLanes.open(stream.peer, endpoint.token, lane, signal)
+    void outbound.addLane({ kind: 'port', port, path })
+  }
+  return relayed ? watchForDirect({ parts, job, endpoint }, moveOver) : { [Symbol.dispose]() {} }
+}
+
+/** Throws NO_PATH unless both owners let data pass a relay. */
+function requireRelayAllowed({ config }: JobParts, { hello }: Viaduct): void {
+  const forbids = !config.allowRelay
+    ? 'this agent lets no data'
+    : hello.capabilities.lanes.includes('relay')
+      ? undefined
+      : 'the peer lets no data'
+  if (!forbids) return
+  throw new FluidError('NO_PATH', `Only a relay connects both sides, and ${forbids} pass one`, {
+    hint: 'Open a data port at one side, or say allow_relay = true in config.toml at both',
+  })
 }

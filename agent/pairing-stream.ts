@@ -8,7 +8,8 @@ import { decodePairing, encodePairing, type PairingMessage } from '../protocol/p
 
 /** A pairing stream over `connection`, for ask(). Throws PEER_UNREACHABLE. */
 export async function openStream(connection: Connection, signal: AbortSignal): Promise<Stream> {
-  return connection.newStream(PAIRING_PROTOCOL, { signal: withDeadline(signal) }).catch((cause) => {
+  const options = { signal: withDeadline(signal), runOnLimitedConnection: true }
+  return connection.newStream(PAIRING_PROTOCOL, options).catch((cause) => {
     signal.throwIfAborted()
     throw new FluidError('PEER_UNREACHABLE', 'The peer does not answer to pairing', { cause })
   })

@@ -80,7 +80,7 @@ export async function openPairing(parts: PairingParts): Promise<Pairing> {
       })
       track(counted.then(() => learnAddrs(connection)))
     },
-    { maxInboundStreams: 2, maxOutboundStreams: 8 },
+    { maxInboundStreams: 2, maxOutboundStreams: 8, runOnLimitedConnection: true },
   )
 
   /** The dialer tells where it listens once it trusts us, which it does when it has kept the answer. */

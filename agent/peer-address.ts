@@ -3,12 +3,16 @@ import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 import { FluidError } from '../protocol/errors.ts'
 import { isPeerId } from '../protocol/peer-signature.ts'
 
-/** `addrs` as ways to exactly `peer`; those that lead through, or to, another are left out. */
+/** `addrs` as ways to exactly `peer`, directly or through one relay; those that lead to another are left out. */
 export function addrsOf(addrs: readonly string[], peer: string): Multiaddr[] {
   return addrs.flatMap((text) => {
     const addr = parseMultiaddr(text)
     if (!addr) return []
-    const ids = addr.getComponents().filter((component) => component.name === 'p2p')
+    const components = addr.getComponents()
+    const relay = components.findIndex(({ name }) => name === 'p2p-circuit')
+    const isId = ({ name }: { name: string }) => name === 'p2p'
+    if (relay !== -1 && components.slice(0, relay).filter(isId).length !== 1) return []
+    const ids = components.slice(relay + 1).filter(isId)
     if (ids.length === 0) return addr.encapsulate(`/p2p/${peer}`)
     return ids.length === 1 && ids[0].value === peer ? addr : []
   })

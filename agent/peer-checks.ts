@@ -30,13 +30,18 @@ async function checkPeer(parts: JobParts, { peer, name }: PeerRecord): Promise<C
   const check = `peer ${name}`
   const signal = AbortSignal.timeout(CHECK_TIMEOUT_MS)
   try {
-    const { stream, hello, remoteAddr } = await openViaduct(parts, peer, signal)
+    const { stream, hello, remoteAddr, relayed } = await openViaduct(parts, peer, signal)
     await stream[Symbol.asyncDispose]()
     const roundTripMs = await parts.mesh.node.services.ping.ping(peerIdFromString(peer), { signal })
+    const detail = `${hello.agent} at ${remoteAddr.toString()}, ${roundTripMs} ms`
+    if (!relayed) return { name: check, state: 'ok', detail }
+    const tried = parts.mesh.peers.get(peer)?.addrs.length ?? 0
+    const data = parts.config.allowRelay && hello.capabilities.lanes.includes('relay') ? 'may' : 'may not'
     return {
       name: check,
-      state: 'ok',
-      detail: `${hello.agent} at ${remoteAddr.toString()}, ${roundTripMs} ms`,
+      state: 'warn',
+      detail: `${detail}, through a relay: none of its ${tried} addresses answers directly; data ${data} take it`,
+      hint: 'Open port 4001 (mesh) or 4002 (data) at one side, or forward it',
     }
   } catch (error) {
     const { message, hint } = asFluidError(error)

@@ -2,10 +2,12 @@
 import { peerIdFromString } from '@libp2p/peer-id'
 import { MAX_ADDRESSES } from '../protocol/limits.ts'
 import type { GrantReport, PeerReport, PendingReport } from './api.ts'
+import { bestConnection } from './dial-peer.ts'
 import type { MeshNode } from './node.ts'
 import type { PeerRecord } from './peers.ts'
 import type { PendingRecord } from './pending-pairings.ts'
 import type { Grant, Policy } from './policy.ts'
+import { isRelayed } from './relay.ts'
 
 /** The record with what the node and the policy know now. */
 export async function peerReport(
@@ -15,12 +17,15 @@ export async function peerReport(
   const id = peerIdFromString(record.peer)
   const book = await parts.node.peerStore.get(id).catch(() => undefined)
   const addrs = [...(book?.addresses ?? []).map(({ multiaddr }) => multiaddr.toString()), ...record.addrs]
+  const connection = bestConnection(parts.node, record.peer)
   const grant = parts.policy.grantFor(record.peer)
   return {
     peer: record.peer,
     name: record.name,
     pairedAt: new Date(record.pairedAt).toISOString(),
-    connected: parts.node.getConnections(id).length > 0,
+    connected: connection !== undefined,
+    reached: connection && (isRelayed(connection) ? 'relay' : 'direct'),
+    remoteAddr: connection?.remoteAddr.toString(),
     addrs: [...new Set(addrs.map((addr) => withPeer(addr, record.peer)))].slice(0, MAX_ADDRESSES),
     grant: grant && grantReport(grant),
     granted: record.granted,

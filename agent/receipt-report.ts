@@ -9,7 +9,7 @@ import { bodyBytes } from './signed-body.ts'
 
 /** Throws JOB_STATE while the job has none. */
 export async function receiptReport(job: Job): Promise<ReceiptReport> {
-  const { receipt, wireByPath } = job.record
+  const { receipt, wireByPath, pathReason } = job.record
   if (!receipt)
     throw new FluidError('JOB_STATE', `Job ${job.id} is ${job.record.state} and has no receipt yet`)
   const body = bodyBytes(receipt)
@@ -37,6 +37,7 @@ export async function receiptReport(job: Job): Promise<ReceiptReport> {
     chunking,
     root: formatRoot(rest.root),
     path: rest.path,
+    pathReason,
     verifiedDeep: rest.verifiedDeep,
     startedAt: new Date(rest.startedAtMs).toISOString(),
     finishedAt: new Date(rest.finishedAtMs).toISOString(),

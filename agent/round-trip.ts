@@ -82,7 +82,8 @@ async function* pings(connection: Connection, signal: AbortSignal): AsyncGenerat
     signal.throwIfAborted()
     throw new FluidError('PEER_UNREACHABLE', 'The peer does not answer a ping', { cause })
   }
-  const stream = await connection.newStream(PING_PROTOCOL, { signal: deadline }).catch(failed)
+  const options = { signal: deadline, runOnLimitedConnection: true }
+  const stream = await connection.newStream(PING_PROTOCOL, options).catch(failed)
   const stop = (): void => stream.abort(new FluidError('TIMEOUT', 'The peer did not answer a ping'))
   deadline.addEventListener('abort', stop, { once: true })
   try {

@@ -10,6 +10,7 @@ import { dataAddrs, hostOf } from './addresses.ts'
 import { openControlStream, type ControlStream } from './control-stream.ts'
 import { dialPeer } from './dial-peer.ts'
 import { helloOf, type JobParts } from './job-parts.ts'
+import { isRelayed } from './relay.ts'
 import { lineMeter, nearness } from './round-trip.ts'
 
 /** A control stream on which both have said hello. */
@@ -18,6 +19,8 @@ export interface Viaduct {
   readonly hello: Hello
   /** How the mesh reaches the peer. */
   readonly remoteAddr: Multiaddr
+  /** A relay lies between. */
+  readonly relayed: boolean
   /** Undefined at the receiver. */
   readonly roundTripMs?: number
 }
@@ -30,7 +33,8 @@ export async function openViaduct(parts: JobParts, peer: string, signal: AbortSi
     throw error instanceof FluidError ? error : unreachable(peer, error)
   })
   const meter = lineMeter(connection)
-  const raw = await connection.newStream(VIADUCT_PROTOCOL, { signal: deadline }).catch((cause: unknown) => {
+  const options = { signal: deadline, runOnLimitedConnection: true }
+  const raw = await connection.newStream(VIADUCT_PROTOCOL, options).catch((cause: unknown) => {
     signal.throwIfAborted()
     throw unreachable(peer, cause)
   })
@@ -41,7 +45,13 @@ export async function openViaduct(parts: JobParts, peer: string, signal: AbortSi
     const hello = await stream.expect('hello')
     agreedMinor(hello)
     meter.note(performance.now() - greetedAt)
-    return { stream, hello, remoteAddr: connection.remoteAddr, roundTripMs: await nearness(meter) }
+    return {
+      stream,
+      hello,
+      remoteAddr: connection.remoteAddr,
+      relayed: isRelayed(connection),
+      roundTripMs: await nearness(meter),
+    }
   } catch (error) {
     await stream.fail(error)
     throw error

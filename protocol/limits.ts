@@ -265,6 +265,13 @@ export const MAX_DIRECTORY_LOOKUPS = 4
 /** Time to find a peer, and addresses that are tried for it. */
 export const DIRECTORY_FIND_TIMEOUT_MS = 10_000
 export const MAX_DIRECTORY_ADDRESSES = 64
+/** Relays: connections that one peer may have carried at once, and all together; how often lost places are taken again. */
+export const MAX_RELAYED_PER_PEER = 16
+export const MAX_RELAY_STREAMS = 64
+export const RELAY_CHECK_MS = 5_000
+/** How often a job that rides a relay looks for a direct way; the wait doubles. */
+export const DIRECT_PROBE_MS = 2_000
+export const DIRECT_PROBE_CAP_MS = 60_000
 /** The first wait before a first contact is dialed again, and the longest. */
 export const BOOTSTRAP_RETRY_MS = 1_000
 export const BOOTSTRAP_RETRY_CAP_MS = 60_000

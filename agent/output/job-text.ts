@@ -61,6 +61,7 @@ export function formatSummary(job: JobReport, style: Style): string {
       ['resumed', job.resumedBytes > 0 ? `${formatBytes(job.resumedBytes)} were durable already` : undefined],
       ['root', job.root],
       ['path', job.path && (job.lanes > 0 ? `${job.path}, ${count(job.lanes, 'lane')}` : job.path)],
+      ['why not better', job.pathReason && printable(job.pathReason)],
       ['receipt', `fluidcloud receipt ${job.job}`],
     ],
     style,
@@ -137,6 +138,7 @@ export function formatReceipt(receipt: ReceiptReport, style: Style): string {
           'wire',
           `${formatBytes(receipt.wireBytes)}${paths.length > 0 ? ` (${printable(paths.join(', '))})` : ''}`,
         ],
+        ['why not better', receipt.pathReason && printable(receipt.pathReason)],
         ['root', printable(receipt.root)],
         [
           're-read',

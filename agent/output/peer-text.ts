@@ -27,6 +27,12 @@ export function formatStatus(status: StatusReport, style: Style, columns?: numbe
     head +
       formatIdentity(status, style, [
         ['home', status.home],
+        [
+          'relays',
+          status.relay &&
+            `${count(status.relay.reservations, 'place')}, ${count(status.relay.connections, 'connection')}, ${formatBytes(status.relay.bytes)} of ${formatBytes(status.relay.quotaBytes)} today`,
+        ],
+        ['reached', status.reachedThrough && `through ${status.reachedThrough.join(', ')}`],
         ['directory', status.directory && `knows ${count(status.directory.agents, 'agent')}`],
         ...brokerFields(status.broker, style),
         ['refused', counted(status.refused, style)],
@@ -84,7 +90,7 @@ export function formatPeers(peers: readonly PeerReport[], style: Style, columns?
     peers.map((peer) => [
       { text: peer.name, paint: style.bold },
       peer.connected
-        ? { text: transportOf(peer.addrs), paint: style.green }
+        ? { text: reachedBy(peer), paint: peer.reached === 'relay' ? style.yellow : style.green }
         : { text: 'not connected', paint: style.dim },
       describeGrant(peer.grant),
       describeGranted(peer.granted),
@@ -94,9 +100,9 @@ export function formatPeers(peers: readonly PeerReport[], style: Style, columns?
   )
 }
 
-function transportOf(addrs: readonly string[]): string {
-  const [first] = addrs
-  return first ? first.replace(/\/p2p\/[^/]+$/, '') : 'connected'
+function reachedBy({ addrs, reached, remoteAddr = addrs.at(0) }: PeerReport): string {
+  if (reached === 'relay') return `relay ${remoteAddr?.replace(/\/p2p-circuit.*$/, '') ?? ''}`
+  return remoteAddr ? remoteAddr.replace(/\/p2p\/[^/]+$/, '') : 'connected'
 }
 
 /** What a grant allows, in a few words. */

@@ -16,6 +16,11 @@ test('parseConfig() fills every default', (t) => {
     bootstrap: [],
     brokers: [],
     directory: false,
+    relay: false,
+    relayFor: 'paired',
+    relayQuota: { bytes: 16 * 2 ** 30, timeMs: 7_200_000, reservations: 16 },
+    relays: [],
+    allowRelay: false,
     pairingRequests: true,
     fileMode: 0o600,
     limits: { jobs: 8, lanes: 4, bandwidth: undefined },
@@ -42,6 +47,14 @@ test('parseConfig() reads every key', (t) => {
     brokers = ["/ip4/10.0.0.2/tcp/4001/p2p/12D3KooWPVXFYaYn5UFMwj7LDNFi28unWZMZqiZvL2jdmmZEvES8"]
     pairing_requests = false
     file_mode = "0640"
+    relay = true
+    relay_for = "all"
+    relays = ["/ip4/10.0.0.2/tcp/4001/p2p/12D3KooWPVXFYaYn5UFMwj7LDNFi28unWZMZqiZvL2jdmmZEvES8"]
+    allow_relay = true
+    [relay_quota]
+    bytes = "1GiB"
+    time = "10m"
+    reservations = 2
     [limits]
     jobs = 2
     lanes = 16
@@ -55,6 +68,10 @@ test('parseConfig() reads every key', (t) => {
     dataHost: 'agent.example.org',
     mdns: false,
     directory: true,
+    relay: true,
+    relayFor: 'all',
+    relayQuota: { bytes: 2 ** 30, timeMs: 600_000, reservations: 2 },
+    allowRelay: true,
     pairingRequests: false,
     fileMode: 0o640,
   })

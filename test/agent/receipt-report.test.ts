@@ -69,6 +69,7 @@ test('receiptReport() tells what both signed', async (t) => {
     chunking: 'fixed-v1/65536',
     root: `b3:${'ab'.repeat(32)}`,
     path: 'tls',
+    pathReason: undefined,
     verifiedDeep: true,
     startedAt: '1970-01-01T00:00:00.000Z',
     finishedAt: '1970-01-01T00:00:01.000Z',

@@ -4,6 +4,7 @@ import type { ExecutionContext } from 'ava'
 import { type Home, initHome } from '../../agent/home.ts'
 import { type Identity, loadIdentity } from '../../agent/identity.ts'
 import { type Mesh, openMesh } from '../../agent/mesh.ts'
+import type { RelayQuota } from '../../agent/relay.ts'
 import { openStateStore, type StateStore } from '../../agent/state-store.ts'
 import { tempDir } from './temp-dir.ts'
 
@@ -25,6 +26,9 @@ export interface TestMeshOptions {
   readonly bootstrap?: readonly string[]
   /** False unless it is given, whatever `bootstrap` says. */
   readonly directory?: boolean
+  readonly relay?: boolean
+  readonly relayFor?: 'paired' | 'all'
+  readonly relayQuota?: RelayQuota
   /** Unix time, ms. */
   readonly now?: () => number
   readonly strangerTimeoutMs?: number
@@ -69,9 +73,21 @@ async function start(
   const stack = new AsyncDisposableStack()
   t.teardown(() => stack.disposeAsync())
   const store = stack.use(await openStateStore(home.state))
-  const { pairingRequests = true, mdns = false, bootstrap = [], directory = false, ...clocks } = options
+  const { pairingRequests = true, mdns = false, bootstrap = [], directory = false, ...more } = options
+  const { relay, relayFor, relayQuota, ...clocks } = more
   const listen = ['/ip4/127.0.0.1/tcp/0']
-  const config = { name, listen, announce: [], mdns, bootstrap, directory, pairingRequests }
+  const config = {
+    name,
+    listen,
+    announce: [],
+    mdns,
+    bootstrap,
+    directory,
+    pairingRequests,
+    relay,
+    relayFor,
+    relayQuota,
+  }
   const mesh = stack.use(await openMesh({ home, identity, store, config, ...clocks }))
   return {
     ...mesh,
