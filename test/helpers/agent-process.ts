@@ -37,6 +37,8 @@ export interface AgentProcessOptions {
   readonly parent?: string
   /** Path of another version's main module; this one's by default. */
   readonly program?: string
+  /** What it runs: an agent by default. */
+  readonly verb?: 'agent' | 'broker'
 }
 
 /** One agent and its home; the process is another after every start. */
@@ -48,7 +50,9 @@ export class AgentProcess {
   readonly meshPort: number
   readonly dataPort: number
   readonly #program: string
+  readonly #verb: 'agent' | 'broker'
   #child: ChildProcess | undefined
+  #peerId = ''
   #ended: Promise<unknown> = Promise.resolve()
 
   constructor(
@@ -56,7 +60,7 @@ export class AgentProcess {
     folder: string,
     home: Home,
     [meshPort, dataPort]: readonly number[],
-    program = PROGRAM,
+    { program = PROGRAM, verb = 'agent' }: Pick<AgentProcessOptions, 'program' | 'verb'> = {},
   ) {
     this.name = name
     this.folder = folder
@@ -64,6 +68,12 @@ export class AgentProcess {
     this.meshPort = meshPort
     this.dataPort = dataPort
     this.#program = program
+    this.#verb = verb
+  }
+
+  /** Its multiaddr, with its peer ID. */
+  get addr(): string {
+    return `/ip4/127.0.0.1/tcp/${this.meshPort}/p2p/${this.#peerId}`
   }
 
   get pid(): number {
@@ -78,13 +88,12 @@ export class AgentProcess {
       [
         '--home',
         this.home.path,
-        'agent',
+        this.#verb,
         '--json',
         '--no-mdns',
         '--listen',
         listen,
-        '--data-port',
-        `${this.dataPort}`,
+        ...(this.#verb === 'agent' ? ['--data-port', `${this.dataPort}`] : []),
       ],
       { stderr: log, program: this.#program },
     )
@@ -97,6 +106,7 @@ export class AgentProcess {
     const ready = typeof line === 'string' ? (JSON.parse(line) as Line) : undefined
     if (ready?.type !== 'ready')
       throw new Error(`${this.name} did not start: ${String(line)}\n${await this.log()}`)
+    this.#peerId = ready.peerId as string
     return ready
   }
 
@@ -191,19 +201,16 @@ export class AgentProcess {
 export async function startAgent(
   owner: Owner,
   name: string,
-  { config, parent, program }: AgentProcessOptions = {},
+  { config, parent, program, verb }: AgentProcessOptions = {},
 ): Promise<AgentProcess> {
   const base = await tempDir(owner, parent)
   const home = await initHome(join(base, 'home'), { name })
   const folder = join(base, 'files')
   await mkdir(folder)
-  const agent = new AgentProcess(
-    name,
-    folder,
-    home,
-    [await claimPort(owner), await claimPort(owner)],
+  const agent = new AgentProcess(name, folder, home, [await claimPort(owner), await claimPort(owner)], {
     program,
-  )
+    verb,
+  })
   if (config !== undefined) await agent.configure(config)
   owner.teardown(() => agent.kill())
   await agent.start()
