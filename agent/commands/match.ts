@@ -116,5 +116,5 @@ function nothingFits({ considered, brokers }: MatchReport): FluidError {
     ? new FluidError('NO_MATCH', `There is no offer at ${asked}`, {
         hint: 'Ask another broker with --broker, or wait for one with --watch',
       })
-    : new FluidError('NO_MATCH', `None of ${considered} offers at ${asked} fits`)
+    : new FluidError('NO_MATCH', `No offer fits, of ${considered} at ${asked}`)
 }

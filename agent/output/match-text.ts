@@ -51,7 +51,10 @@ export function formatMatch(report: MatchReport, style: Style, columns?: number)
       ? [style.dim(`  and ${failing.length - FAILING_SHOWN} more; --json has all\n`)]
       : []
   const heading = failed.length > 0 ? `${table === '' ? '' : '\n'}${style.bold('Not fitting')}\n` : ''
-  const head = `${style.bold(count(report.fitting, 'offer'))} of ${report.considered} fit\n`
+  const head =
+    report.fitting === 0
+      ? ''
+      : `${style.bold(count(report.fitting, 'offer'))} of ${report.considered} ${report.fitting === 1 ? 'fits' : 'fit'}\n`
   return [head, table, remarks, heading, ...failed, ...more].join('')
 }
 

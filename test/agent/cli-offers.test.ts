@@ -107,7 +107,7 @@ test('match prints one line a candidate, those that fail last, with what cli.md 
   })
   t.is(lines.length, 2)
   const { stdout } = await at.run(['match', 'request.toml'])
-  t.regex(stdout, /1 offer of 2 fit\n.*SCORE.*\n1 +Alpine Cloud +ch-gva-2, CH +0\.83 +0\.83 +38\.96 EUR/)
+  t.regex(stdout, /1 offer of 2 fits\n.*SCORE.*\n1 +Alpine Cloud +ch-gva-2, CH +0\.83 +0\.83 +38\.96 EUR/)
   t.regex(stdout, /Harbour Cloud \(us-east, US\): jurisdiction CH\/EU is wanted, US offered/)
 })
 

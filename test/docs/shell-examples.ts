@@ -59,12 +59,12 @@ export async function runExamples(
 }
 
 /**
- * What a line of output must look like to be what the document says: the same words, with numbers, times, identities
- * and digests of its own. A bar, and what follows it, is different every time.
+ * What a line of output must look like to be what the document says: the same words, with numbers, times, identities,
+ * ids and digests of its own. A bar, and what follows it, is different every time.
  */
 export function patternOf(line: string): RegExp {
   const variable =
-    /b3:[0-9a-f]{64}|12D3KooW\w+|\b[0-9a-f]{32}\b|\d{4}-\d\d-\d\dT[\d:.]+Z|<?\d[\d.,]*(?: (?:[KMGT]iB|B|ms|s|min|h|lanes?)\b)?|[█▓▒░]+.*|\s+/g
+    /b3:[0-9a-f]{64}|12D3KooW\w+|\b[0-9a-f]{32}\b|\b(?=\d*[a-f])[0-9a-f]{8}\b|\d{4}-\d\d-\d\dT[\d:.]+Z|<?\d[\d.,]*(?: (?:[KMGT]iB|B|ms|s|min|h|lanes?)\b)?|[█▓▒░]+.*|\s+/g
   let pattern = ''
   let at = 0
   for (const { 0: found, index } of line.matchAll(variable)) {
@@ -78,6 +78,7 @@ function classOf(text: string): string {
   if (text.startsWith('b3:')) return 'b3:[0-9a-f]{64}'
   if (text.startsWith('12D3KooW')) return '12D3KooW\\w{44}'
   if (/^[0-9a-f]{32}$/.test(text)) return '[0-9a-f]{32}'
+  if (/^(?=\d*[a-f])[0-9a-f]{8}$/.test(text)) return '[0-9a-f]{8}'
   if (/^\d{4}-\d\d-/.test(text)) return '\\d{4}-\\d\\d-\\d\\dT[\\d:.]+Z'
   if (/^[█▓▒░]/.test(text)) return '[█▓▒░]+.*'
   if (/^\s/.test(text)) return '\\s+'
