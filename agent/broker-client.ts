@@ -11,6 +11,8 @@ import { asFluidError, FluidError } from '../protocol/errors.ts'
 import { CATALOG_PROTOCOL } from '../protocol/ids.ts'
 import {
   BROKER_CONNECT_TIMEOUT_MS,
+  BROKER_LOOKUP_KEPT_MS,
+  BROKER_LOOKUP_TIMEOUT_MS,
   MAX_BROKERS_ASKED,
   MAX_CATALOG_OFFERS,
   MAX_OFFERS_PER_ANSWER,
@@ -89,29 +91,40 @@ export interface Waits {
 export function createBrokerClient(parts: BrokerClientParts): BrokerClient {
   const { node, connectionPolicy, config, refusals } = parts
   const own = node.peerId.toString()
+  let lookedUp: { at: number; brokers: readonly string[] } = { at: -Infinity, brokers: [] }
 
   async function brokers(given: readonly string[] = [], { signal }: Waits = {}): Promise<string[]> {
     const named = given.length > 0 ? given : config.brokers
     for (const broker of given) parsePeerAddress(broker)
     if (named.length > 0) return unique(named).slice(0, MAX_BROKERS_ASKED)
-    const found = [...(await announced(signal)), ...config.bootstrap]
-    const others = unique(found).slice(0, MAX_BROKERS_ASKED)
+    const found = await announced(signal)
+    // First contacts need not be brokers: they are asked when the mesh knows of none.
+    const others = unique(found.length > 0 ? found : config.bootstrap).slice(0, MAX_BROKERS_ASKED)
     if (others.length > 0) return others
     throw new FluidError('USAGE', 'No broker is known', {
       hint: 'Name one with --broker MULTIADDR, or brokers in config.toml; fluidcloud broker runs one',
     })
   }
 
-  /** Brokers that the directory tells of. */
-  async function announced(signal: AbortSignal | undefined): Promise<string[]> {
+  /** Brokers that the directory tells of, remembered for a while. */
+  async function announced(signal: AbortSignal | undefined): Promise<readonly string[]> {
     const { directory } = node.services
+    if (!directory) return []
+    if (performance.now() - lookedUp.at < BROKER_LOOKUP_KEPT_MS) return lookedUp.brokers
+    const deadline = AbortSignal.timeout(BROKER_LOOKUP_TIMEOUT_MS)
+    const within = signal ? AbortSignal.any([signal, deadline]) : deadline
     const found: string[] = []
-    if (!directory) return found
-    for await (const { peer, addrs } of directory.announced('broker', { signal })) {
-      const [addr] = addrs
-      found.push(addr ? withPeer(addr.toString(), peer) : peer)
-      if (found.length >= MAX_BROKERS_ASKED) break
+    try {
+      for await (const { peer, addrs } of directory.announced('broker', { signal: within })) {
+        const [addr] = addrs
+        found.push(addr ? withPeer(addr.toString(), peer) : peer)
+        if (found.length >= MAX_BROKERS_ASKED) break
+      }
+    } catch (error) {
+      signal?.throwIfAborted()
+      if (!deadline.aborted) throw error
     }
+    if (found.length > 0) lookedUp = { at: performance.now(), brokers: found }
     return found
   }
 

@@ -328,6 +328,9 @@ export const MAX_GOSSIP_FRAME_BYTES = 1 * MiB
 /** Brokers that an agent asks at once, and the time to reach one. */
 export const MAX_BROKERS_ASKED = 8
 export const BROKER_CONNECT_TIMEOUT_MS = 10_000
+/** Time to ask the directory who is a broker, and how long the answer is good for. */
+export const BROKER_LOOKUP_TIMEOUT_MS = 3_000
+export const BROKER_LOOKUP_KEPT_MS = 60_000
 /** Offers an agent publishes itself. */
 export const MAX_OWN_OFFERS = 64
 /** The first wait before an offer that could not be renewed is tried again, and the longest. */

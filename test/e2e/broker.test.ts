@@ -107,6 +107,30 @@ test('an agent goes on with its offers after a restart: renewed, changed by the 
   t.is((await alpine.run('match', 'request.toml')).exit, 7)
 })
 
+test('agents that were told one address find every broker, and each other by peer ID', async (t) => {
+  const first = await startBroker(t, 'first')
+  await Promise.all([startBroker(t, 'second', first), startBroker(t, 'third', first)])
+  const told = { config: `bootstrap = ["${first.addr}"]` }
+  const [alpine, boreal] = await Promise.all([startAgent(t, 'alpine', told), startAgent(t, 'boreal', told)])
+  await writeFile(join(alpine.folder, 'offer.toml'), OFFER)
+  await writeFile(join(boreal.folder, 'request.toml'), REQUEST)
+  await eventually(async () => ((await status(first)).broker!.neighbours.length === 2 ? true : undefined))
+  await eventually(async () => {
+    const { exit } = await alpine.run('offers', 'publish', 'offer.toml')
+    return exit === 0 || undefined
+  })
+  const { peer } = await boreal.tell('match', 'request.toml')
+  t.is(peer, (await status(alpine)).peerId)
+  await using client = await connectAgent(boreal.home)
+  t.true((await client.find({ peer })).addrs.length > 0)
+  await first.kill()
+  const matched = await eventually(async () => {
+    const { exit, lines } = await boreal.run('match', 'request.toml')
+    return exit === 0 ? lines : undefined
+  })
+  t.like(matched[0], { rank: 1, peer })
+})
+
 test('match --watch tells of a better offer when it appears', async (t) => {
   const broker = await startBroker(t, 'broker')
   const [alpine, boreal] = await Promise.all([
