@@ -288,6 +288,22 @@ export interface OfferPage {
 
 type NeedValue = number | boolean | string | readonly string[] | null
 
+/** Migrators from what the source has to what a candidate accepts. */
+export interface ChainReport {
+  /** Empty when there is no chain. */
+  readonly steps: readonly {
+    readonly from: string
+    readonly to: string
+    readonly migrator: string
+    readonly version: string
+    readonly peer: string
+    readonly provider: string
+    readonly offer: string
+  }[]
+  /** Why there is none. */
+  readonly reason?: string
+}
+
 /** One offer under a request, explained. */
 export interface CandidateReport {
   /** 1 is best; null: it fails a need. */
@@ -320,6 +336,8 @@ export interface CandidateReport {
     readonly offered: NeedValue
     readonly met: boolean
   }[]
+  /** When it fails nothing but the formats. */
+  readonly chain?: ChainReport
   readonly place: { readonly region: string; readonly jurisdiction: string }
   readonly addresses: readonly string[]
   readonly expiresAt: string

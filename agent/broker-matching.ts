@@ -7,7 +7,8 @@ import { match, type Candidate, type Matching } from '../broker/match.ts'
 import type { MatchRequest, Offer, SignedOffer } from '../protocol/catalog-message.ts'
 import { FluidError } from '../protocol/errors.ts'
 import { MAX_OFFERS_PER_ANSWER, RENEWAL_RETRY_CAP_MS, RENEWAL_RETRY_MS } from '../protocol/limits.ts'
-import type { CandidateReport, JobReport, MatchReport } from './api.ts'
+import type { CandidateReport, ChainReport, JobReport, MatchReport } from './api.ts'
+import { findChains } from './broker-chains.ts'
 import type { BrokerClient, Findings, Waits } from './broker-client.ts'
 import { factsOfJobs, measureRoundTrips } from './broker-facts.ts'
 
@@ -31,13 +32,13 @@ export interface MatchingOptions {
 const GATHER_MS = 100
 
 export function createMatcher({ client, jobs }: MatcherParts): Matcher {
-  async function matched(request: MatchRequest, found: Findings, waits: Waits): Promise<MatchReport> {
+  async function matched(request: MatchRequest, found: Findings, waits: Waits): Promise<Matching> {
     const offers = found.offers.map(({ offer }) => offer)
     const known = factsOfJobs(jobs())
     const first = match(offers, request, { facts: known })
-    if (request.want.rtt === 0 || first.fitting === 0) return reportOf(first, found)
+    if (request.want.rtt === 0 || first.fitting === 0) return first
     const fitting = first.candidates.filter(({ rank }) => rank !== null).map(({ offer }) => offer)
-    return reportOf(match(offers, request, { facts: await measureRoundTrips(fitting, known, waits) }), found)
+    return match(offers, request, { facts: await measureRoundTrips(fitting, known, waits) })
   }
 
   async function query(request: MatchRequest, brokers: readonly string[], waits: Waits): Promise<Findings> {
@@ -87,7 +88,7 @@ export function createMatcher({ client, jobs }: MatcherParts): Matcher {
 
     for (const broker of brokers) void listen(broker).catch(() => {})
     try {
-      let best = await matched(request, found, { signal })
+      let best = reportOf(await matched(request, found, { signal }), found)
       yield top(best)
       for (;;) {
         await wake.promise
@@ -95,7 +96,7 @@ export function createMatcher({ client, jobs }: MatcherParts): Matcher {
         await delay(GATHER_MS, undefined, { signal, ref: false })
         wake = Promise.withResolvers()
         found = await updated(found, news.splice(0))
-        const now = await matched(request, found, { signal })
+        const now = reportOf(await matched(request, found, { signal }), found)
         if (isBetter(now, best)) yield { ...top(now), better: true }
         best = now
       }
@@ -124,8 +125,13 @@ export function createMatcher({ client, jobs }: MatcherParts): Matcher {
   }
 
   return {
-    match: async (request, { brokers }, waits = {}) =>
-      matched(request, await query(request, await client.brokers(brokers, waits), waits), waits),
+    match: async (request, options, waits = {}) => {
+      const brokers = await client.brokers(options.brokers, waits)
+      const found = await query(request, brokers, waits)
+      const matching = await matched(request, found, waits)
+      const chains = await findChains({ client, brokers }, request, matching.candidates, waits)
+      return reportOf(matching, found, chains)
+    },
     watch,
   }
 }
@@ -146,7 +152,11 @@ function top(report: MatchReport): MatchReport {
   return { ...report, candidates: report.candidates.filter(({ rank }) => rank === 1) }
 }
 
-function reportOf(matching: Matching, found: Findings): MatchReport {
+function reportOf(
+  matching: Matching,
+  found: Findings,
+  chains: ReadonlyMap<Candidate, ChainReport> = new Map(),
+): MatchReport {
   const brokers = new Map(found.offers.map(({ offer, broker }) => [keyOf(offer), broker]))
   return {
     considered: Math.max(matching.considered, found.considered),
@@ -154,9 +164,10 @@ function reportOf(matching: Matching, found: Findings): MatchReport {
     currency: matching.currency,
     brokers: found.brokers,
     failures: found.failures.map(({ broker, error: { code, message } }) => ({ broker, code, message })),
-    candidates: matching.candidates.map((candidate) =>
-      candidateReport(candidate, brokers.get(keyOf(candidate.offer)) ?? ''),
-    ),
+    candidates: matching.candidates.map((candidate) => ({
+      ...candidateReport(candidate, brokers.get(keyOf(candidate.offer)) ?? ''),
+      ...(chains.has(candidate) && { chain: chains.get(candidate) }),
+    })),
   }
 }
 

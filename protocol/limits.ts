@@ -339,3 +339,5 @@ export const RENEWAL_RETRY_CAP_MS = 60_000
 /** Providers whose round trip is measured for one match, and the time for it. */
 export const MAX_PROVIDERS_MEASURED = 16
 export const PROVIDER_MEASURE_TIMEOUT_MS = 2_000
+/** Candidates of one match that brokers are asked for chains of Migrators to. */
+export const MAX_CHAINS_ASKED = 8

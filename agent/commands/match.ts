@@ -89,7 +89,7 @@ async function watch(
 function matchFields(candidate: CandidateReport) {
   const { rank, peer, provider, offer, score, terms, weights, notes, cost, etaSeconds, failed, needs } =
     candidate
-  const { place, addresses, expiresAt, broker } = candidate
+  const { chain, place, addresses, expiresAt, broker } = candidate
   return {
     rank,
     peer,
@@ -103,6 +103,7 @@ function matchFields(candidate: CandidateReport) {
     etaSeconds,
     failed,
     needs,
+    chain,
     place,
     addresses,
     expiresAt,

@@ -8,7 +8,8 @@ import { count, printable } from './text.ts'
 
 const GOAL_WORDS: Readonly<Record<string, string>> = { move_time: 'move' }
 const BYTE_NEEDS = new Set(['memory', 'storage', 'max_volume'])
-/** Candidates that fail and are listed for people; --json has all. */
+/** Candidates that fit, and that fail, listed for people; --json has all. */
+const FITTING_SHOWN = 20
 const FAILING_SHOWN = 20
 
 /** `match`: candidates that fit, best first, then what the others fail. */
@@ -34,9 +35,11 @@ export function formatMatch(report: MatchReport, style: Style, columns?: number)
             { title: 'TAKES', align: 'right' },
             { title: 'OFFER' },
           ],
-          fitting.map((candidate) => rowOf(candidate, goals, style)),
+          fitting.slice(0, FITTING_SHOWN).map((candidate) => rowOf(candidate, goals, style)),
           { style, columns },
         )
+  const rest =
+    report.fitting > FITTING_SHOWN ? style.dim(`  and ${report.fitting - FITTING_SHOWN} more that fit\n`) : ''
   const notes = [
     ...new Set(
       fitting.flatMap(({ notes = {} }) =>
@@ -55,7 +58,7 @@ export function formatMatch(report: MatchReport, style: Style, columns?: number)
     report.fitting === 0
       ? ''
       : `${style.bold(count(report.fitting, 'offer'))} of ${report.considered} ${report.fitting === 1 ? 'fits' : 'fit'}\n`
-  return [head, table, remarks, heading, ...failed, ...more].join('')
+  return [head, table, rest, remarks, heading, ...failed, ...more].join('')
 }
 
 /** `match --watch`: the best, and whether it is news. */
@@ -82,14 +85,25 @@ function rowOf(candidate: CandidateReport, goals: readonly string[], style: Styl
   ]
 }
 
-function formatFailing({ provider, place, failed }: CandidateReport, style: Style): string {
+function formatFailing({ provider, place, failed, chain }: CandidateReport, style: Style): string {
   const why = failed
     .map(
       ({ need, wanted, offered }) =>
         `${need} ${valueOf(need, wanted)} is wanted, ${valueOf(need, offered)} offered`,
     )
     .join('; ')
-  return `  ${style.yellow(style.symbols.fail)} ${printable(provider)} (${printable(placeOf(place))}): ${printable(why)}\n`
+  const line = `  ${style.yellow(style.symbols.fail)} ${printable(provider)} (${printable(placeOf(place))}): ${printable(why)}\n`
+  return line + (chain ? `      ${style.dim(printable(describeChain(chain)))}\n` : '')
+}
+
+/** How Migrators lead there, or why none do. */
+function describeChain({ steps, reason }: NonNullable<CandidateReport['chain']>): string {
+  if (reason !== undefined) return `no Migrators lead there: ${reason}`
+  const hops = steps.map(
+    ({ from, to, migrator, version, provider }) =>
+      `${from} to ${to} by ${migrator} ${version} at ${provider}`,
+  )
+  return `Migrators lead there: ${hops.join(', then ')}`
 }
 
 function valueOf(need: string, value: CandidateReport['needs'][number]['wanted']): string {

@@ -111,6 +111,19 @@ test('match prints one line a candidate, those that fail last, with what cli.md 
   t.regex(stdout, /Harbour Cloud \(us-east, US\): jurisdiction CH\/EU is wanted, US offered/)
 })
 
+test('match says how Migrators lead to a candidate, or why none do', async (t) => {
+  const step = { from: 'disk/qcow2', to: 'disk/raw', migrator: 'convert', version: '1.0.0' }
+  const steps = [{ ...step, peer: FAKE_PEER_ID, provider: 'Alpine Cloud', offer: fakeCandidate.offer }]
+  const candidates = [
+    { ...fakeUnfit, chain: { steps } },
+    { ...fakeUnfit, chain: { steps: [], reason: 'nothing accepts disk/vhd' } },
+  ]
+  await using at = await site({ 'request.toml': '' }, { match: () => stream({ ...fakeMatch, candidates }) })
+  const { stdout } = await at.run(['match', 'request.toml'])
+  t.regex(stdout, /Migrators lead there: disk\/qcow2 to disk\/raw by convert 1\.0\.0 at Alpine Cloud/)
+  t.regex(stdout, /no Migrators lead there: nothing accepts disk\/vhd/)
+})
+
 test('match exits 7 when nothing fits, after it said why', async (t) => {
   const nothing: MatchReport = { ...fakeMatch, fitting: 0, candidates: [fakeUnfit] }
   await using at = await site({ 'request.toml': '' }, { match: () => stream(nothing) })

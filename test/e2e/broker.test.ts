@@ -10,7 +10,7 @@ import { openCatalogClient, type CatalogClient } from '../../broker/catalog-clie
 import type { SignedOffer } from '../../protocol/catalog-message.ts'
 import { frameControl } from '../../protocol/frame-reader.ts'
 import { CATALOG_PROTOCOL } from '../../protocol/ids.ts'
-import { type AgentProcess, startAgent } from '../helpers/agent-process.ts'
+import { type AgentProcess, type Line, startAgent } from '../helpers/agent-process.ts'
 import { startNode } from '../helpers/broker-node.ts'
 import { eventually } from '../helpers/eventually.ts'
 import { createProvider } from '../helpers/providers.ts'
@@ -129,6 +129,41 @@ test('agents that were told one address find every broker, and each other by pee
     return exit === 0 ? lines : undefined
   })
   t.like(matched[0], { rank: 1, peer })
+})
+
+test('match tells which Migrators lead to a candidate that fails by its formats alone, or why none do', async (t) => {
+  const broker = await startBroker(t, 'broker')
+  const [alpine, boreal] = await Promise.all([
+    startClient(t, 'alpine', broker),
+    startClient(t, 'boreal', broker),
+  ])
+  const rawOnly = OFFER.replace('["raw", "qcow2"]', '["raw"]')
+  await writeFile(join(alpine.folder, 'offer.toml'), rawOnly)
+  await alpine.tell('offers', 'publish', 'offer.toml')
+  const none = await boreal.run('match', 'request.toml')
+  t.is(none.exit, 7)
+  t.like(none.lines[0], { rank: null, failed: [{ need: 'formats' }], chain: { steps: [] } })
+  t.truthy((none.lines[0].chain as Line).reason)
+  const migrators = `
+[[migrators]]
+name = "convert"
+version = "1.0.0"
+accepts = ["disk/vmdk", "disk/qcow2"]
+produces = ["disk/raw"]
+`
+  await writeFile(
+    join(boreal.folder, 'offer.toml'),
+    rawOnly.replace('Alpine', 'Boreal').replace('"CH"', '"US"') + migrators,
+  )
+  await boreal.tell('offers', 'publish', 'offer.toml')
+  const { lines } = await boreal.run('match', 'request.toml')
+  const found = lines.find(({ provider }) => provider === 'Alpine Cloud') as Line
+  t.like(found.chain.steps[0], {
+    from: 'disk/qcow2',
+    to: 'disk/raw',
+    migrator: 'convert',
+    provider: 'Boreal Cloud',
+  })
 })
 
 test('match --watch tells of a better offer when it appears', async (t) => {
