@@ -15,7 +15,7 @@ const UNKNOWN_FIELDS = 'Buffer.from([0x80, 0x7d, 0x05, 0x8a, 0x7d, 0x04, 1, 2, 3
 /** Path of its main module. With `major` it is of the next major version instead, under the old protocol id. */
 export async function makeNewerProgram(owner: Owner, { major = false } = {}): Promise<string> {
   const root = await tempDir(owner)
-  for (const part of ['agent', 'protocol', 'transfer', 'package.json']) {
+  for (const part of ['agent', 'protocol', 'transfer', 'broker', 'package.json']) {
     await cp(join(ROOT, part), join(root, part), { recursive: true })
   }
   await symlink(join(ROOT, 'node_modules'), join(root, 'node_modules'))
