@@ -84,7 +84,6 @@ export async function openGossip(parts: {
     unregister: () => {},
   }
   const gossip = gossipsub({
-    protocols: [GOSSIP_PROTOCOL],
     // Offers are signed by whom they speak of; who passed them on says nothing.
     globalSignaturePolicy: 'StrictNoSign',
     msgIdFn: ({ data }) => blake3(Buffer.from(data)).subarray(0, MESSAGE_ID_BYTES),
@@ -151,9 +150,17 @@ export async function openGossip(parts: {
   }
 
   function dismiss(peer: PeerId): void {
-    if (members.delete(peer.toString())) topology.onDisconnect?.(peer)
+    if (!members.delete(peer.toString())) return
+    topology.onDisconnect?.(peer)
+    // It closes them in order, which waits for the other side.
+    const streams = node.getConnections(peer).flatMap((connection) => connection.streams)
+    for (const stream of streams)
+      if (stream.protocol === GOSSIP_PROTOCOL)
+        stream.abort(new FluidError('POLICY_DENIED', 'No longer a neighbour'))
   }
 
+  // Its option of that name is not heeded.
+  gossip.protocols = [GOSSIP_PROTOCOL]
   await gossip.start()
   gossip.topicValidators.set(CATALOG_TOPIC, validate)
   gossip.subscribe(CATALOG_TOPIC)
