@@ -1,5 +1,6 @@
 /** Ours: `fluidcloud move` between two agents, each in its own process. */
-import { mkdir } from 'node:fs/promises'
+import { randomBytes } from 'node:crypto'
+import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { run } from '../../helpers/programs.ts'
 import type { Contender, Task } from '../contender.ts'
@@ -9,6 +10,8 @@ import { runMove, startAgents, type AgentPair } from './agents.ts'
 
 const NAME = 'disk.raw'
 const HELD_NAME = 'before.raw'
+/** Each half of what agents move before they are measured. */
+const WARM_UP_BYTES = 64 * 2 ** 20
 
 /** With these options of `move`. */
 export function fluidcloud(...options: readonly string[]): Contender {
@@ -51,6 +54,7 @@ function mover(
     async move(task) {
       const { source, held, folder, line } = task
       await using agents = await startAgents(line, folder)
+      await warmUp(agents, task)
       if (held) await hold(agents, held, task)
       const { figures, result } = await measure(line, () =>
         runMove(line.sender, agents.sender, source, NAME, options),
@@ -67,13 +71,27 @@ function mover(
   }
 }
 
+/**
+ * Agents run for months, and are measured as such: a first move, half of it compressible, has their threads started and
+ * their code compiled.
+ */
+async function warmUp({ sender }: AgentPair, { line, folder }: Task): Promise<void> {
+  const path = join(folder, 'warm-up.raw')
+  const random = randomBytes(WARM_UP_BYTES)
+  await writeFile(path, [random, Buffer.from(random.toString('hex').slice(0, WARM_UP_BYTES))])
+  await runMove(line.sender, sender, path, 'warm-up.raw')
+  await rm(path)
+}
+
 /** The disk of the task and `other` at once, as two jobs between the same agents. */
 export function fluidcloudTogether(other: string): Contender {
   return {
     ...fluidcloud(),
     name: 'fluidcloud, both at once',
-    async move({ source, folder, line }) {
+    async move(task) {
+      const { source, folder, line } = task
       await using agents = await startAgents(line, folder)
+      await warmUp(agents, task)
       const { figures, result } = await measure(line, () =>
         Promise.all([source, other].map((disk) => runMove(line.sender, agents.sender, disk, basename(disk)))),
       )
