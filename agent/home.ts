@@ -8,8 +8,6 @@ import { chmod, link, mkdir, open, readdir, rm, stat, writeFile } from 'node:fs/
 import { homedir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { FluidError } from '../protocol/errors.ts'
-import { sampleConfig } from './config.ts'
-import { createIdentityKey } from './identity.ts'
 
 /** Absolute paths of everything in a home. */
 export interface Home {
@@ -57,6 +55,11 @@ export function homeAt(path: string): Home {
  * has a whole identity or none, and never gets a second one. Throws ALREADY_INITIALISED.
  */
 export async function initHome(path: string, options: { name: string }): Promise<Home> {
+  // Every command knows where homes are, and hardly any makes one.
+  const [{ sampleConfig }, { createIdentityKey }] = await Promise.all([
+    import('./config.ts'),
+    import('./identity.ts'),
+  ])
   const home = homeAt(resolve(path))
   await mkdir(home.path, { recursive: true, mode: 0o700 })
   if (await exists(home.identityKey)) throw alreadyInitialised(home)

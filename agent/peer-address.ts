@@ -1,7 +1,7 @@
 /** Peers as people and tickets write them: a peer ID, or a multiaddr that ends in one. */
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 import { FluidError } from '../protocol/errors.ts'
-import { isPeerId } from '../protocol/peer-signature.ts'
+import { isPeerId } from '../protocol/peer-id.ts'
 
 /** `addrs` as ways to exactly `peer`, directly or through one relay; those that lead to another are left out. */
 export function addrsOf(addrs: readonly string[], peer: string): Multiaddr[] {

@@ -42,7 +42,7 @@ import {
   OFFER_POSITION_BYTES,
 } from './limits.ts'
 import { fluidcloud } from './pb/catalog.js'
-import { isPeerId } from './peer-signature.ts'
+import { isPeerId } from './peer-id.ts'
 
 type WireFrame = fluidcloud.catalog.v1.Frame.$Properties
 type WireName = NonNullable<WireFrame['message']>

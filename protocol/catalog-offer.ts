@@ -31,7 +31,8 @@ import {
   OFFER_POSITION_BYTES,
 } from './limits.ts'
 import { fluidcloud } from './pb/catalog.js'
-import { isPeerId, verifyPeerSignature } from './peer-signature.ts'
+import { isPeerId } from './peer-id.ts'
+import { verifyPeerSignature } from './peer-signature.ts'
 
 const Wire = fluidcloud.catalog.v1.Offer
 const WireSigned = fluidcloud.catalog.v1.SignedOffer

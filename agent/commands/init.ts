@@ -3,9 +3,7 @@ import { hostname } from 'node:os'
 import type { Command } from 'commander'
 import { FluidError } from '../../protocol/errors.ts'
 import type { IdReport } from '../api.ts'
-import { loadConfig } from '../config.ts'
 import { initHome, openHome } from '../home.ts'
-import { loadIdentity } from '../identity.ts'
 import { formatIdentity } from '../output/peer-text.ts'
 import { createQr, formatQr } from '../output/qr.ts'
 import { freePeerName, isPeerName } from '../peer-name.ts'
@@ -37,6 +35,7 @@ async function init(context: Context, options: { name?: string }): Promise<void>
       hint: 'Letters, digits, dots, dashes and underscores, at most 63',
     })
   }
+  const { loadIdentity } = await import('../identity.ts')
   const home = await initHome(context.home.path, { name })
   const { peerId } = await loadIdentity(home.identityKey)
   context.report('id', { peerId, name, addrs: [], dataAddrs: [], home: home.path }, (style) => {
@@ -75,6 +74,10 @@ async function askAgent(context: Context): Promise<IdReport | undefined> {
 }
 
 async function readIdentity(context: Context): Promise<IdReport> {
+  const [{ loadConfig }, { loadIdentity }] = await Promise.all([
+    import('../config.ts'),
+    import('../identity.ts'),
+  ])
   const home = await openHome(context.home.path)
   const [{ peerId }, { name }] = await Promise.all([loadIdentity(home.identityKey), loadConfig(home.config)])
   return { peerId, name, addrs: [], dataAddrs: [] }

@@ -3,7 +3,6 @@ import type { Command } from 'commander'
 import { FluidError } from '../../protocol/errors.ts'
 import type { AgentApi, CandidateReport, MatchReport } from '../api.ts'
 import { formatBetter, formatMatch } from '../output/match-text.ts'
-import { parseRequestFile } from '../request-file.ts'
 import { agentAction, describe, type Context, type Runtime } from './command.ts'
 import { brokerOption, brokersOf, noteFailures, readText } from './offers.ts'
 
@@ -38,6 +37,7 @@ async function runMatch(
   command: Command,
 ): Promise<void> {
   const text = await readText(context, file)
+  const { parseRequestFile } = await import('../request-file.ts')
   parseRequestFile(text)
   const brokers = brokersOf(command)
   if (options.watch) return watch(context, agent, { text, brokers })

@@ -3,7 +3,6 @@ import { readFile } from 'node:fs/promises'
 import type { Command } from 'commander'
 import { FluidError } from '../../protocol/errors.ts'
 import type { AgentApi, BrokerFailureReport, OfferReport } from '../api.ts'
-import { parseOfferFile } from '../offer-file.ts'
 import { formatOffers, formatOwnOffers, formatPublished, formatWithdrawn } from '../output/offer-text.ts'
 import { printable } from '../output/text.ts'
 import { absolute, agentAction, describe, listOption, type Context, type Runtime } from './command.ts'
@@ -71,6 +70,7 @@ async function publish(
 ): Promise<void> {
   const text = await readText(context, file)
   // Whoever wrote it is told here, before anybody is asked.
+  const { parseOfferFile } = await import('../offer-file.ts')
   parseOfferFile(text)
   const report = await agent.offersPublish({
     text,

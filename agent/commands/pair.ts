@@ -2,7 +2,7 @@
 import type { Command } from 'commander'
 import { FluidError } from '../../protocol/errors.ts'
 import { MAX_TICKET_CHARS } from '../../protocol/limits.ts'
-import { isPeerId } from '../../protocol/peer-signature.ts'
+import { isPeerId } from '../../protocol/peer-id.ts'
 import type { AgentApi, PeerReport, PendingReport } from '../api.ts'
 import { nearest } from '../toml-table.ts'
 import { describeGrant, formatPeers, formatPending } from '../output/peer-text.ts'

@@ -1,6 +1,6 @@
 import test from 'ava'
 import { createIdentityKey, parseIdentity } from '../../agent/identity.ts'
-import { isPeerId, verifyPeerSignature } from '../../protocol/peer-signature.ts'
+import { verifyPeerSignature } from '../../protocol/peer-signature.ts'
 
 const bytes = Buffer.from('what both signed')
 
@@ -14,17 +14,4 @@ test('verifyPeerSignature() accepts the signer, and no other peer, bytes or sign
   t.false(await verifyPeerSignature(ours.peerId, bytes, signature.with(0, signature[0] ^ 1)))
   t.false(await verifyPeerSignature(ours.peerId, bytes, signature.subarray(1)))
   t.false(await verifyPeerSignature('not a peer', bytes, signature))
-})
-
-test('isPeerId() knows only Ed25519 peer IDs in base58', async (t) => {
-  const { peerId } = parseIdentity(await createIdentityKey())
-  t.true(isPeerId(peerId))
-  for (const text of [
-    peerId.slice(1),
-    `${peerId}1`,
-    peerId.replace('12D3', '12d3'),
-    'QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N',
-  ]) {
-    t.false(isPeerId(text), text)
-  }
 })
