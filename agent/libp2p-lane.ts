@@ -22,6 +22,8 @@ import type { PortMessage } from '../transfer/lanes/port-message.ts'
 
 /** Most bytes posted to the worker in one message. */
 const POST_BYTES = LANE_PORT_CREDIT_BYTES / 16
+/** A peer that marked its end among the frames ends its stream at once. */
+const LINGER_MS = 2_000
 
 /** Which lane a stream is for, and what was read beyond that: the beginning of its frames. */
 export interface LaneAnnouncement {
@@ -128,6 +130,8 @@ class Pump implements LanePump {
   #writing: Promise<void> = Promise.resolve()
   #wakeWriter: (() => void) | undefined
   #ended = false
+  /** Waits for the peer's end, of which the worker has read the mark; whatever else comes is dropped. */
+  #lingering: NodeJS.Timeout | undefined
   #over = false
 
   constructor(stream: Stream, port: MessagePort) {
@@ -149,13 +153,12 @@ class Pump implements LanePump {
     stream.addEventListener('drain', this.#onStreamDrain)
     stream.addEventListener('message', this.#onStreamMessage)
     this.#port.on('message', (message: PortMessage) => this.#onPortMessage(message))
-    this.#port.on('close', () => {
-      this.#fail(new FluidError('LANE_FAILED', 'Lane worker closed its lane'))
-    })
+    this.#port.on('close', () => this.#onPortClose())
     this.#read(rest)
   }
 
   #read(bytes: StreamMessageEvent['data']): void {
+    if (this.#lingering) return
     for (let at = 0; at < bytes.byteLength; at += POST_BYTES) {
       const piece = bytes.subarray(at, Math.min(at + POST_BYTES, bytes.byteLength))
       const copy = new Uint8Array(piece.byteLength)
@@ -176,6 +179,7 @@ class Pump implements LanePump {
 
   readonly #onPeerEnd = (): void => {
     this.#peerEnded = true
+    if (this.#lingering) return this.#finish()
     // Data that came in the same yamux frame as the end is dispatched behind it.
     queueMicrotask(() => this.#flow())
   }
@@ -216,6 +220,19 @@ class Pump implements LanePump {
       this.#post({ kind: 'end' })
       this.#finishIfEnded()
     }
+  }
+
+  /** The worker is done, or gave up. A stream that is reset takes along what its peer has not read, the end included. */
+  #onPortClose(): void {
+    if (this.#over) return
+    if (!this.#ended || this.#stream.writeStatus !== 'closed')
+      return this.#fail(new FluidError('LANE_FAILED', 'Lane worker closed its lane'))
+    if (this.#peerEnded) return this.#finish()
+    this.#unread = []
+    this.#lingering = setTimeout(() => {
+      this.#fail(new FluidError('LANE_FAILED', `The peer did not end its lane within ${LINGER_MS} ms`))
+    }, LINGER_MS).unref()
+    if (this.#stream.readStatus === 'paused') this.#stream.resume()
   }
 
   #onPortMessage(message: PortMessage): void {
@@ -286,6 +303,7 @@ class Pump implements LanePump {
 
   #finish(): void {
     this.#over = true
+    clearTimeout(this.#lingering)
     this.#stream.removeEventListener('remoteCloseWrite', this.#onPeerEnd)
     this.#stream.removeEventListener('close', this.#onStreamClose)
     this.#stream.removeEventListener('message', this.#onStreamMessage)
