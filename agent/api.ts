@@ -77,7 +77,7 @@ export interface PeerReport {
   readonly pairedAt: string
   readonly connected: boolean
   /** How it is connected now. */
-  readonly reached?: 'direct' | 'relay'
+  readonly reached?: 'direct' | 'webrtc' | 'relay'
   /** The multiaddr of that connection. */
   readonly remoteAddr?: string
   readonly addrs: readonly string[]

@@ -23,6 +23,8 @@ export interface Config {
   readonly dataPort: number
   /** Host or address told to peers for the data port, with `:port` where a forwarded port differs; undefined: those of the interfaces. */
   readonly dataHost?: string
+  /** True to connect by WebRTC too, over UDP. */
+  readonly webrtc: boolean
   readonly mdns: boolean
   readonly bootstrap: readonly string[]
   /** Brokers to publish to and to ask, multiaddrs; empty: first contacts and those the directory tells of. */
@@ -94,6 +96,7 @@ export function parseConfig(text: string, flags: ConfigFlags = {}): Config {
     announce: read(from('announce'), 'announce', multiaddrs, []),
     dataPort: read(from('data_port', flags.dataPort), 'data_port', integer(0, 65_535), DEFAULT_DATA_PORT),
     dataHost: read(from('data_host'), 'data_host', host, undefined),
+    webrtc: read(from('webrtc'), 'webrtc', boolean, false),
     mdns: read(from('mdns', flags.mdns), 'mdns', boolean, true),
     bootstrap,
     brokers: read(from('brokers'), 'brokers', contacts, []),
@@ -142,6 +145,10 @@ name = ${JSON.stringify(name)}
 # Host or address at which peers reach data_port, if it is not one of this machine's interfaces. With :port where the
 # forwarded port is another.
 # data_host = "agent.example.org"
+
+# Connect by WebRTC too, where UDP passes and TCP does not: the mesh then listens at the UDP ports of the same numbers.
+# Both ends must. It is slow: data takes it only when no TCP connection can be made. Over IPv4 only.
+# webrtc = false
 
 # Find agents on the local network by multicast DNS. Finding is not trusting: they must still be paired.
 # mdns = true
@@ -207,6 +214,7 @@ const TOP_KEYS = [
   'announce',
   'data_port',
   'data_host',
+  'webrtc',
   'mdns',
   'bootstrap',
   'brokers',

@@ -4,15 +4,17 @@ import type { Connection } from '@libp2p/interface'
 import { peerIdFromString } from '@libp2p/peer-id'
 import type { Multiaddr } from '@multiformats/multiaddr'
 import { FluidError } from '../protocol/errors.ts'
+import { TCP_DIAL_TIMEOUT_MS, WEBRTC_DIAL_TIMEOUT_MS } from '../protocol/limits.ts'
 import type { MeshNode } from './node.ts'
 import { addrsOf } from './peer-address.ts'
 import type { Peers } from './peers.ts'
 import { isRelayed } from './relay.ts'
 import { relayOf } from './relay-client.ts'
+import { isWebRtc, isWebRtcAddr } from './webrtc.ts'
 
 /** The directory is asked when the addresses known have not answered for this long, or at once when they fail. */
 const PATIENCE_MS = 500
-/** A direct way is looked for so long while there is one through a relay. */
+/** A direct way is looked for so long, by TCP and by WebRTC, while there is one through a relay. */
 const DIRECT_TIMEOUT_MS = 2_000
 
 /** An open connection to the paired `peer`. Throws NOT_PAIRED, PEER_UNREACHABLE. */
@@ -55,22 +57,58 @@ export async function dialPeer(
   }
 }
 
-/** The open connection to `peer` that bytes take: a direct one before one through a relay. */
+/** The open connection to `peer` that bytes take: TCP before WebRTC, the newest of these, and a relay last. */
 export function bestConnection(node: MeshNode, peer: string): Connection | undefined {
   const open = node.getConnections(peerIdFromString(peer)).filter(({ status }) => status === 'open')
-  return open.find((connection) => !isRelayed(connection)) ?? open[0]
+  const direct = open.filter((connection) => !isRelayed(connection))
+  return direct.find((connection) => !isWebRtc(connection)) ?? direct.at(-1) ?? open[0]
 }
 
-/** A new connection at one of `addrs`, though there is one through a relay. Rejects after DIRECT_TIMEOUT_MS. */
+/** A new connection at one of `addrs`, though there is one through a relay. Rejects after DIRECT_TIMEOUT_MS for each kind. */
 export async function dialDirect(
   node: MeshNode,
   addrs: readonly Multiaddr[],
   { signal }: { signal?: AbortSignal } = {},
 ): Promise<Connection> {
   if (addrs.length === 0) throw new Error('No address of the peer is known')
-  const deadline = AbortSignal.timeout(DIRECT_TIMEOUT_MS)
-  const within = AbortSignal.any([deadline, ...(signal ? [signal] : [])])
-  return await node.dial([...addrs], { signal: within, force: true })
+  return await dialInTurns(node, addrs, { signal, mostMs: DIRECT_TIMEOUT_MS, force: true })
+}
+
+/**
+ * Dials in libp2p's order, which is one address after the other; but WebRTC, if this node has it, after TCP had some
+ * time and before all else. Rejects with what the last of these said.
+ */
+async function dialInTurns(
+  node: MeshNode,
+  addrs: readonly Multiaddr[],
+  { signal, mostMs, force }: { signal?: AbortSignal; mostMs?: number; force?: boolean } = {},
+): Promise<Connection> {
+  const dial = (some: readonly Multiaddr[], timeoutMs: number | undefined) => {
+    const stops = [
+      ...(timeoutMs === undefined ? [] : [AbortSignal.timeout(timeoutMs)]),
+      ...(signal ? [signal] : []),
+    ]
+    return node.dial([...some], { signal: AbortSignal.any(stops), force })
+  }
+  const direct = addrs.filter((addr) => relayOf(addr) === undefined)
+  const webRtc = direct.filter(isWebRtcAddr)
+  if (webRtc.length === 0 || !(await node.isDialable(webRtc))) return await dial(addrs, mostMs)
+  const tcp = direct.filter((addr) => !isWebRtcAddr(addr))
+  const failed = await dialFirst(tcp, mostMs ?? TCP_DIAL_TIMEOUT_MS)
+  if (!(failed instanceof Error)) return failed
+  // A line that is merely slow gets its time when nothing else helps.
+  const rest = addrs.filter((addr) => !webRtc.includes(addr))
+  if (rest.length === 0) return await dial(webRtc, mostMs)
+  const connection = await dialFirst(webRtc, mostMs ?? WEBRTC_DIAL_TIMEOUT_MS)
+  return connection instanceof Error ? await dial(rest, mostMs) : connection
+
+  async function dialFirst(some: readonly Multiaddr[], timeoutMs: number): Promise<Connection | Error> {
+    if (some.length === 0) return new Error('Nothing to dial')
+    return await dial(some, timeoutMs).catch((error: Error) => {
+      signal?.throwIfAborted()
+      return error
+    })
+  }
 }
 
 /** True when a relay answered that it may not, or will not, carry the connection. */
@@ -93,7 +131,8 @@ export async function dialAnywhere(
   const id = peerIdFromString(peer)
   const over = new AbortController()
   const within = AbortSignal.any([over.signal, ...(signal ? [signal] : [])])
-  const known = node.dial(addrs.length > 0 ? [...addrs] : id, { signal: within })
+  const known =
+    addrs.length > 0 ? dialInTurns(node, addrs, { signal: within }) : node.dial(id, { signal: within })
   if (!directory) return await known
 
   const found = async (): Promise<Connection> => {

@@ -38,14 +38,16 @@ export interface JobParts {
 }
 
 /** What an agent says of itself. */
-type Introduced = Pick<JobParts, 'writableFormats'> & { readonly config: Pick<Config, 'allowRelay'> }
+type Introduced = Pick<JobParts, 'writableFormats'> & {
+  readonly config: Pick<Config, 'allowRelay' | 'webrtc'>
+}
 
 /** What this agent can do, best first. */
 export function capabilities({ writableFormats, config }: Introduced): Capabilities {
   return {
     chunkings: [...CHUNKINGS],
     codecs: ['zstd', 'raw'],
-    lanes: ['tls', 'libp2p', ...(config.allowRelay ? ['relay'] : [])],
+    lanes: ['tls', 'libp2p', ...(config.webrtc ? ['webrtc'] : []), ...(config.allowRelay ? ['relay'] : [])],
     formats: writableFormats,
     maxLanes: MAX_LANES_ACCEPTED,
   }

@@ -1,4 +1,5 @@
 /** An agent's standing in the mesh: its node, who it trusts, what they may do. Wires the parts and owns their closing. */
+import { join } from 'node:path'
 import type { Config } from './config.ts'
 import { openAddressBook } from './address-book.ts'
 import { type ConnectionPolicy, createConnectionPolicy } from './connection-policy.ts'
@@ -34,7 +35,7 @@ export interface MeshOptions {
     Config,
     'name' | 'listen' | 'announce' | 'mdns' | 'bootstrap' | 'directory' | 'pairingRequests'
   > &
-    Partial<Pick<Config, 'relay' | 'relayFor' | 'relayQuota' | 'relays'>>
+    Partial<Pick<Config, 'webrtc' | 'relay' | 'relayFor' | 'relayQuota' | 'relays'>>
   /** Unix time, ms; tests give their own. */
   readonly now?: () => number
   /** Lifetime of a stranger's connection, ms; PAIRING_TIMEOUT_MS unless given. */
@@ -68,6 +69,7 @@ export async function openMesh(options: MeshOptions): Promise<Mesh> {
     await createNode({
       privateKey: identity.privateKey,
       listen: config.listen,
+      webRtcCertificate: config.webrtc ? join(home.path, 'webrtc.pem') : undefined,
       announce: config.announce,
       datastore,
       connectionPolicy,

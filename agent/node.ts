@@ -21,6 +21,7 @@ import type { Refusals } from './refusals.ts'
 import { type Relay, type RelayQuota, relayService } from './relay.ts'
 import { type RelayClient, relayClientService, relayTransport } from './relay-client.ts'
 import { behind, forgetStrangers, identifyPeers } from './stranger-privacy.ts'
+import { endDeadConnections, webRtcListen, webRtcTransport } from './webrtc.ts'
 
 export type MeshNode = Libp2p<{
   identify: Identify
@@ -35,6 +36,8 @@ export interface NodeOptions {
   readonly privateKey: Ed25519PrivateKey
   /** Multiaddrs. */
   readonly listen: readonly string[]
+  /** Path of the certificate of webrtc-direct; undefined: no WebRTC. */
+  readonly webRtcCertificate?: string
   /** Multiaddrs told to others instead of those of the interfaces. */
   readonly announce?: readonly string[]
   /** Where the address book is kept; owned by the caller, open until the node is disposed. */
@@ -56,14 +59,17 @@ export async function createNode(options: NodeOptions): Promise<MeshNode> {
   const announced = (options.announce ?? []).length > 0
   const isRelay = (peer: string) =>
     connectionPolicy.isPaired(peer) || relays.some((addr) => addr.endsWith(`/p2p/${peer}`))
+  const certificate = options.webRtcCertificate
+  const webRtc = certificate ? [await webRtcTransport({ certificate, refusals })] : []
+  const listen = [...options.listen, ...(certificate ? webRtcListen(options.listen) : [])]
   const node = await createLibp2p<MeshNode['services']>({
     start: false,
     privateKey: options.privateKey,
-    addresses: { listen: [...options.listen], announce: [...(options.announce ?? [])] },
+    addresses: { listen, announce: [...(options.announce ?? [])] },
     datastore: options.datastore,
     // Strangers are forgotten when they leave; addresses of paired peers stay good until they tell newer ones.
     peerStore: { maxAddressAge: Infinity, maxPeerAge: Infinity },
-    transports: [tcp(), relayTransport(isRelay)],
+    transports: [tcp(), ...webRtc, relayTransport(isRelay)],
     connectionEncrypters: [noise()],
     streamMuxers: [
       yamux({
@@ -96,10 +102,11 @@ export async function createNode(options: NodeOptions): Promise<MeshNode> {
   })
   await forgetStrangers(node, connectionPolicy, { keepTable: directory })
   identifyPeers(node, connectionPolicy, (peer) => node.services.directory?.retains(peer) ?? false)
+  if (certificate) endDeadConnections(node, connectionPolicy.isKnown)
   try {
     await node.start()
   } catch (cause) {
-    throw new FluidError('CONFIG_INVALID', `Listening on ${options.listen.join(', ')} failed`, {
+    throw new FluidError('CONFIG_INVALID', `Listening on ${listen.join(', ')} failed`, {
       cause,
       hint: 'Another program may use the port, or the address is not of this machine; see listen in config.toml',
     })

@@ -1,4 +1,5 @@
 /** A paired peer as the command line shows it. */
+import type { Connection } from '@libp2p/interface'
 import { peerIdFromString } from '@libp2p/peer-id'
 import { MAX_ADDRESSES } from '../protocol/limits.ts'
 import type { GrantReport, PeerReport, PendingReport } from './api.ts'
@@ -8,6 +9,7 @@ import type { PeerRecord } from './peers.ts'
 import type { PendingRecord } from './pending-pairings.ts'
 import type { Grant, Policy } from './policy.ts'
 import { isRelayed } from './relay.ts'
+import { isWebRtc } from './webrtc.ts'
 
 /** The record with what the node and the policy know now. */
 export async function peerReport(
@@ -24,12 +26,17 @@ export async function peerReport(
     name: record.name,
     pairedAt: new Date(record.pairedAt).toISOString(),
     connected: connection !== undefined,
-    reached: connection && (isRelayed(connection) ? 'relay' : 'direct'),
+    reached: connection && reachedBy(connection),
     remoteAddr: connection?.remoteAddr.toString(),
     addrs: [...new Set(addrs.map((addr) => withPeer(addr, record.peer)))].slice(0, MAX_ADDRESSES),
     grant: grant && grantReport(grant),
     granted: record.granted,
   }
+}
+
+function reachedBy(connection: Connection): PeerReport['reached'] {
+  if (isRelayed(connection)) return 'relay'
+  return isWebRtc(connection) ? 'webrtc' : 'direct'
 }
 
 export function pendingReport(record: PendingRecord): PendingReport {

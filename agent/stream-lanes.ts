@@ -1,5 +1,6 @@
 /** Lanes over libp2p streams, for peers that no socket reaches: opened by the sender, matched by token at the receiver. */
 import { MessageChannel, type MessagePort } from 'node:worker_threads'
+import type { Connection } from '@libp2p/interface'
 import { FluidError } from '../protocol/errors.ts'
 import { CHUNKS_PROTOCOL } from '../protocol/ids.ts'
 import { MAX_LANES } from '../protocol/limits.ts'
@@ -7,9 +8,10 @@ import { bestConnection } from './dial-peer.ts'
 import { announceLane, pumpLane, readAnnouncement } from './libp2p-lane.ts'
 import type { Mesh } from './mesh.ts'
 import { isRelayed } from './relay.ts'
+import { isWebRtc } from './webrtc.ts'
 
 /** What a lane over a stream rides on. */
-export type StreamPath = 'libp2p' | 'relay'
+export type StreamPath = 'libp2p' | 'webrtc' | 'relay'
 
 /** Takes a lane's port; false when it is not wanted (any more). */
 export type OnPort = (port: MessagePort, lane: number, path: StreamPath) => boolean
@@ -35,7 +37,7 @@ export async function openStreamLanes(
   const nameOf = (peer: string, token: Uint8Array) => `${peer} ${Buffer.from(token).toString('hex')}`
 
   const handler = connectionPolicy.pairedOnly(async (stream, connection) => {
-    const path = isRelayed(connection) ? 'relay' : 'libp2p'
+    const path = pathOf(connection)
     if (path === 'relay' && !allowRelay) {
       refusals.count('lane-relayed')
       stream.abort(new FluidError('POLICY_DENIED', 'Data may not pass a relay here'))
@@ -75,8 +77,13 @@ export async function openStreamLanes(
       announceLane(stream, token, lane)
       const { port1, port2 } = new MessageChannel()
       pumpLane(stream, port1)
-      return { port: port2, path: isRelayed(connection) ? 'relay' : 'libp2p' }
+      return { port: port2, path: pathOf(connection) }
     },
     [Symbol.asyncDispose]: async () => node.unhandle(CHUNKS_PROTOCOL),
   }
+}
+
+function pathOf(connection: Connection): StreamPath {
+  if (isRelayed(connection)) return 'relay'
+  return isWebRtc(connection) ? 'webrtc' : 'libp2p'
 }

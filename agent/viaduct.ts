@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import type { Multiaddr } from '@multiformats/multiaddr'
 import type { Hello, LaneEndpoint } from '../protocol/control-message.ts'
-import { FluidError } from '../protocol/errors.ts'
+import { asFluidError, FluidError } from '../protocol/errors.ts'
 import { VIADUCT_PROTOCOL } from '../protocol/ids.ts'
 import { HANDSHAKE_TIMEOUT_MS, MAX_ADDRESSES, TOKEN_BYTES } from '../protocol/limits.ts'
 import { agreedMinor } from '../protocol/offer.ts'
@@ -12,6 +12,7 @@ import { dialPeer } from './dial-peer.ts'
 import { helloOf, type JobParts } from './job-parts.ts'
 import { isRelayed } from './relay.ts'
 import { lineMeter, nearness } from './round-trip.ts'
+import { isWebRtc } from './webrtc.ts'
 
 /** A control stream on which both have said hello. */
 export interface Viaduct {
@@ -36,6 +37,8 @@ export async function openViaduct(parts: JobParts, peer: string, signal: AbortSi
   const options = { signal: deadline, runOnLimitedConnection: true }
   const raw = await connection.newStream(VIADUCT_PROTOCOL, options).catch((cause: unknown) => {
     signal.throwIfAborted()
+    // Over UDP nothing else tells that the other end is gone.
+    if (isWebRtc(connection)) connection.abort(asFluidError(cause))
     throw unreachable(peer, cause)
   })
   const stream = openControlStream(raw, { role: 'initiator', peer })

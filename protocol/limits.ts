@@ -164,6 +164,12 @@ export const LANE_STREAM_BUFFER_BYTES = 20 * MiB
 
 /** Connections of all peers together. */
 export const MAX_MESH_CONNECTIONS = 300
+/** TCP has so long before WebRTC is tried: a line may swallow it and say nothing. */
+export const TCP_DIAL_TIMEOUT_MS = 3_000
+/** To connect by WebRTC, all addresses of a peer together, before other ways are tried. */
+export const WEBRTC_DIAL_TIMEOUT_MS = 5_000
+/** A connection over UDP that does not answer for so long is dead, when its peer has opened another. */
+export const WEBRTC_PROBE_TIMEOUT_MS = 2_000
 /** Inbound connections of one host in a second: several agents live on one machine, and all come back after a restart. */
 export const MAX_HOST_CONNECTIONS_PER_SECOND = 64
 /** Inbound connections that have not finished their handshake. */

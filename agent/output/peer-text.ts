@@ -102,7 +102,8 @@ export function formatPeers(peers: readonly PeerReport[], style: Style, columns?
 
 function reachedBy({ addrs, reached, remoteAddr = addrs.at(0) }: PeerReport): string {
   if (reached === 'relay') return `relay ${remoteAddr?.replace(/\/p2p-circuit.*$/, '') ?? ''}`
-  return remoteAddr ? remoteAddr.replace(/\/p2p\/[^/]+$/, '') : 'connected'
+  // Which certificate it was is nothing to read.
+  return remoteAddr ? remoteAddr.replace(/\/(certhash|p2p)\/[^/]+/g, '') : 'connected'
 }
 
 /** What a grant allows, in a few words. */

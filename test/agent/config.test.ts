@@ -12,6 +12,7 @@ test('parseConfig() fills every default', (t) => {
     announce: [],
     dataPort: 4002,
     dataHost: undefined,
+    webrtc: false,
     mdns: true,
     bootstrap: [],
     brokers: [],

@@ -39,6 +39,8 @@ export interface AgentProcessOptions {
   readonly program?: string
   /** What it runs: an agent by default. */
   readonly verb?: 'agent' | 'broker'
+  /** True to have its mesh listen by UDP (WebRTC), and not by TCP; needs webrtc in its configuration. */
+  readonly udp?: boolean
 }
 
 /** One agent and its home; the process is another after every start. */
@@ -51,6 +53,7 @@ export class AgentProcess {
   readonly dataPort: number
   readonly #program: string
   readonly #verb: 'agent' | 'broker'
+  readonly #listen: string
   #child: ChildProcess | undefined
   #peerId = ''
   #ended: Promise<unknown> = Promise.resolve()
@@ -60,7 +63,7 @@ export class AgentProcess {
     folder: string,
     home: Home,
     [meshPort, dataPort]: readonly number[],
-    { program = PROGRAM, verb = 'agent' }: Pick<AgentProcessOptions, 'program' | 'verb'> = {},
+    { program = PROGRAM, verb = 'agent', udp }: Pick<AgentProcessOptions, 'program' | 'verb' | 'udp'> = {},
   ) {
     this.name = name
     this.folder = folder
@@ -69,6 +72,7 @@ export class AgentProcess {
     this.dataPort = dataPort
     this.#program = program
     this.#verb = verb
+    this.#listen = `/ip4/127.0.0.1/${udp ? `udp/${meshPort}/webrtc-direct` : `tcp/${meshPort}`}`
   }
 
   /** Its multiaddr, with its peer ID. */
@@ -82,7 +86,6 @@ export class AgentProcess {
 
   /** Starts it, on the ports it always has, and gives its ready line. */
   async start(): Promise<Line> {
-    const listen = `/ip4/127.0.0.1/tcp/${this.meshPort}`
     const log = openSync(this.#log, 'a')
     const child = spawnProgram(
       [
@@ -92,7 +95,7 @@ export class AgentProcess {
         '--json',
         '--no-mdns',
         '--listen',
-        listen,
+        this.#listen,
         ...(this.#verb === 'agent' ? ['--data-port', `${this.dataPort}`] : []),
       ],
       { stderr: log, program: this.#program },
@@ -201,16 +204,14 @@ export class AgentProcess {
 export async function startAgent(
   owner: Owner,
   name: string,
-  { config, parent, program, verb }: AgentProcessOptions = {},
+  { config, parent, program, verb, udp }: AgentProcessOptions = {},
 ): Promise<AgentProcess> {
   const base = await tempDir(owner, parent)
   const home = await initHome(join(base, 'home'), { name })
   const folder = join(base, 'files')
   await mkdir(folder)
-  const agent = new AgentProcess(name, folder, home, [await claimPort(owner), await claimPort(owner)], {
-    program,
-    verb,
-  })
+  const ports = [await claimPort(owner, { udp }), await claimPort(owner)]
+  const agent = new AgentProcess(name, folder, home, ports, { program, verb, udp })
   if (config !== undefined) await agent.configure(config)
   owner.teardown(() => agent.kill())
   await agent.start()
@@ -273,9 +274,9 @@ export function spawnProgram(
 /**
  * A TCP port that no other agent of the test run uses, in whichever process it was started: an agent must find its port
  * free again after a kill, while others choose theirs. The UDP port of the same number, held until the owner is done,
- * is the claim.
+ * is the claim; a port for `udp` is not held.
  */
-async function claimPort(owner: Owner): Promise<number> {
+async function claimPort(owner: Owner, { udp = false } = {}): Promise<number> {
   for (;;) {
     const port = FIRST_PORT + Math.floor(Math.random() * PORTS)
     const claim = createSocket('udp4')
@@ -285,7 +286,8 @@ async function claimPort(owner: Owner): Promise<number> {
     })
     if (claimed && (await isFree(port))) {
       claim.unref()
-      owner.teardown(() => claim.close())
+      if (udp) claim.close()
+      else owner.teardown(() => claim.close())
       return port
     }
     claim.close()

@@ -26,6 +26,10 @@ export interface TestMeshOptions {
   readonly bootstrap?: readonly string[]
   /** False unless it is given, whatever `bootstrap` says. */
   readonly directory?: boolean
+  /** Listens and dials by WebRTC too. */
+  readonly webrtc?: boolean
+  /** Multiaddrs; a free TCP port of 127.0.0.1 unless given. */
+  readonly listen?: readonly string[]
   readonly relay?: boolean
   readonly relayFor?: 'paired' | 'all'
   readonly relayQuota?: RelayQuota
@@ -74,12 +78,12 @@ async function start(
   t.teardown(() => stack.disposeAsync())
   const store = stack.use(await openStateStore(home.state))
   const { pairingRequests = true, mdns = false, bootstrap = [], directory = false, ...more } = options
-  const { relay, relayFor, relayQuota, ...clocks } = more
-  const listen = ['/ip4/127.0.0.1/tcp/0']
+  const { listen = ['/ip4/127.0.0.1/tcp/0'], webrtc, relay, relayFor, relayQuota, ...clocks } = more
   const config = {
     name,
     listen,
     announce: [],
+    webrtc,
     mdns,
     bootstrap,
     directory,

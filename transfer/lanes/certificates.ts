@@ -18,17 +18,22 @@ const KEY_ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as
  */
 export async function createLaneIdentity(
   name: string,
+  { validDays = VALID_DAYS }: { validDays?: number } = {},
 ): Promise<LaneIdentity & { certificateDer: Uint8Array }> {
   const keys = await crypto.subtle.generateKey(KEY_ALGORITHM, true, ['sign', 'verify'])
   const now = Date.now()
-  const certificate = await X509CertificateGenerator.createSelfSigned({
-    serialNumber: '01',
-    name: [{ CN: [name] }],
-    notBefore: new Date(now - DAY_MS),
-    notAfter: new Date(now + VALID_DAYS * DAY_MS),
-    signingAlgorithm: KEY_ALGORITHM,
-    keys,
-  })
+  // By name: others in this process may have told the library to use another implementation.
+  const certificate = await X509CertificateGenerator.createSelfSigned(
+    {
+      serialNumber: '01',
+      name: [{ CN: [name] }],
+      notBefore: new Date(now - DAY_MS),
+      notAfter: new Date(now + validDays * DAY_MS),
+      signingAlgorithm: KEY_ALGORITHM,
+      keys,
+    },
+    crypto,
+  )
   const pkcs8 = new Uint8Array(await crypto.subtle.exportKey('pkcs8', keys.privateKey))
   return {
     keyPem: pem('PRIVATE KEY', pkcs8),

@@ -20,6 +20,9 @@ import type { OpenLaneOptions } from './tls-lane.ts'
 
 /** Noise tag and length, yamux header: what each message on the stream costs. */
 const MESSAGE_OVERHEAD_BYTES = 16 + 2 + 12
+/** A packet of data channels holds so many bytes of messages, with headers of SCTP (12 + 16) and a DTLS record (13 + 8 + 16). */
+const PACKET_BYTES = 1144
+const PACKET_OVERHEAD_BYTES = 28 + 37
 /** Consumption is reported in steps of this many bytes: far below the credit, so that the rest never blocks. */
 const REPORT_STEP_BYTES = LANE_PORT_CREDIT_BYTES / 16
 
@@ -79,8 +82,8 @@ class PortLane implements Lane {
 
   get wire(): Lane['wire'] {
     return {
-      sentBytes: streamBytes(this.#sentBytes - this.#untakenBytes),
-      receivedBytes: streamBytes(this.#receivedBytes),
+      sentBytes: streamBytes(this.#sentBytes - this.#untakenBytes, this.path),
+      receivedBytes: streamBytes(this.#receivedBytes, this.path),
     }
   }
 
@@ -221,6 +224,7 @@ class PortLane implements Lane {
   }
 }
 
-function streamBytes(frameBytes: number): number {
+function streamBytes(frameBytes: number, path: LanePath): number {
+  if (path === 'webrtc') return frameBytes + Math.ceil(frameBytes / PACKET_BYTES) * PACKET_OVERHEAD_BYTES
   return frameBytes + Math.ceil(frameBytes / LANE_STREAM_MESSAGE_BYTES) * MESSAGE_OVERHEAD_BYTES
 }
