@@ -2,7 +2,7 @@
  * WebRTC as a way of the mesh, for lines that let UDP pass and TCP not: libp2p's webrtc-direct
  * (https://github.com/libp2p/specs/blob/master/webrtc/webrtc-direct.md). The address tells the digest of the listener's
  * certificate, so no server stands between; Noise proves the peer ID over both certificates. Off unless asked for, and
- * not loaded then: the native library takes 50 MiB and a third of a second.
+ * not loaded then.
  */
 import { createHash, randomUUID } from 'node:crypto'
 import { readFile, rename, writeFile } from 'node:fs/promises'
