@@ -165,11 +165,8 @@ for (const bulk of ['out', 'in'] as const) {
   })
 
   test(`openLane() throws LANE_FAILED where nothing listens (bulk ${bulk})`, async (t) => {
-    const gone = createTcpServer()
-    await new Promise<void>((resolve) => gone.listen(0, HOST, resolve))
-    const { port } = gone.address() as AddressInfo
-    await new Promise((resolve) => gone.close(resolve))
-    const error = await t.throwsAsync<FluidError>(openLane(await dialTo(port), { bulk }))
+    // A port that no system gives out by itself.
+    const error = await t.throwsAsync<FluidError>(openLane(await dialTo(1), { bulk }))
     t.is(error?.code, 'LANE_FAILED')
     t.like(error?.cause, { code: 'ECONNREFUSED' })
   })
