@@ -17,7 +17,7 @@ import {
 } from '../protocol/limits.ts'
 import { hostOf } from './addresses.ts'
 import type { Refusals } from './refusals.ts'
-import { createTokenBucket } from './token-bucket.ts'
+import { createTokenBucket } from '../protocol/token-bucket.ts'
 
 export interface ConnectionPolicy {
   /** For libp2p. */

@@ -15,6 +15,7 @@ import {
   MAX_VOLUME_BYTES,
 } from '../protocol/limits.ts'
 import { eventOf, TERMINAL, transition, type Role, type State } from '../protocol/state.ts'
+import { createTokenBucket } from '../protocol/token-bucket.ts'
 
 /** Messages a reader of the stream has to deal with. */
 export type Heard = Exclude<ControlMessage, { kind: 'heartbeat' | 'unknown' }>
@@ -57,7 +58,10 @@ export function openControlStream(
   let wake = Promise.withResolvers<void>()
   let wireBytes = 0
   let heardAt = performance.now()
-  let allowance = MAX_CONTROL_FRAMES_PER_SECOND
+  const frames = createTokenBucket({
+    burst: MAX_CONTROL_FRAMES_PER_SECOND,
+    perSecond: MAX_CONTROL_FRAMES_PER_SECOND,
+  })
   let sawEnd = false
   let messages = 0
   let workedBytes = 0
@@ -91,15 +95,10 @@ export function openControlStream(
   }
 
   function hear(bytes: Uint8Array): void {
-    const now = performance.now()
-    allowance = Math.min(
-      MAX_CONTROL_FRAMES_PER_SECOND,
-      allowance + ((now - heardAt) / 1000) * MAX_CONTROL_FRAMES_PER_SECOND,
-    )
-    heardAt = now
+    heardAt = performance.now()
     wireBytes += bytes.byteLength
     for (const body of reader.push(bytes)) {
-      if (--allowance < 0)
+      if (!frames.take())
         throw new FluidError('LIMIT_EXCEEDED', 'The peer floods the control stream', { peer })
       take(body)
     }

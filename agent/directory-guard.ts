@@ -20,7 +20,7 @@ import { outerFirst } from './addresses.ts'
 import type { ConnectionPolicy } from './connection-policy.ts'
 import { override } from './override.ts'
 import type { Refusals } from './refusals.ts'
-import { createTokenBucket, type TokenBucket } from './token-bucket.ts'
+import { createTokenBucket, type TokenBucket } from '../protocol/token-bucket.ts'
 
 type PeerStore = KadDHTComponents['peerStore']
 type Datastore = KadDHTComponents['datastore']

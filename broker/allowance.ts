@@ -1,4 +1,5 @@
 /** How much each of many peers may ask for: a bucket of tokens that fills at a fixed rate, for as many peers as are remembered. */
+import { createTokenBucket, type TokenBucket } from '../protocol/token-bucket.ts'
 
 export interface Allowance {
   /** Takes `tokens` from what `key` has; false, taking nothing, when it has less. */
@@ -15,18 +16,15 @@ export function createAllowance(options: {
   readonly maxKeys: number
   readonly now?: () => number
 }): Allowance {
-  const { burst, perSecond, maxKeys, now = () => performance.now() } = options
-  const buckets = new Map<string, { tokens: number; at: number }>()
+  const { burst, perSecond, maxKeys, now } = options
+  const buckets = new Map<string, TokenBucket>()
   return {
     take(key, tokens = 1) {
-      const at = now()
-      const before = buckets.get(key)
-      const have = before ? Math.min(burst, before.tokens + ((at - before.at) / 1000) * perSecond) : burst
-      const isEnough = have >= tokens
+      const bucket = buckets.get(key) ?? createTokenBucket({ burst, perSecond }, { now })
       buckets.delete(key)
-      buckets.set(key, { tokens: isEnough ? have - tokens : have, at })
+      buckets.set(key, bucket)
       if (buckets.size > maxKeys) buckets.delete(buckets.keys().next().value!)
-      return isEnough
+      return bucket.take(tokens)
     },
   }
 }

@@ -47,6 +47,15 @@ const ID = /^[0-9a-f]{32}$/
 const NOWHERE: Place = { region: '', jurisdiction: '' }
 const NO_CLOUD: Cloud = { kind: '', formats: [], features: [], certifications: [] }
 const NO_CAPACITY: Capacity = { vcpus: 0, memoryBytes: 0, storageBytes: 0, maxVolumeBytes: 0 }
+/** What a tombstone says of everything else. */
+const NOTHING_OFFERED = {
+  provider: '',
+  place: NOWHERE,
+  cloud: NO_CLOUD,
+  capacity: NO_CAPACITY,
+  migrators: [],
+  addresses: [],
+} satisfies Partial<Offer>
 
 /** What an offer becomes when it is examined. */
 export type Examined =
@@ -99,12 +108,7 @@ export function decodeOffer(body: Uint8Array): Offer {
   if (wire.withdrawn) {
     return {
       ...head,
-      provider: '',
-      place: NOWHERE,
-      cloud: NO_CLOUD,
-      capacity: NO_CAPACITY,
-      migrators: [],
-      addresses: [],
+      ...NOTHING_OFFERED,
     }
   }
   return {
@@ -184,12 +188,7 @@ export function tombstoneOf(offer: Offer, nowMs: number): Offer {
     issuedAtMs: Math.min(nowMs, offer.expiresAtMs - 1),
     expiresAtMs: offer.expiresAtMs,
     withdrawn: true,
-    provider: '',
-    place: NOWHERE,
-    cloud: NO_CLOUD,
-    capacity: NO_CAPACITY,
-    migrators: [],
-    addresses: [],
+    ...NOTHING_OFFERED,
   }
 }
 

@@ -9,11 +9,12 @@ import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { multiaddr } from '@multiformats/multiaddr'
 import { openCatalogClient, type CatalogClient } from '../../broker/catalog-client.ts'
-import type { MatchRequest, SignedOffer } from '../../protocol/catalog-message.ts'
+import type { SignedOffer } from '../../protocol/catalog-message.ts'
 import { CATALOG_PROTOCOL } from '../../protocol/ids.ts'
 import { CATALOG_OFFERS_PER_SECOND, MAX_OFFERS_PER_PROVIDER } from '../../protocol/limits.ts'
 import { startBroker, startNode } from '../helpers/broker-node.ts'
 import { eventually } from '../helpers/eventually.ts'
+import { requestWith } from '../helpers/offers.ts'
 import { createProvider } from '../helpers/providers.ts'
 import { createReport } from './report.ts'
 
@@ -24,21 +25,18 @@ const SUSTAINED_SECONDS = 12
 const PUBLISHERS = 12
 const MiB = 2 ** 20
 
-const REQUEST: MatchRequest = {
+const REQUEST = requestWith({
   need: {
     vcpus: 2,
     memoryBytes: 4 * 2 ** 30,
     storageBytes: 20 * 2 ** 30,
-    maxVolumeBytes: 0,
     formats: ['qcow2'],
     features: ['live'],
     jurisdictions: ['CH', 'EU'],
-    certifications: [],
-    direct: false,
   },
-  want: { price: 3, egress: 1, moveTime: 2, rtt: 0, outcomes: 0 },
-  have: { allocatedBytes: 6 * 2 ** 30, egressGibMicros: 90_000, currency: '' },
-}
+  want: { price: 3, egress: 1, moveTime: 2 },
+  have: { allocatedBytes: 6 * 2 ** 30, egressGibMicros: 90_000 },
+})
 
 const owned: (() => unknown)[] = []
 const owner = { teardown: (end: () => unknown) => void owned.push(end) } as never

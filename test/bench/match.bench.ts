@@ -7,7 +7,7 @@ import { availableParallelism } from 'node:os'
 import { createIdentityKey, parseIdentity } from '../../agent/identity.ts'
 import { resolveChain } from '../../broker/chain.ts'
 import { match } from '../../broker/match.ts'
-import type { MatchRequest, Offer } from '../../protocol/catalog-message.ts'
+import type { Offer } from '../../protocol/catalog-message.ts'
 import {
   decodeOffer,
   encodeOffer,
@@ -16,27 +16,25 @@ import {
   offerPosition,
   offerSigningBytes,
 } from '../../protocol/catalog-offer.ts'
+import { requestWith } from '../helpers/offers.ts'
 
 const GIB = 2 ** 30
 const PLACES = ['CH', 'DE', 'FR', 'US', 'US-CA', 'JP', 'NO', 'IE']
 const KINDS = ['raw', 'qcow2', 'vmdk', 'vhd', 'vdi', 'ova']
 
 /** Six needs, and every goal. */
-const REQUEST: MatchRequest = {
+const REQUEST = requestWith({
   need: {
     vcpus: 2,
     memoryBytes: 4 * GIB,
     storageBytes: 20 * GIB,
-    maxVolumeBytes: 0,
     formats: ['qcow2'],
     features: ['live'],
     jurisdictions: ['CH', 'EU'],
-    certifications: [],
-    direct: false,
   },
   want: { price: 3, egress: 1, moveTime: 2, rtt: 1, outcomes: 1 },
-  have: { allocatedBytes: 6 * GIB, egressGibMicros: 90_000, currency: '' },
-}
+  have: { allocatedBytes: 6 * GIB, egressGibMicros: 90_000 },
+})
 
 const [count, rounds] = [Number(process.argv[2] ?? 10_000), Number(process.argv[3] ?? 101)]
 const identity = parseIdentity(await createIdentityKey())

@@ -2,31 +2,27 @@ import { randomBytes } from 'node:crypto'
 import test from 'ava'
 import type { BrokerOptions } from '../../broker/broker.ts'
 import { encodeCatalog } from '../../protocol/catalog-codec.ts'
-import type { MatchRequest, SignedOffer } from '../../protocol/catalog-message.ts'
+import type { SignedOffer } from '../../protocol/catalog-message.ts'
 import { decodeOffer } from '../../protocol/catalog-offer.ts'
 import { frameControl } from '../../protocol/frame-reader.ts'
 import { CATALOG_PROTOCOL } from '../../protocol/ids.ts'
 import { CATALOG_OFFERS_BURST, CATALOG_REQUESTS_BURST } from '../../protocol/limits.ts'
 import { connectionTo, connectTo, startBroker, startNode } from '../helpers/broker-node.ts'
 import { eventually } from '../helpers/eventually.ts'
+import { requestWith } from '../helpers/offers.ts'
 import { createProvider } from '../helpers/providers.ts'
 import { refusedWith } from '../helpers/refused-with.ts'
 
-const REQUEST: MatchRequest = {
+const REQUEST = requestWith({
   need: {
     vcpus: 2,
     memoryBytes: 4 * 2 ** 30,
-    storageBytes: 0,
-    maxVolumeBytes: 0,
     formats: ['qcow2'],
     features: ['live'],
     jurisdictions: ['CH', 'EU'],
-    certifications: [],
-    direct: false,
   },
-  want: { price: 1, egress: 0, moveTime: 0, rtt: 0, outcomes: 0 },
-  have: { allocatedBytes: 0, egressGibMicros: 0, currency: '' },
-}
+  want: { price: 1 },
+})
 
 /** Compares often, so that a test need not wait. */
 const EAGER: BrokerOptions = { compareIntervalMs: 50 }

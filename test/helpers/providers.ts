@@ -4,6 +4,7 @@ import { generateKeyPair } from '@libp2p/crypto/keys'
 import { peerIdFromPrivateKey } from '@libp2p/peer-id'
 import type { Offer, SignedOffer } from '../../protocol/catalog-message.ts'
 import { encodeOffer, offerPosition, offerSigningBytes, tombstoneOf } from '../../protocol/catalog-offer.ts'
+import { catalogOffer } from '../protocol/samples.ts'
 
 const LEASE_MS = 60 * 60_000
 
@@ -26,29 +27,12 @@ export async function createProvider({ now = Date.now }: { now?: () => number } 
   const offer = (changes: Partial<Offer> = {}): Offer => {
     const issuedAtMs = changes.issuedAtMs ?? now()
     return {
+      ...catalogOffer,
       id: randomBytes(16).toString('hex'),
       peer,
       sequence: 1,
       issuedAtMs,
       expiresAtMs: issuedAtMs + LEASE_MS,
-      withdrawn: false,
-      provider: 'Alpine Cloud',
-      place: { region: 'ch-gva-2', jurisdiction: 'CH' },
-      cloud: { kind: 'qemu', formats: ['raw', 'qcow2'], features: ['live'], certifications: ['iso27001'] },
-      capacity: {
-        vcpus: 64,
-        memoryBytes: 256 * 2 ** 30,
-        storageBytes: 20 * 2 ** 40,
-        maxVolumeBytes: 16 * 2 ** 40,
-      },
-      price: {
-        currency: 'EUR',
-        vcpuHourMicros: 20_000,
-        memoryGibHourMicros: 3_000,
-        storageGibMonthMicros: 50_000,
-        egressGibMicros: 10_000,
-        ingressGibMicros: 0,
-      },
       migrators: [],
       addresses: [`/ip4/192.0.2.1/tcp/4001/p2p/${peer}`],
       ...changes,

@@ -3,7 +3,15 @@ import { closeSync } from 'node:fs'
 import { Socket, type SocketConstructorOpts } from 'node:net'
 import { FluidError } from '../../protocol/errors.ts'
 
-export const KEEP_ALIVE_DELAY_MS = 15_000
+const KEEP_ALIVE_DELAY_MS = 15_000
+
+/** What every lane dials with; adoptSocket() has the same. */
+export const DIAL_OPTIONS = {
+  allowHalfOpen: true,
+  noDelay: true,
+  keepAlive: true,
+  keepAliveInitialDelay: KEEP_ALIVE_DELAY_MS,
+} as const
 
 /** Owns `fd` from the call on. Throws LANE_FAILED, or the signal's reason. */
 export function adoptSocket(

@@ -8,11 +8,11 @@
 import { connect, type Socket } from 'node:net'
 import { FluidError } from '../../protocol/errors.ts'
 import type { Lane, LaneDescriptor } from '../lane.ts'
-import { adoptSocket, KEEP_ALIVE_DELAY_MS } from './adopt-socket.ts'
+import { adoptSocket, DIAL_OPTIONS } from './adopt-socket.ts'
 import { FrameInbox } from './frame-inbox.ts'
 import type { ByteWriter } from './frame-outbox.ts'
 import type { Openssl } from './openssl.ts'
-import { TlsLane, type OpenLaneOptions } from './tls-lane.ts'
+import { countedBy, TlsLane, type OpenLaneOptions } from './tls-lane.ts'
 import { TlsSession, type TlsRole } from './tls-session.ts'
 
 /** Read from a socket at once. */
@@ -63,15 +63,7 @@ function dial(
   signal: AbortSignal | undefined,
 ): Socket {
   signal?.throwIfAborted()
-  return connect({
-    host,
-    port,
-    allowHalfOpen: true,
-    noDelay: true,
-    keepAlive: true,
-    keepAliveInitialDelay: KEEP_ALIVE_DELAY_MS,
-    onread,
-  })
+  return connect({ host, port, ...DIAL_OPTIONS, onread })
 }
 
 /** Carries bytes between the socket, the session and the inbox of one lane. */
@@ -93,16 +85,8 @@ class Receiving {
       resume: () => this.#resume(),
       violation: (error) => this.lane.fail(error),
     })
-    const wire = {
-      get sentBytes() {
-        return socket.bytesWritten
-      },
-      get receivedBytes() {
-        return socket.bytesRead
-      },
-    }
     this.lane = new TlsLane(
-      { socket, writer: this.#writer(), wire },
+      { socket, writer: this.#writer(), wire: countedBy(socket) },
       this.#inbox,
       pin,
       options.stallTimeoutMs,

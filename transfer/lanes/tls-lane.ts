@@ -182,6 +182,18 @@ export class TlsLane implements Lane {
   }
 }
 
+/** What a socket beneath TLS has counted. */
+export function countedBy(socket: Socket): Lane['wire'] {
+  return {
+    get sentBytes() {
+      return socket.bytesWritten
+    },
+    get receivedBytes() {
+      return socket.bytesRead
+    },
+  }
+}
+
 /** The socket's descriptor, which Node keeps beneath; undefined where it does not. */
 function descriptorOf(socket: Socket): number | undefined {
   return (socket as unknown as { _handle?: { fd?: number } })._handle?.fd

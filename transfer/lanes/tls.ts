@@ -6,7 +6,7 @@
  * Here TLS is node:tls. A lane that receives bulk takes tls-in-place.ts where it can, which puts decrypted bytes where
  * the frame is assembled for less; node:tls does so through `onread`, and for dialed sockets only.
  */
-import type { Socket, SocketConstructorOpts, TcpSocketConnectOpts } from 'node:net'
+import type { SocketConstructorOpts, TcpSocketConnectOpts } from 'node:net'
 import {
   connect,
   createSecureContext,
@@ -15,9 +15,9 @@ import {
   type SecureContextOptions,
 } from 'node:tls'
 import type { Lane, LaneDescriptor, LaneIdentity } from '../lane.ts'
-import { adoptSocket, KEEP_ALIVE_DELAY_MS } from './adopt-socket.ts'
+import { adoptSocket, DIAL_OPTIONS } from './adopt-socket.ts'
 import { FrameInbox } from './frame-inbox.ts'
-import { TlsLane, type OpenLaneOptions } from './tls-lane.ts'
+import { countedBy, TlsLane, type OpenLaneOptions } from './tls-lane.ts'
 
 /** A TLS 1.3 record holds this much plaintext, and adds a header, a type byte and a tag (RFC 8446 section 5.2). */
 const RECORD_BYTES = 16 * 1024
@@ -37,10 +37,7 @@ export async function dialTls(
     port: descriptor.port,
     servername: descriptor.serverName,
     checkServerIdentity: () => undefined,
-    allowHalfOpen: true,
-    noDelay: true,
-    keepAlive: true,
-    keepAliveInitialDelay: KEEP_ALIVE_DELAY_MS,
+    ...DIAL_OPTIONS,
     onread: readingInPlace(inbox, () => lane.requireProof()),
   }
   const socket = connect(request)
@@ -76,7 +73,7 @@ export async function acceptTls(
     secureContext: createSecureContext({ ...context, minVersion, maxVersion }),
   })
   const { peerCertificate } = descriptor
-  const transport = { socket, writer: socket, wire: wireOf(raw) }
+  const transport = { socket, writer: socket, wire: countedBy(raw) }
   const lane = new TlsLane(transport, inbox, peerCertificate, options.stallTimeoutMs)
   raw.on('error', (error) => lane.fail(error))
   socket.once('secure', () => lane.judge(socket.getPeerX509Certificate()?.raw))
@@ -116,18 +113,6 @@ function readingInPlace(inbox: FrameInbox, requireProof: () => boolean) {
       if (spill) return inbox.push(spill.subarray(0, bytes))
       inbox.filled(bytes)
       return inbox.room() !== undefined
-    },
-  }
-}
-
-/** What a socket beneath TLS has counted. */
-function wireOf(socket: Socket): Lane['wire'] {
-  return {
-    get sentBytes() {
-      return socket.bytesWritten
-    },
-    get receivedBytes() {
-      return socket.bytesRead
     },
   }
 }

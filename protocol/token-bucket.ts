@@ -1,8 +1,8 @@
 /** A rate with a burst: who asks too often is told no, without a queue. */
 
 export interface TokenBucket {
-  /** False when the rate is used up. */
-  take(): boolean
+  /** Takes so many tokens, one unless told; false, taking nothing, when there are fewer. */
+  take(tokens?: number): boolean
 }
 
 /** Full at first. `now` in ms. */
@@ -10,15 +10,15 @@ export function createTokenBucket(
   { burst, perSecond }: { burst: number; perSecond: number },
   { now = () => performance.now() }: { now?: () => number } = {},
 ): TokenBucket {
-  let tokens = burst
+  let left = burst
   let at = now()
   return {
-    take() {
+    take(tokens = 1) {
       const later = now()
-      tokens = Math.min(burst, tokens + ((later - at) * perSecond) / 1000)
+      left = Math.min(burst, left + ((later - at) * perSecond) / 1000)
       at = later
-      if (tokens < 1) return false
-      tokens--
+      if (left < tokens) return false
+      left -= tokens
       return true
     },
   }
