@@ -190,6 +190,42 @@ export const ERRORS = {
     retryable: true,
     hint: 'What each offer fails is listed; need less, or ask other brokers with --broker',
   },
+  MACHINE_UNKNOWN: {
+    wire: 38,
+    exit: 7,
+    retryable: false,
+    hint: 'Check the name, and [clouds] in config.toml; the machine must be known to that cloud',
+  },
+  CLOUD_FAILED: {
+    wire: 39,
+    exit: 1,
+    retryable: true,
+    hint: 'The cloud refused or failed; what it said is in the message',
+  },
+  GUEST_UNSUPPORTED: {
+    wire: 40,
+    exit: 7,
+    retryable: false,
+    hint: 'This guest cannot be adapted as it is; nothing was touched',
+  },
+  MIGRATOR_FAILED: {
+    wire: 41,
+    exit: 1,
+    retryable: false,
+    hint: 'The Migrator broke its contract or failed; see its own output in the log of the agent that ran it',
+  },
+  HEALTH_FAILED: {
+    wire: 42,
+    exit: 1,
+    retryable: true,
+    hint: 'The service did not answer at the target in time; it runs at the source again',
+  },
+  NOT_CONVERGING: {
+    wire: 43,
+    exit: 7,
+    retryable: true,
+    hint: 'The machine writes faster than the line carries; allow a longer downtime, or try at a quieter hour',
+  },
 } as const satisfies Record<string, ErrorMeaning>
 
 /** A stable error code; see {@link ERRORS}. */

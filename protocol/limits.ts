@@ -347,3 +347,8 @@ export const MAX_PROVIDERS_MEASURED = 16
 export const PROVIDER_MEASURE_TIMEOUT_MS = 2_000
 /** Candidates of one match that brokers are asked for chains of Migrators to. */
 export const MAX_CHAINS_ASKED = 8
+/** A file of a guest that is read into memory, and all that one Migrator changes in one guest. */
+export const MAX_GUEST_FILE_BYTES = 1 * MiB
+export const MAX_GUEST_CHANGE_BYTES = 8 * MiB
+/** Input of one Migrator, as JSON. */
+export const MAX_STEP_BYTES = 64 * 1024
