@@ -24,13 +24,16 @@ export interface GuestFiles extends AsyncDisposable {
 
 /** Reading and writing, for disks of the target that no machine uses. */
 export interface WritableGuestFiles extends GuestFiles {
-  /** Makes or replaces a file whole; what existed keeps its owner and mode unless given. */
+  /**
+   * Makes or replaces a file whole; what existed keeps its owner and mode unless given, what did not is root's, 0644.
+   * Missing folders above it are made, root's, 0755. Through a link the file it leads to is written.
+   */
   write(
     path: string,
     bytes: Uint8Array,
     options?: { mode?: number; uid?: number; gid?: number },
   ): Promise<void>
-  /** Removes a file; fine when there is none. */
+  /** Removes a file, or a link and not what it leads to; fine when there is none. */
   remove(path: string): Promise<void>
   /** Everything written has reached the disk. */
   sync(): Promise<void>
@@ -45,6 +48,11 @@ export interface FileChange {
   readonly after?: Uint8Array
   /** Permission bits for a file that is made; default 0644. */
   readonly mode?: number
+  /** Owner of a file that is made; default root. */
+  readonly uid?: number
+  readonly gid?: number
   /** True: neither content is ever shown, kept in logs, or sent elsewhere. */
   readonly secret?: boolean
+  /** What it does, for people and without secrets, such as `S3_ENDPOINT = https://b.example`; shown where content is not. */
+  readonly note?: string
 }
