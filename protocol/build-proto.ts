@@ -12,7 +12,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 
-export const SCHEMAS = ['viaduct', 'chunks', 'pairing', 'catalog'] as const
+export const SCHEMAS = ['viaduct', 'chunks', 'pairing', 'catalog', 'relocation'] as const
 
 const here = dirname(fileURLToPath(import.meta.url))
 const pbjs = join(

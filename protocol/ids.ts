@@ -15,6 +15,9 @@ export const CATALOG_PROTOCOL = '/fluidcloud/catalog/1.0.0'
 /** Gossip of signed offers between brokers; see catalog.md, Gossip. */
 export const CATALOG_TOPIC = '/fluidcloud/catalog/1.0.0/offers'
 
+/** Relocation of running services: what the target is asked, and the right to run; see relocation.md. */
+export const RELOCATION_PROTOCOL = '/fluidcloud/relocation/1.0.0'
+
 /** libp2p's gossipsub, among brokers only; see catalog.md, Gossip. */
 export const GOSSIP_PROTOCOL = '/fluidcloud/gossip/1.0.0'
 

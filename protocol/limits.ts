@@ -352,3 +352,67 @@ export const MAX_GUEST_FILE_BYTES = 1 * MiB
 export const MAX_GUEST_CHANGE_BYTES = 8 * MiB
 /** Input of one Migrator, as JSON. */
 export const MAX_STEP_BYTES = 64 * 1024
+
+// Relocation.
+
+/** Random, chosen by the source; and the nonce of one question for a lease. */
+export const RELOCATION_ID_BYTES = 16
+export const LEASE_NONCE_BYTES = 16
+/** A signed body of a relocation; the plan is the longest. */
+export const MAX_RELOCATION_BODY_BYTES = 256 * KiB
+export const MAX_RELOCATION_FRAME_BYTES = MAX_RELOCATION_BODY_BYTES + 1 * KiB
+/** Machines of one relocation; disks, network cards and Migrators of one machine; forwards of one card. */
+export const MAX_RELOCATION_MACHINES = 16
+export const MAX_MACHINE_DISKS = 16
+export const MAX_MACHINE_NICS = 8
+export const MAX_MACHINE_STEPS = 16
+export const MAX_NIC_FORWARDS = 64
+/** What only one kind of driver understands, as JSON; and how deep any JSON of a peer may nest. */
+export const MAX_MACHINE_EXTRA_BYTES = 16 * KiB
+export const MAX_JSON_DEPTH = 32
+export const MAX_HEALTH_CHECKS = 32
+export const MAX_OBJECTIONS = 64
+/** Longest time for all checks to pass: software emulation boots slowly. */
+export const MAX_GATE_MS = 30 * 60_000
+/** A changed file's path, and its change as lines; what is longer is cut. */
+export const MAX_GUEST_PATH_BYTES = 4096
+export const MAX_DIFF_BYTES = 64 * KiB
+/** A target may run machines so long from when it asked; it asks again after a third of it. */
+export const LEASE_MS = 5_000
+/** The longest lease that is believed. */
+export const MAX_RUN_LEASE_MS = 60_000
+/** How much faster one side's clock may run than the other's, in thousandths: crystals differ by 0.1 at most. */
+export const LEASE_DRIFT_PERMILLE = 10
+/** Added by the source to a lease's end: its timers may be coarse. */
+export const LEASE_MARGIN_MS = 250
+/** Before a lease ends the guard pauses its machine, then takes its power, then kills it: so long before. */
+export const LEASE_PAUSE_BEFORE_MS = 2_000
+export const LEASE_POWER_OFF_BEFORE_MS = 1_200
+export const LEASE_KILL_BEFORE_MS = 500
+/** Silence on a relocation stream after which the other side is gone; heartbeats come four times as often. */
+export const RELOCATION_SILENCE_TIMEOUT_MS = 10_000
+/** A target that starts machines tells something new within this time, apart from the gate; and an answer comes. */
+export const RELOCATION_PROGRESS_TIMEOUT_MS = 5 * 60_000
+export const RELOCATION_ANSWER_TIMEOUT_MS = 60_000
+/** A person may think so long. */
+export const RELOCATION_APPROVAL_TIMEOUT_MS = 24 * 60 * 60_000
+/** What one side may have sent ahead of the other's reading, and frames in a second, on average. */
+export const MAX_RELOCATION_UNREAD_BYTES = 16 * MiB
+export const MAX_RELOCATION_FRAMES_PER_SECOND = 200
+/** Streams of one peer, on which nothing but heartbeats comes for so long at most. */
+export const MAX_RELOCATION_STREAMS_PER_PEER = 8
+export const RELOCATION_IDLE_TIMEOUT_MS = 5 * 60_000
+/** What a target has prepared, for one peer and for all; forgotten when neither word nor data comes for so long. */
+export const MAX_ARRIVALS_PER_PEER = 8
+export const MAX_ARRIVALS = 32
+export const ARRIVAL_EXPIRY_MS = 60 * 60_000
+/** Pages of a guest's disk that are kept while its files are read, and bytes of each. */
+export const GUEST_PAGE_BYTES = 64 * 1024
+export const MAX_GUEST_PAGES = 256
+/** A folder of a guest that is listed, and links followed on the way to one file. */
+export const MAX_GUEST_FOLDER_BYTES = 8 * MiB
+export const MAX_GUEST_LINKS = 40
+/** Partitions that are looked at on one disk. */
+export const MAX_PARTITIONS = 128
+/** Blocks of a file system's journal that are read to see what it will say when it is mounted next. */
+export const MAX_GUEST_JOURNAL_BYTES = 1024 * MiB

@@ -9,6 +9,8 @@ import { FluidError } from '../../protocol/errors.ts'
 import { createFrameReader } from '../../protocol/frame-reader.ts'
 import { validateWindowEntries } from '../../protocol/manifest.ts'
 import { decodePairing } from '../../protocol/pairing-codec.ts'
+import { decodeRelocation } from '../../protocol/relocation-codec.ts'
+import { decodeBody } from '../../protocol/relocation-signed.ts'
 import { decodeReceipt } from '../../protocol/receipt.ts'
 import { parseTicket } from '../../protocol/ticket.ts'
 import { SAMPLES } from './samples.ts'
@@ -24,6 +26,9 @@ const DECODERS: Record<string, Decoder> = {
   decodeSignedOffer,
   decodeAgreement,
   decodeReceipt,
+  decodeRelocation,
+  decodePlan: (bytes) => decodeBody('plan', bytes),
+  decodeOutcome: (bytes) => decodeBody('outcome', bytes),
   parseLanePrefix: (bytes) => parseLanePrefix(bytes),
   validateWindowEntries: (bytes) => validateWindowEntries(bytes, 0, 2 ** 40),
   createFrameReader: (bytes) => createFrameReader(1000).push(bytes),
@@ -76,6 +81,8 @@ function bodyOnly(name: string, decode: Decoder): Decoder {
   if (name.startsWith('viaduct-')) return (bytes) => createFrameReader(2000).push(bytes).map(decodeControl)
   if (name.startsWith('pairing-')) return (bytes) => createFrameReader(2000).push(bytes).map(decodePairing)
   if (name.startsWith('catalog-')) return (bytes) => createFrameReader(2000).push(bytes).map(decodeCatalog)
+  if (name.startsWith('relocation-'))
+    return (bytes) => createFrameReader(2000).push(bytes).map(decodeRelocation)
   return decode
 }
 

@@ -22,7 +22,10 @@ import type { LaneMessage } from '../../protocol/lane-message.ts'
 import { MAX_CONTROL_FRAME_BYTES } from '../../protocol/limits.ts'
 import { decodePairing, encodePairing, type PairingMessage } from '../../protocol/pairing-codec.ts'
 import { decodeReceipt, encodeReceipt } from '../../protocol/receipt.ts'
+import { decodeRelocation, encodeRelocation } from '../../protocol/relocation-codec.ts'
+import { decodeBody, encodeBody, type BodyKind } from '../../protocol/relocation-signed.ts'
 import { LANE_END } from '../../transfer/lanes/frame-inbox.ts'
+import { bodies, refusal, relocationFrames } from './relocation-samples.ts'
 
 const SENDER = '12D3KooWGRUyh3ecZ7tL2ipCKU2D2NFkm7xgCHZ4hVKjhqPN8tr1'
 const RECEIVER = '12D3KooWJWoaqZhDaoEFshF7Rh1bpY9ohihFhzcW6d69Lr2NASuq'
@@ -332,6 +335,21 @@ export const SAMPLES: readonly Sample[] = [
     value,
     encode: () => frameControl(encodeCatalog(value)),
     decode: (bytes: Uint8Array) => decodeCatalog(unframe(bytes)),
+  })),
+  ...[
+    ...relocationFrames.map((frame) => [`relocation-${frame.message.kind}`, frame] as const),
+    ['relocation-answer-no', refusal] as const,
+  ].map(([name, value]) => ({
+    name,
+    value,
+    encode: () => frameControl(encodeRelocation(value)),
+    decode: (bytes: Uint8Array) => decodeRelocation(unframe(bytes)),
+  })),
+  ...(Object.keys(bodies) as BodyKind[]).map((kind) => ({
+    name: `body-${kind}`,
+    value: bodies[kind],
+    encode: () => encodeBody(kind, bodies[kind]),
+    decode: (bytes: Uint8Array) => decodeBody(kind, bytes),
   })),
   {
     name: 'body-tombstone',
