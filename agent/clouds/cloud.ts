@@ -63,11 +63,14 @@ export interface Machine {
 export interface DiskSnapshot {
   readonly disk: string
   readonly sizeBytes: number
-  /** Where it is read, never written: file:, nbd: or nbd+unix:, for several clients at once. */
+  /** Where it is read, never written: file:, block:, nbd: or nbd+unix:, for several clients at once. */
   readonly url: string
   /** Another one than before: what changed since cannot be told, and all of it has to be looked at. */
   readonly epoch: string
-  /** Written since the owner's snapshot before, of the same epoch; undefined: unknown, anything may be. */
+  /**
+   * Written since the owner's last snapshot that was disposed, of the same epoch; undefined: unknown, anything may be. So
+   * dispose one only when all that was wanted of it is kept: what an agent that died left open is named again.
+   */
   readonly dirty?: readonly Range[]
 }
 
