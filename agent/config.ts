@@ -5,6 +5,7 @@ import { multiaddr } from '@multiformats/multiaddr'
 import { FluidError } from '../protocol/errors.ts'
 import { DEFAULT_LANES, MAX_ADDRESSES, MAX_JOBS_RUNNING, MAX_LANES } from '../protocol/limits.ts'
 import { DEFAULT_FILE_MODE } from '../transfer/destination.ts'
+import { type CloudsConfig, readClouds } from './clouds/cloud-config.ts'
 import { isPeerName } from './peer-name.ts'
 import { parseToml, type Reader, readKey as read, readSection, refuseUnknown, Wanted } from './toml-table.ts'
 import type { RelayQuota } from './relay.ts'
@@ -51,6 +52,8 @@ export interface Config {
     readonly bandwidth?: number
   }
   readonly log: { readonly level: (typeof LOG_LEVELS)[number] }
+  /** Clouds whose machines may leave and arrive; none by default. */
+  readonly clouds: CloudsConfig
 }
 
 /** What flags may say; each wins over the file. */
@@ -82,8 +85,8 @@ export async function loadConfig(path: string, flags: ConfigFlags = {}): Promise
 /** The configuration in `text` (TOML) under `flags`. Throws CONFIG_INVALID. */
 export function parseConfig(text: string, flags: ConfigFlags = {}): Config {
   const table = parseToml(text)
-  const { limits = {}, log = {}, relay_quota = {}, ...top } = table
-  refuseUnknown(top, [...TOP_KEYS, 'limits', 'log', 'relay_quota'])
+  const { limits = {}, log = {}, relay_quota = {}, clouds = {}, ...top } = table
+  refuseUnknown(top, [...TOP_KEYS, 'limits', 'log', 'relay_quota', 'clouds'])
   const limit = readSection(limits, 'limits', LIMIT_KEYS)
   const logging = readSection(log, 'log', LOG_KEYS)
   const quota = readSection(relay_quota, 'relay_quota', QUOTA_KEYS)
@@ -123,6 +126,7 @@ export function parseConfig(text: string, flags: ConfigFlags = {}): Config {
       bandwidth: read(limit.bandwidth, 'limits.bandwidth', units(parseRate), undefined),
     },
     log: { level: read(flags.logLevel ?? logging.level, 'log.level', level, 'info') },
+    clouds: readClouds(clouds),
   }
 }
 
@@ -205,6 +209,16 @@ name = ${JSON.stringify(name)}
 [log]
 # ${LOG_LEVELS.join(', ')}
 # level = "info"
+
+# Clouds of this host whose machines may leave and arrive. Those that are named here and no other; deploy/config.toml
+# explains the keys.
+#   [clouds.qemu]
+#   machines = "/var/lib/fluidcloud/machines"
+#   [clouds.libvirt]
+#   uri = "qemu:///system"
+#   [clouds.local]
+#   machines = "/var/lib/fluidcloud/services"
+#   programs = ["/usr/local/bin/shop"]
 `
 }
 

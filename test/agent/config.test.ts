@@ -26,6 +26,7 @@ test('parseConfig() fills every default', (t) => {
     fileMode: 0o600,
     limits: { jobs: 8, lanes: 4, bandwidth: undefined },
     log: { level: 'info' },
+    clouds: {},
   })
 })
 
@@ -80,6 +81,21 @@ test('parseConfig() reads every key', (t) => {
   t.is(config.log.level, 'debug')
 })
 
+test('parseConfig() reads clouds that are named, with what they need', (t) => {
+  const text = `
+    [clouds.qemu]
+    machines = "/m/"
+    [clouds.libvirt]
+    [clouds.local]
+    machines = "/s"
+    programs = ["/usr/local/bin/shop"]`
+  t.deepEqual(parseConfig(text).clouds, {
+    qemu: { machines: '/m/', accel: 'tcg', bridges: [] },
+    libvirt: { uri: 'qemu:///system' },
+    local: { machines: '/s', programs: ['/usr/local/bin/shop'] },
+  })
+})
+
 test('parseConfig() lets flags win over the file', (t) => {
   const flags = { listen: ['/ip4/127.0.0.1/tcp/1'], dataPort: 7, mdns: false, logLevel: 'warn' }
   const config = parseConfig('data_port = 5\nmdns = true\n[log]\nlevel = "info"', flags)
@@ -127,6 +143,13 @@ test(refuses, '[limits]\nlanes = 65', /limits\.lanes is 65/)
 test(refuses, '[limits]\nbandwidth = 5', /limits\.bandwidth is 5/)
 test(refuses, '[limits]\nbandwidth = "5 parsecs"', /limits\.bandwidth/)
 test(refuses, '[log]\nlevel = "loud"', /log\.level/)
+test(refuses, '[clouds.qmu]\nmachines = "/m"', /Unknown key clouds\.qmu/, /clouds\.qemu\?/)
+test(refuses, '[clouds.qemu]', /clouds\.qemu\.machines.*absolute path/)
+test(refuses, '[clouds.qemu]\nmachines = "m"', /clouds\.qemu\.machines is "m"/)
+test(refuses, '[clouds.qemu]\nmachines = "/m"\naccel = "xen"', /clouds\.qemu\.accel/)
+test(refuses, '[clouds.qemu]\nmachines = "/m"\nbridges = ["../x"]', /clouds\.qemu\.bridges/)
+test(refuses, '[clouds.local]\nmachines = "/m"\nprograms = ["sh"]', /clouds\.local\.programs/)
+test(refuses, '[clouds.libvirt]\nuri = "x"', /clouds\.libvirt\.uri/)
 test(refuses, 'name =', /not valid TOML/)
 
 test('nearest() suggests only what could be a slip', (t) => {

@@ -8,6 +8,9 @@ const sample = await readFile(new URL('../../deploy/config.toml', import.meta.ur
 /** The file with every commented key put into force. */
 const uncommented = (text: string): string => text.replace(/^# (\w+ = )/gm, '$1')
 
+/** The example of [clouds] that a file shows. */
+const cloudsOf = (text: string): string => text.slice(text.indexOf('#   [clouds')).replace(/^# {3}/gm, '')
+
 /** Full names of all keys, sections included. */
 function keys(table: object, prefix = ''): string[] {
   return Object.entries(table).flatMap(([key, value]) =>
@@ -35,4 +38,13 @@ test('config.toml shows as default what the agent takes without it', (t) => {
 test('config.toml explains every key that init writes, and no other', (t) => {
   const known = keys(parse(uncommented(sampleConfig('any'))))
   t.deepEqual(keys(parse(uncommented(sample))).toSorted(), known.toSorted())
+})
+
+test('config.toml shows clouds as the agent takes them', (t) => {
+  const shown = cloudsOf(sample).replace(/^bridges = \[\]$/m, 'bridges = ["br0"]')
+  const { clouds } = parseConfig(shown)
+  t.deepEqual(Object.keys(clouds), ['qemu', 'libvirt', 'local'])
+  t.deepEqual(clouds.qemu?.bridges, ['br0'])
+  const written = parseConfig(cloudsOf(sampleConfig('any'))).clouds
+  t.deepEqual(written, { ...clouds, qemu: { ...clouds.qemu, bridges: [] } } as typeof clouds)
 })
