@@ -44,8 +44,8 @@ export interface AgentOptions {
   readonly services?: readonly OpenService[]
 }
 
-/** Opens something on the parts of a running agent, which outlive it. */
-export type OpenService = (parts: JobParts) => Promise<AgentService>
+/** Opens something on the parts and the jobs of a running agent, which outlive it. */
+export type OpenService = (parts: JobParts, jobs: Jobs) => Promise<AgentService>
 
 export interface AgentService extends AsyncDisposable {
   /** What `status` says of it. */
@@ -106,7 +106,7 @@ export async function createAgent(options: AgentOptions): Promise<Agent> {
   const { node } = mesh
   const publisher = stack.use(await openOfferPublisher({ identity, node, client: brokers, table: offers }))
   const services: AgentService[] = []
-  for (const open of options.services ?? []) services.push(stack.use(await open(parts)))
+  for (const open of options.services ?? []) services.push(stack.use(await open(parts, jobs)))
   const closed = Promise.withResolvers<void>()
   const api = createAgentApi({
     parts,

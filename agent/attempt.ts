@@ -14,6 +14,8 @@ export interface OutgoingAttempt {
   readonly source: PreparedSource
   /** What identifies the state of the source that is sent. */
   readonly snapshot: string
+  /** What source.fingerprint() said when the attempt began. */
+  readonly fingerprint: string
   readonly journal: Journal
   readonly signal: AbortSignal
   /** Called when the job's owner asks for a pause or its end while the attempt runs. */

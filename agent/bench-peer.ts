@@ -48,7 +48,16 @@ export async function benchPeer(
   const job = volatileJob(benchRecord(peer, bytes, lanes))
   const journal = await Journal.open(createMemoryLevel(), Buffer.from(job.id, 'hex'))
   const cpuBefore = process.cpuUsage()
-  const receipt = await runOutgoing({ parts, job, source, snapshot, journal, signal, onWish }).catch(refuse)
+  const receipt = await runOutgoing({
+    parts,
+    job,
+    source,
+    snapshot,
+    fingerprint: snapshot,
+    journal,
+    signal,
+    onWish,
+  }).catch(refuse)
   const { user, system } = process.cpuUsage(cpuBefore)
   // Afterwards: the peer answers one ping at a time, and refuses a second benchmark before.
   const roundTripMs = await roundTrip(await dialPeer(parts.mesh, peer, { signal }), signal)
@@ -62,7 +71,7 @@ export async function benchPeer(
     lanes: decodeAgreement(bodyBytes(job.record.agreement!)).lanes,
     path: job.report().path ?? 'tls',
     cpuSecondsPerGiB: (user + system) / 1e6 / (bytes / GIB),
-    peerCpuSecondsPerGiB: receipt.cpuMs === undefined ? undefined : receipt.cpuMs / 1000 / (bytes / GIB),
+    peerCpuSecondsPerGiB: receipt?.cpuMs === undefined ? undefined : receipt.cpuMs / 1000 / (bytes / GIB),
   }
 }
 

@@ -89,6 +89,8 @@ async function converse(attempt: IncomingAttempt): Promise<void> {
   // A journal is worth what is staged: gone, or of another state of the source, and everything is looked at again.
   if (!placement.resumed || job.record.snapshot !== agreement.snapshot) await journal.clear()
   await job.update({ snapshot: agreement.snapshot, placed: placement.identity })
+  // Before a byte is written over them: they are durable no more, whenever this side is killed.
+  await journal.forget(answer.renewed ?? [])
   if (placement.previous !== undefined && job.record.scope !== undefined) {
     await indexPrevious(parts, job.record.scope, placement.previous, {
       signal,

@@ -1,4 +1,5 @@
 /** A job as it is kept in the state store: everything that must outlive a crash. Bytes, and Unix time in ms. */
+import type { Range } from '../protocol/extent.ts'
 import type { Destination } from '../transfer/destination.ts'
 import { createCounters, type TransferCounters } from '../transfer/transfer-counters.ts'
 import type { ErrorReport, JobState } from './api.ts'
@@ -22,6 +23,18 @@ export interface SignedBody {
   readonly receiverSignature: string
 }
 
+/** How the rounds of a job stand, see rounds.ts. */
+export interface Rounds {
+  /** What the job belongs to; nobody else pauses or ends it. */
+  readonly owner: string
+  readonly number: number
+  readonly url: string
+  readonly epoch: string
+  readonly last: boolean
+  /** Whole windows' cells that the receiver has to take for out of date before data flows. */
+  readonly renewed: readonly Range[]
+}
+
 export interface JobRecord {
   /** 32 hex digits. */
   readonly job: string
@@ -43,6 +56,8 @@ export interface JobRecord {
   allocatedBytes?: number
   /** Fingerprint of the source that the journal belongs to. */
   snapshot?: string
+  /** Of a volume that is written to while it moves; sending side. */
+  rounds?: Rounds
   chunking?: string
   counters: TransferCounters
   /** Bytes on the wire by the kind of path they took. */

@@ -19,12 +19,20 @@ import { readJobVolume } from './job-volume.ts'
 import { runOutgoingJob, type JobSignals } from './outgoing-job.ts'
 import type { Table } from './state-store.ts'
 import { indexCompleted } from './indexing.ts'
+import { beginRound, renewedBytes, requireOwner, type RoundReport, type RoundSnapshot } from './rounds.ts'
 
 /** What runs of a job at present, and how its owner's wishes reach it. */
 interface Running {
   readonly abort: AbortController
   readonly wishes: Set<() => void>
   readonly ended: Promise<void>
+}
+
+/** Where the volume of rounds comes from, for people, and where it goes. */
+export interface RoundsSpec {
+  readonly source: string
+  readonly destination: string
+  readonly sizeBytes: number
 }
 
 export class Jobs implements AsyncDisposable {
@@ -91,8 +99,75 @@ export class Jobs implements AsyncDisposable {
     return job
   }
 
-  async pause(id: string): Promise<Job> {
+  /**
+   * A job for a volume that is written to while it moves; `round` says each time what is to be sent. Nothing else starts it,
+   * not even a restart of the agent, since the snapshot is gone then.
+   */
+  async openRounds(
+    spec: RoundsSpec,
+    { peer, owner, options }: { peer: string; owner: string; options: JobOptions },
+  ): Promise<Job> {
+    const record = freshRecord({
+      job: randomBytes(JOB_ID_BYTES).toString('hex'),
+      direction: 'out',
+      peer,
+      source: spec.source,
+      destination: spec.destination,
+      sizeBytes: spec.sizeBytes,
+      options,
+      state: 'paused',
+      wanted: 'pause',
+      rounds: { owner, number: 0, url: '', epoch: '', last: false, renewed: [] },
+    })
+    return await this.#list.add(record)
+  }
+
+  /**
+   * Moves what `snapshot` has and the target lacks, however often the line is cut, until `signal` aborts. Resolves when all of
+   * it is durable there; after the last round, when the target has put the volume in its place. Throws what ended the
+   * job, or has it rest; after an abort the same round, or a later one, can be given again.
+   */
+  async round(
+    id: string,
+    snapshot: RoundSnapshot,
+    { last, signal }: { last: boolean; signal: AbortSignal },
+  ): Promise<RoundReport> {
+    signal.throwIfAborted()
     const job = this.get(id)
+    this.#refuseIfOver(job, 'moved on')
+    await this.#running.get(job.id)?.ended
+    const { counters, sizeBytes } = job.record
+    const before = { sentBytes: counters.sentBytes, wireBytes: counters.wireBytes, at: performance.now() }
+    const rounds = await beginRound(job, snapshot, { last })
+    const renewed = renewedBytes(job.record)
+    if (last || renewed > 0 || job.report().doneBytes < sizeBytes) {
+      const running = this.#startOutgoing(job)
+      const stop = () => running.abort.abort(signal.reason)
+      signal.addEventListener('abort', stop, { once: true })
+      if (signal.aborted) stop()
+      await running.ended.finally(() => signal.removeEventListener('abort', stop))
+    }
+    const { state, error, root } = job.record
+    if (state !== 'complete' && signal.aborted) {
+      await job.become('paused')
+      throw signal.reason as Error
+    }
+    this.#stopping.signal.throwIfAborted()
+    if (error) throw new FluidError(error.code, error.message, { hint: error.hint, job: job.id })
+    if (state === 'cancelled') throw new FluidError('CANCELLED', `Job ${job.id} was cancelled`)
+    return {
+      round: rounds.number,
+      renewedBytes: renewed,
+      sentBytes: counters.sentBytes - before.sentBytes,
+      wireBytes: counters.wireBytes - before.wireBytes,
+      seconds: (performance.now() - before.at) / 1000,
+      root: state === 'complete' ? root : undefined,
+    }
+  }
+
+  async pause(id: string, owner?: string): Promise<Job> {
+    const job = this.get(id)
+    requireOwner(job, owner)
     this.#refuseIfOver(job, 'paused')
     await job.update({ wanted: 'pause' })
     this.#wish(job)
@@ -101,8 +176,9 @@ export class Jobs implements AsyncDisposable {
   }
 
   /** Goes on with a paused job, approves one that waits, or tries one again that failed of something mended since. */
-  async resume(id: string): Promise<Job> {
+  async resume(id: string, owner?: string): Promise<Job> {
     const job = this.get(id)
+    requireOwner(job, owner)
     const { state, direction, error } = job.record
     if (state === 'failed' && direction === 'out' && error?.retryable !== false) {
       await job.update({
@@ -127,8 +203,9 @@ export class Jobs implements AsyncDisposable {
   }
 
   /** Ends the job on both sides; nothing of it is left at the target. */
-  async cancel(id: string): Promise<Job> {
+  async cancel(id: string, owner?: string): Promise<Job> {
     const job = this.get(id)
+    requireOwner(job, owner)
     if (job.record.state === 'cancelled') return job
     const { direction, state } = job.record
     // What failed here may be staged there, under a name that nobody else can use until it is cancelled.
@@ -179,7 +256,8 @@ export class Jobs implements AsyncDisposable {
       const journal = await Journal.open(this.#parts.level, Buffer.from(job.id, 'hex'))
       job.doneBytes = journal.done.totalBytes
       if (record.direction === 'out') {
-        if (record.wanted !== 'pause') this.#startOutgoing(job)
+        if (record.rounds && record.wanted === 'run') await job.update({ wanted: 'pause', state: 'paused' })
+        else if (record.wanted !== 'pause') this.#startOutgoing(job)
       } else if (record.wanted === 'cancel') {
         await this.#discard(job)
         await job.become('cancelled')
@@ -197,15 +275,18 @@ export class Jobs implements AsyncDisposable {
     dialPeer(this.#parts.mesh, peer, { signal: AbortSignal.timeout(WAKE_TIMEOUT_MS) }).catch(() => {})
   }
 
-  #startOutgoing(job: Job): void {
-    if (this.#running.has(job.id)) return
-    const { ended } = this.#open(job, (signals) => runOutgoingJob(this.#parts, job, signals))
-    void ended.then(() => {
+  #startOutgoing(job: Job): Running {
+    const before = this.#running.get(job.id)
+    if (before) return before
+    const running = this.#open(job, (signals) => runOutgoingJob(this.#parts, job, signals))
+    void running.ended.then(() => {
       this.#tellFailure(job)
-      const { state, wanted } = job.record
+      const { state, wanted, rounds } = job.record
       // Resumed in the moment in which the run came to rest.
-      if (state === 'paused' && wanted === 'run' && !this.#stopping.signal.aborted) this.#startOutgoing(job)
+      if (state === 'paused' && wanted === 'run' && !rounds && !this.#stopping.signal.aborted)
+        this.#startOutgoing(job)
     })
+    return running
   }
 
   /** Tells the receiver of a job that failed for good, if it does not know; otherwise it would wait for ever. */
@@ -246,6 +327,8 @@ export class Jobs implements AsyncDisposable {
   }
 
   async #place(job: Job, { signal, onWish }: JobSignals): Promise<Disposable> {
+    // A machine stands still meanwhile.
+    if (job.record.rounds?.last) return { [Symbol.dispose]() {} }
     const leave = new AbortController()
     const heed = () => {
       if (job.record.wanted !== 'run') leave.abort()

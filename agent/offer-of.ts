@@ -1,6 +1,5 @@
 /** The offer of a job: of a source at hand, or of what was offered before. */
 import type { LaneEndpoint, Offer } from '../protocol/control-message.ts'
-import { isNbdUrl } from '../transfer/backends/nbd-url.ts'
 import type { PreparedSource } from '../transfer/prepared-source.ts'
 import { capabilities, type JobParts } from './job-parts.ts'
 import type { JobRecord } from './job-record.ts'
@@ -27,7 +26,7 @@ export async function offerOf(
     snapshot,
     lanes: laneCount(asked, line),
     // Each lane is a client of an NBD server, which may allow only a few.
-    mostLanes: isNbdUrl(record.source) ? undefined : mostLanes(asked, line),
+    mostLanes: source.format === 'nbd' ? undefined : mostLanes(asked, line),
     label: record.source.slice(-200).replace(/[^\x20-\x7e]/g, '?'),
   }
 }

@@ -1,6 +1,6 @@
 /**
  * One attempt of the sending side: viaduct, offer, agreement, lanes, data, completion, receipt. It returns when the
- * receipt is signed by both; anything else is thrown, and outgoing-job.ts decides whether to try again.
+ * receipt is signed by both, or all of a round that is not the last is durable; anything else is thrown, and outgoing-job.ts decides whether to try again.
  */
 import type { ControlMessageOf, LaneEndpoint } from '../protocol/control-message.ts'
 import { FluidError } from '../protocol/errors.ts'
@@ -16,7 +16,7 @@ import type { Job } from './job.ts'
 import { reportStages } from './stage-report.ts'
 import type { JobParts } from './job-parts.ts'
 import { agreeUnlessCancelled, receiveCommitted, type Agreed } from './outgoing-agreement.ts'
-import { complete } from './outgoing-receipt.ts'
+import { complete, requireUnchanged } from './outgoing-receipt.ts'
 import { bestConnection } from './dial-peer.ts'
 import { watchForDirect } from './direct-way.ts'
 import { withVerdict } from './peer-verdict.ts'
@@ -24,13 +24,16 @@ import { whileMoving } from './progress-watch.ts'
 import { dialableLanes, reachableAt } from './lane-dialing.ts'
 import { growLanes, mostOf } from './lane-growth.ts'
 import { isRelayed } from './relay.ts'
+import { renewedAtPeer } from './rounds.ts'
 import { laneEndpoint, openViaduct, widened, type Viaduct } from './viaduct.ts'
 
 /** In these states the receiver owes an answer, credit or checkpoints. A person's approval, or a pause, may take for ever. */
 const OWED: ReadonlySet<State> = new Set<State>(['offered', 'accepted', 'flowing', 'completing'])
 
-/** Runs the attempt to its end: the receiver's receipt, once both have signed it. */
-export async function runOutgoing(attempt: OutgoingAttempt): Promise<ControlMessageOf<'receipt'>> {
+/** Runs the attempt to its end: the receiver's receipt, once both have signed it; none between rounds. */
+export async function runOutgoing(
+  attempt: OutgoingAttempt,
+): Promise<ControlMessageOf<'receipt'> | undefined> {
   const { parts, job, signal } = attempt
   parts.pool.warm()
   const viaduct = await openViaduct(parts, job.record.peer, signal)
@@ -50,7 +53,10 @@ export async function runOutgoing(attempt: OutgoingAttempt): Promise<ControlMess
   }
 }
 
-async function converse(attempt: OutgoingAttempt, viaduct: Viaduct): Promise<ControlMessageOf<'receipt'>> {
+async function converse(
+  attempt: OutgoingAttempt,
+  viaduct: Viaduct,
+): Promise<ControlMessageOf<'receipt'> | undefined> {
   const { parts, job, source, journal } = attempt
   const { stream } = viaduct
   const endpoint = laneEndpoint(parts, viaduct.remoteAddr)
@@ -70,8 +76,10 @@ async function converse(attempt: OutgoingAttempt, viaduct: Viaduct): Promise<Con
     await stream.send({ kind: 'cancel', reason: 'Cancelled by its owner' })
     throw new FluidError('CANCELLED', 'The job was cancelled')
   }
-  await stream.send({ kind: 'accept', signature: agreed.senderSignature })
+  const renewed = job.record.rounds?.renewed
+  await stream.send({ kind: 'accept', signature: agreed.senderSignature, renewed })
   const committed = await receiveCommitted(viaduct, source.sizeBytes)
+  await renewedAtPeer(job)
   const { chunking } = agreed.agreement
   if (!isChunking(chunking))
     throw new FluidError('PROTOCOL_VIOLATION', `The peer agreed to ${chunking}, which was not offered`)
@@ -117,7 +125,14 @@ async function converse(attempt: OutgoingAttempt, viaduct: Viaduct): Promise<Con
     const hearing = hear(attempt, viaduct, outbound, { ...agreed, moveOver })
     hearing.catch(() => {})
     await withVerdict(Promise.race([outbound.done, hearing, directly.promise]), hearing)
-    return await complete(attempt, viaduct, outbound, hearing)
+    if (!job.record.rounds || job.record.rounds.last)
+      return await complete(attempt, viaduct, outbound, hearing)
+    await requireUnchanged(attempt)
+    await outbound.settle()
+    await stream.fail(
+      new FluidError('INTERRUPTED', 'The source is written to: more follows in another round'),
+    )
+    return undefined
   } finally {
     count(job, job.record.counters.wireBytes - wireBefore, outbound.path ?? 'mesh', { counted: true })
     reportStages(parts, job)

@@ -18,6 +18,7 @@ import { cancelAtPeer } from './end-at-peer.ts'
 import type { Job } from './job.ts'
 import type { JobParts } from './job-parts.ts'
 import { runOutgoing } from './outgoing-attempt.ts'
+import { forgetRenewed, roundsSnapshot } from './rounds.ts'
 
 /** How the owner's wishes and the mesh reach a running job. */
 export interface JobSignals {
@@ -143,11 +144,13 @@ async function retry(
 async function attempt(parts: JobParts, job: Job, signals: JobSignals): Promise<void> {
   const { record } = job
   if (record.wanted === 'cancel') await cancelAtPeer(parts, job, signals.signal)
-  await using source = await prepareSource(record.source, {
+  const { rounds } = record
+  await using source = await prepareSource(rounds?.url ?? record.source, {
     lanes: (record.options.lanes ?? MAX_LANES) + 1,
     signal: signals.signal,
   })
-  const snapshot = await source.fingerprint()
+  const fingerprint = await source.fingerprint()
+  const snapshot = rounds ? roundsSnapshot(rounds) : fingerprint
   const journal = await Journal.open(parts.level, Buffer.from(record.job, 'hex'))
   if (record.snapshot !== snapshot || record.sizeBytes !== source.sizeBytes) {
     if (record.snapshot !== undefined) {
@@ -165,7 +168,9 @@ async function attempt(parts: JobParts, job: Job, signals: JobSignals): Promise<
     await journal.clear()
     await job.update({ snapshot, sizeBytes: source.sizeBytes })
   }
+  await forgetRenewed(job, journal)
   job.doneBytes = journal.done.totalBytes
-  await runOutgoing({ parts, job, source, snapshot, journal, ...signals })
-  await journal.clear()
+  await runOutgoing({ parts, job, source, snapshot, fingerprint, journal, ...signals })
+  if (rounds && !rounds.last) await job.become('paused')
+  else await journal.clear()
 }

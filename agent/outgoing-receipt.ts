@@ -11,6 +11,12 @@ import type { OutgoingAttempt } from './attempt.ts'
 import { signedBody } from './signed-body.ts'
 import type { Viaduct } from './viaduct.ts'
 
+/** Throws SOURCE_CHANGED when the source was written to since the attempt began. */
+export async function requireUnchanged({ job, source, fingerprint }: OutgoingAttempt): Promise<void> {
+  if ((await source.fingerprint()) === fingerprint) return
+  throw new FluidError('SOURCE_CHANGED', `${job.record.source} changed while it was read`)
+}
+
 /** Everything is durable: tells the root, checks the receipt that comes by `hearing`, signs it. */
 export async function complete(
   attempt: OutgoingAttempt,
@@ -18,10 +24,8 @@ export async function complete(
   outbound: Outbound,
   hearing: Promise<ControlMessageOf<'receipt'>>,
 ): Promise<ControlMessageOf<'receipt'>> {
-  const { parts, job, source, snapshot, journal } = attempt
-  if ((await source.fingerprint()) !== snapshot) {
-    throw new FluidError('SOURCE_CHANGED', `${job.record.source} changed while it was read`)
-  }
+  const { parts, job, source, journal } = attempt
+  await requireUnchanged(attempt)
   // The lanes end by themselves; their last counters belong into the totals.
   await outbound.settle()
   const { root, chunks, dataBytes } = await journaledDigest(journal, source.sizeBytes, job.record.chunking!)

@@ -104,7 +104,7 @@ const WRITERS: Writers = {
     agreement: { body, signature, endpoint: endpoint && writeEndpoint(endpoint) },
   }),
   refusal: ({ reasons }) => ({ refusal: { reasons: reasons.slice(0, MAX_REASONS).map(writeReason) } }),
-  accept: ({ signature }) => ({ accept: { signature } }),
+  accept: ({ signature, renewed = [] }) => ({ accept: { signature, renewed: writeBounds(renewed) } }),
   committed: ({ ranges, more }) => ({ committed: { bounds: writeBounds(ranges), more } }),
   'lane-report': ({ opened, reason }) => ({
     laneReport: { opened, reason: printable(reason, MAX_TEXT_BYTES) },
@@ -178,7 +178,11 @@ const READERS: Readers = {
     if (reasons.length === 0) throw violation('Refusal gives no reason')
     return { kind: 'refusal', reasons }
   },
-  accept: (wire) => ({ kind: 'accept', signature: fixedBytes('Signature', wire.signature, SIGNATURE_BYTES) }),
+  accept: (wire) => ({
+    kind: 'accept',
+    signature: fixedBytes('Signature', wire.signature, SIGNATURE_BYTES),
+    ...((wire.renewed?.length ?? 0) > 0 && { renewed: readRanges('Renewed', wire.renewed) }),
+  }),
   committed: (wire) => ({ kind: 'committed', ranges: readRanges('Committed', wire.bounds), more: wire.more }),
   laneReport: (wire) => ({
     kind: 'lane-report',

@@ -145,7 +145,12 @@ export type ControlMessage =
       readonly endpoint?: LaneEndpoint
     }
   | { readonly kind: 'refusal'; readonly reasons: readonly Reason[] }
-  | { readonly kind: 'accept'; readonly signature: Uint8Array }
+  | {
+      readonly kind: 'accept'
+      readonly signature: Uint8Array
+      /** What is durable at the receiver in these ranges is out of date; whole windows. Absent: nothing. */
+      readonly renewed?: readonly Range[]
+    }
   | { readonly kind: 'committed'; readonly ranges: readonly Range[]; readonly more: boolean }
   | { readonly kind: 'lane-report'; readonly opened: number; readonly reason: string }
   | { readonly kind: 'checkpoint'; readonly ranges: readonly Range[] }

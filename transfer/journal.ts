@@ -61,11 +61,20 @@ export class Journal {
         group = []
         covered = new RangeSet()
       }
-      if (this.#done.intersects(record.start, record.end)) await this.#cut(record)
+      if (this.#done.intersects(record.start, record.end)) await this.#cut(record, { durable: false })
       group.push(record)
       covered.add(record.start, record.end)
     }
     await this.#put(group, options)
+  }
+
+  /** Takes ranges out of what is recorded; on the disk when this resolves. */
+  async forget(ranges: Iterable<Range>): Promise<void> {
+    for (const range of ranges) {
+      if (!this.#done.intersects(range.start, range.end)) continue
+      await this.#cut(range, { durable: true })
+      this.#done.remove(range.start, range.end)
+    }
   }
 
   /** Recorded windows in order. */
@@ -90,7 +99,7 @@ export class Journal {
   }
 
   /** Takes [start, end) out of what is recorded, keeping the parts of records that reach beyond it. */
-  async #cut({ start, end }: Range): Promise<void> {
+  async #cut({ start, end }: Range, { durable }: { durable: boolean }): Promise<void> {
     const batch = this.#db.batch()
     const [before] = await this.#db
       .iterator({ gte: this.#key(0), lt: this.#key(start), reverse: true, limit: 1 })
@@ -105,7 +114,7 @@ export class Journal {
       if (record.end > end)
         batch.put(this.#key(end), encode(record.end, between(record.entries, end, record.end)))
     }
-    await batch.write()
+    await batch.write({ sync: durable })
   }
 
   #key(start: number): Buffer {

@@ -323,12 +323,14 @@ export namespace fluidcloud {
                 constructor(properties?: fluidcloud.viaduct.v1.Accept.$Properties);
                 $unknowns?: Uint8Array[];
                 signature: Uint8Array;
+                renewed: number[];
                 static encode(message: fluidcloud.viaduct.v1.Accept.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
                 static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): fluidcloud.viaduct.v1.Accept & fluidcloud.viaduct.v1.Accept.$Shape;
             }
             namespace Accept {
                 interface $Properties {
                     signature?: (Uint8Array|null);
+                    renewed?: (number[]|null);
                     $unknowns?: Uint8Array[];
                 }
                 type $Shape = fluidcloud.viaduct.v1.Accept.$Properties;

@@ -1590,6 +1590,7 @@ export const fluidcloud = $root.fluidcloud = (() => {
             v1.Accept = (function() {
 
                 const Accept = function (properties) {
+                    this.renewed = [];
                     if (properties)
                         for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
                             if (properties[keys[i]] != null && keys[i] !== "__proto__")
@@ -1597,6 +1598,7 @@ export const fluidcloud = $root.fluidcloud = (() => {
                 };
 
                 Accept.prototype.signature = $util.newBuffer([]);
+                Accept.prototype.renewed = $util.emptyArray;
 
                 Accept.encode = function (message, writer, _depth) {
                     if (!writer)
@@ -1607,6 +1609,8 @@ export const fluidcloud = $root.fluidcloud = (() => {
                         throw $Error("max depth exceeded");
                     if (message.signature != null && $Object.hasOwnProperty.call(message, "signature") && message.signature.length)
                         writer.uint32(10).bytes(message.signature);
+                    if (message.renewed != null && message.renewed.length)
+                        writer.uint32(18).uint64s(message.renewed);
                     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
                         for (let i = 0; i < message.$unknowns.length; ++i)
                             writer.raw(message.$unknowns[i]);
@@ -1647,6 +1651,20 @@ export const fluidcloud = $root.fluidcloud = (() => {
                                     message.signature = value;
                                 else
                                     delete message.signature;
+                                continue;
+                            }
+                        case 2: {
+                                if (wireType === 2) {
+                                    if (!(message.renewed && message.renewed.length))
+                                        message.renewed = [];
+                                    reader.uint64s(message.renewed);
+                                    continue;
+                                }
+                                if (wireType !== 0)
+                                    break;
+                                if (!(message.renewed && message.renewed.length))
+                                    message.renewed = [];
+                                message.renewed.push(reader.uint64());
                                 continue;
                             }
                         }

@@ -142,6 +142,7 @@ export const controlMessages: fc.Arbitrary<ControlMessage> = fc.oneof(
   ),
   fc.record({ kind: kind('refusal'), reasons: fc.array(reason, { minLength: 1, maxLength: 16 }) }),
   fc.record({ kind: kind('accept'), signature }),
+  fc.record({ kind: kind('accept'), signature, renewed: ranges.filter((some) => some.length > 0) }),
   fc.record({ kind: kind('committed'), ranges, more: fc.boolean() }),
   fc.record({ kind: kind('lane-report'), opened: fc.nat(64), reason: text }),
   fc.record({ kind: kind('checkpoint'), ranges }),

@@ -27,12 +27,17 @@ const windowArbitrary = fc
     fc.integer({ min: 1, max: 255 }),
   )
   .map(([first, cells, version]) => ({ first, last: Math.min(first + cells, CELLS), version }))
-type Step = 'clear' | 'reopen' | { first: number; last: number; version: number }[]
+type Forget = { forget: { first: number; last: number }[] }
+type Step = 'clear' | 'reopen' | Forget | { first: number; last: number; version: number }[]
 const steps: fc.Arbitrary<Step[]> = fc.array(
   fc.oneof(
     { weight: 6, arbitrary: fc.array(windowArbitrary, { minLength: 1, maxLength: 4 }) },
     { weight: 2, arbitrary: fc.constant<Step>('reopen') },
     { weight: 1, arbitrary: fc.constant<Step>('clear') },
+    {
+      weight: 2,
+      arbitrary: fc.array(windowArbitrary, { maxLength: 4 }).map((forget): Step => ({ forget })),
+    },
   ),
   { minLength: 1, maxLength: 12 },
 )
@@ -49,6 +54,10 @@ for (const kind of ['level', 'memory'] as const) {
           if (step === 'clear') {
             await journal.clear()
             model.fill(undefined)
+          } else if (typeof step === 'object' && 'forget' in step) {
+            const { forget } = step
+            await journal.forget(forget.map(({ first, last }) => ({ start: first * CELL, end: last * CELL })))
+            for (const { first, last } of forget) model.fill(undefined, first, last)
           } else if (step === 'reopen') {
             journal = await Journal.open(level, job)
             t.is(journal.dataBytes, model.filter((version) => version !== undefined).length * 65_536)
