@@ -1,8 +1,8 @@
 /** Paths inside a guest, as Migrators may name them. */
 import { FluidError } from '../../protocol/errors.ts'
+import { MAX_GUEST_PATH_BYTES } from '../../protocol/limits.ts'
 
-/** As Linux has them. */
-const MAX_PATH_BYTES = 4095
+/** As Linux has it. */
 const MAX_NAME_BYTES = 255
 
 /** True for an absolute path without `.`, `..`, empty parts, control characters or parts no file can have. */
@@ -11,7 +11,7 @@ export function isGuestPath(path: unknown): path is string {
     typeof path === 'string' &&
     path.length > 1 &&
     path.startsWith('/') &&
-    Buffer.byteLength(path) <= MAX_PATH_BYTES &&
+    Buffer.byteLength(path) < MAX_GUEST_PATH_BYTES &&
     !/[\x00-\x1f\x7f]/.test(path) &&
     path.isWellFormed() &&
     path

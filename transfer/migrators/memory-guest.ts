@@ -3,7 +3,7 @@
  * a file system has them; nothing else of one.
  */
 import { FluidError } from '../../protocol/errors.ts'
-import { MAX_GUEST_FILE_BYTES } from '../../protocol/limits.ts'
+import { MAX_GUEST_FILE_BYTES, MAX_GUEST_LINKS } from '../../protocol/limits.ts'
 import type { GuestEntry, WritableGuestFiles } from '../guest-files.ts'
 import { pathParts } from './guest-path.ts'
 
@@ -38,9 +38,6 @@ export type GuestContent =
     }
   | { readonly linksTo: string }
   | { readonly folder: true; readonly mode?: number }
-
-/** As Linux does. */
-const MAX_LINKS = 40
 
 export interface MemoryGuest extends WritableGuestFiles {
   /** Every file's text by path, links left out; for comparing. */
@@ -113,7 +110,7 @@ function walk(root: Folder, path: string, follow: boolean): Walked {
     const parent = at.at(-1)!
     const node = parent.names.get(name)
     if (node?.kind === 'link' && (follow || parts.length > 0)) {
-      if (++links > MAX_LINKS)
+      if (++links > MAX_GUEST_LINKS)
         throw new FluidError('GUEST_UNSUPPORTED', `${path} leads through too many links`)
       if (node.linksTo.startsWith('/')) at = [root]
       parts.unshift(...node.linksTo.split('/').filter((part) => part !== ''))

@@ -1,0 +1,54 @@
+/**
+ * The Migrators this agent knows, by name and version. Those that edit a guest are resolved here, for the source's preview
+ * and for the target's plan alike; others are tasks that the Conduit and the engine do themselves, listed so that the
+ * Broker can chain them. Third parties' run only if the local operator allowed them: what a peer says is a name.
+ */
+import { FluidError } from '../../protocol/errors.ts'
+import type { EditMigrator, MigratorFacts } from '../migrator.ts'
+import { adaptGuest } from './adapt-guest.ts'
+
+/** What the local operator allowed beside the built-in ones. */
+export interface AllowedMigrators {
+  /** Where they lie. */
+  readonly folder?: string
+  /** name@major */
+  readonly allow: readonly string[]
+}
+
+const NO_OTHERS: AllowedMigrators = { allow: [] }
+
+const EDITORS: readonly EditMigrator[] = [adaptGuest]
+
+/**
+ * The Migrator of that name whose version has the same major as `version` (1 or 1.2.3). Throws POLICY_DENIED for one that
+ * is unknown or not allowed here, VERSION_UNSUPPORTED for another major, MIGRATOR_FAILED for one that cannot be loaded.
+ */
+export async function resolveMigrator(
+  name: string,
+  version: string,
+  _allowed: AllowedMigrators = NO_OTHERS,
+): Promise<EditMigrator> {
+  const major = majorOf(version)
+  const known = EDITORS.find((each) => each.name === name)
+  if (known && majorOf(known.version) === major) return known
+  if (known)
+    throw new FluidError(
+      'VERSION_UNSUPPORTED',
+      `Migrator ${name} ${version} is asked for, and ${known.version} is known here`,
+    )
+  throw new FluidError('POLICY_DENIED', `Migrator ${JSON.stringify(name.slice(0, 64))} is not allowed here`, {
+    hint: 'The operator of that agent allows it under [migrators] in config.toml',
+  })
+}
+
+/** What this agent can say in offers of the Migrators it has. */
+export function knownMigrators(): readonly MigratorFacts[] {
+  return EDITORS.map(({ name, version, accepts, produces }) => ({ name, version, accepts, produces }))
+}
+
+function majorOf(version: string): string {
+  const [, major] = /^(0|[1-9]\d{0,8})(?:\.\d{1,9}\.\d{1,9})?$/.exec(version) ?? []
+  if (major === undefined)
+    throw new FluidError('USAGE', `${JSON.stringify(version.slice(0, 64))} is no version of a Migrator`)
+  return major
+}
