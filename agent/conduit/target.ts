@@ -107,9 +107,12 @@ export type TargetStanding =
 
 /** Decides whether the target's lease may go on; asked at each request for one. */
 export interface LeaseGrantor {
-  /** Grants `ms` from now on, or undefined: never again. Durable facts only: it must say the same after a crash. */
+  /** Grants `ms` from now on, or false: never again. Durable facts only: it must say the same after a crash. */
   grant(ms: number): boolean
-  /** Called after each grant with when (performance.now() clock) the last of it has surely ended. */
+  /**
+   * Called in the same turn as each grant with when (performance.now() clock) the last of it has surely ended. After a
+   * crash of the source nobody knows: then it is grantedUntil(now, LEASE_MS) of lease.ts.
+   */
   onGranted(endsAt: number): void
 }
 
@@ -117,11 +120,17 @@ export interface LeaseGrantor {
 export interface RelocationTarget extends AsyncDisposable {
   /** Asks, and reserves on yes; idempotent. With `dry`, reserves nothing. */
   prepare(request: RelocationRequest, options: { dry: boolean }): Promise<RelocationAnswer>
-  /** Hands the right to run over; ends with a verdict. Leases are granted while this runs. */
+  /**
+   * Hands the right to run over; ends with a verdict. Leases are granted from here until commit(), abort(), a failure or
+   * disposal, so after the verdict too. After a cut line the same handover in another conversation goes on where it was.
+   */
   start(handover: Handover, grantor: LeaseGrantor): AsyncIterable<TargetEvent>
   /** The source has given up the right to run for good. Idempotent. */
   commit(): Promise<void>
-  /** Everything of this relocation ends there: when it resolves nothing runs and nothing is left. Idempotent. */
+  /**
+   * Everything of this relocation ends there, whatever its standing: when it resolves nothing runs and nothing is left.
+   * Idempotent. Throws JOB_STATE after finalize().
+   */
   abort(reason: string): Promise<void>
   /** The source is gone: the target forgets that there was one. Idempotent. */
   finalize(): Promise<void>
