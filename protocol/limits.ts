@@ -105,6 +105,8 @@ export const MAX_NBD_OPTION_BYTES = 64 * KiB
 export const MAX_NBD_STATUS_BYTES = 8 * MiB + 4
 /** Replies to one option, and data chunks in the reply to one read. */
 export const MAX_NBD_REPLIES = 4096
+/** Ranges read of one dirty bitmap; where there are more, small gaps between them count as dirty. */
+export const MAX_DIRTY_RANGES = 262_144
 export const NBD_CONNECT_TIMEOUT_MS = 10_000
 /** An NBD server that owes an answer and sends nothing for this long is gone. */
 export const NBD_STALL_TIMEOUT_MS = 30_000

@@ -5,7 +5,7 @@
  */
 import { connect, type Socket } from 'node:net'
 import { NBD_CONNECT_TIMEOUT_MS, NBD_STALL_TIMEOUT_MS } from '../../protocol/limits.ts'
-import { handshake, nbdError, type NbdExport } from './nbd-handshake.ts'
+import { ALLOCATION, handshake, nbdError, type NbdExport } from './nbd-handshake.ts'
 import {
   CMD_BLOCK_STATUS,
   CMD_DISC,
@@ -30,7 +30,11 @@ const CLOSE_TIMEOUT_MS = 1_000
 /** Waits until the server has agreed on the export. Errors carry a system's `code`: ECONNREFUSED, ENOENT, EPROTO, ETIMEDOUT... */
 export async function openNbdClient(address: NbdAddress, options: NbdOptions = {}): Promise<NbdClient> {
   options.signal?.throwIfAborted()
-  const client = new NbdClient(address, options.stallTimeoutMs ?? NBD_STALL_TIMEOUT_MS)
+  const client = new NbdClient(
+    address,
+    options.context ?? ALLOCATION,
+    options.stallTimeoutMs ?? NBD_STALL_TIMEOUT_MS,
+  )
   const deadline = AbortSignal.timeout(options.connectTimeoutMs ?? NBD_CONNECT_TIMEOUT_MS)
   const late = () => client.fail(nbdError('ETIMEDOUT', 'The NBD server did not answer in time'))
   const aborted = () => client.fail(options.signal?.reason as Error)
@@ -49,6 +53,8 @@ export interface NbdOptions {
   readonly signal?: AbortSignal
   readonly connectTimeoutMs?: number
   readonly stallTimeoutMs?: number
+  /** The metadata context that blockStatus() tells of; ALLOCATION by default. */
+  readonly context?: string
 }
 
 /** One connection. Lengths of single requests are the caller's care: see NbdExport and limits.ts. */
@@ -66,9 +72,9 @@ export class NbdClient implements AsyncDisposable {
   #cookie = 0
   #dead: Error | undefined
 
-  constructor(address: NbdAddress, stallTimeoutMs: number) {
+  constructor(address: NbdAddress, context: string, stallTimeoutMs: number) {
     this.#opened.promise.catch(() => {})
-    this.#parser = this.#conversation(address.exportName)
+    this.#parser = this.#conversation(address.exportName, context)
     this.#wanted = this.#parser.next().value as Uint8Array
     this.#socket = connect({
       ...address.socket,
@@ -176,8 +182,8 @@ export class NbdClient implements AsyncDisposable {
     return promise
   }
 
-  *#conversation(exportName: string): Generator<Uint8Array, void, void> {
-    this.#volume = yield* handshake(exportName, (bytes) => this.#socket.write(bytes))
+  *#conversation(exportName: string, context: string): Generator<Uint8Array, void, void> {
+    this.#volume = yield* handshake(exportName, context, (bytes) => this.#socket.write(bytes))
     this.#opened.resolve(this.#volume)
     const heads = createReplyHeads()
     while (true) yield* reply(this.#pending, this.#volume, heads)

@@ -1,5 +1,5 @@
 /**
- * The fixed newstyle handshake of NBD: structured replies, base:allocation, NBD_OPT_GO.
+ * The fixed newstyle handshake of NBD: structured replies, one metadata context, NBD_OPT_GO.
  * A generator that yields each buffer to be filled from the connection, so that it opens nothing itself.
  * https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md, "Fixed newstyle negotiation".
  */
@@ -24,8 +24,8 @@ export interface NbdExport {
   readonly shared: boolean
   /** True when replies to reads come in chunks, errors with text and offset. */
   readonly structured: boolean
-  /** Id of base:allocation in replies; undefined when the server cannot tell holes. */
-  readonly allocationId: number | undefined
+  /** Id, in replies, of the metadata context that was asked for; undefined when the server has none of that name. */
+  readonly contextId: number | undefined
   /** Offsets and lengths of reads and writes are multiples of this. */
   readonly minBlockBytes: number
   readonly maxPayloadBytes: number
@@ -47,7 +47,8 @@ const REP_META_CONTEXT = 4
 const REP_ERROR = 0x8000_0000
 const INFO_EXPORT = 0
 const INFO_BLOCK_SIZE = 3
-const ALLOCATION = 'base:allocation'
+/** The metadata context that tells holes. */
+export const ALLOCATION = 'base:allocation'
 
 /** Names of option errors, by their number without the error bit. */
 const OPTION_ERRORS: Record<number, string> = {
@@ -65,8 +66,12 @@ export function nbdError(code: string, message: string): NodeJS.ErrnoException {
   return Object.assign(new Error(message), { code })
 }
 
-/** Agrees with the server on `exportName`. `send` takes what goes out. */
-export function* handshake(exportName: string, send: (bytes: Uint8Array) => void): Filling<NbdExport> {
+/** Agrees with the server on `exportName` and the metadata `context`. `send` takes what goes out. */
+export function* handshake(
+  exportName: string,
+  context: string,
+  send: (bytes: Uint8Array) => void,
+): Filling<NbdExport> {
   const hello = Buffer.alloc(16)
   yield hello
   if (hello.readBigUInt64BE(0) !== NBD_MAGIC) throw nbdError('EPROTO', 'The server does not speak NBD')
@@ -82,11 +87,11 @@ export function* handshake(exportName: string, send: (bytes: Uint8Array) => void
 
   const structured = succeeded(yield* option(OPT_STRUCTURED_REPLY, [], send))
   const name = Buffer.from(exportName)
-  const context = Buffer.from(ALLOCATION)
-  const query = [u32(name.length), name, u32(1), u32(context.length), context]
+  const wanted = Buffer.from(context)
+  const query = [u32(name.length), name, u32(1), u32(wanted.length), wanted]
   const contexts = structured ? yield* option(OPT_SET_META_CONTEXT, query, send) : []
   const go = yield* option(OPT_GO, [u32(name.length), name, u16(1), u16(INFO_BLOCK_SIZE)], send)
-  return { ...exportOf(go), structured, allocationId: allocationOf(contexts) }
+  return { ...exportOf(go), structured, contextId: contextIdOf(contexts, context) }
 }
 
 interface OptionReply {
@@ -129,14 +134,14 @@ function succeeded(replies: OptionReply[]): boolean {
   return replies.at(-1)?.type === REP_ACK
 }
 
-function allocationOf(replies: OptionReply[]): number | undefined {
+function contextIdOf(replies: OptionReply[], context: string): number | undefined {
   const found = replies.find(
-    (reply) => reply.type === REP_META_CONTEXT && reply.data.toString('utf8', 4) === ALLOCATION,
+    (reply) => reply.type === REP_META_CONTEXT && reply.data.toString('utf8', 4) === context,
   )
   return succeeded(replies) && found ? found.data.readUInt32BE(0) : undefined
 }
 
-function exportOf(replies: OptionReply[]): Omit<NbdExport, 'structured' | 'allocationId'> {
+function exportOf(replies: OptionReply[]): Omit<NbdExport, 'structured' | 'contextId'> {
   const last = replies.at(-1)
   if (last && last.type >= REP_ERROR) {
     const number = last.type % REP_ERROR

@@ -36,11 +36,17 @@ const ERRNOS: Record<number, string> = {
   108: 'ESHUTDOWN',
 }
 
-/** Part of the answer to a block status request; `zeros` means that it reads as zeros. */
+/** Part of the answer to a block status request. */
 export interface NbdStatus {
   readonly length: number
-  readonly zeros: boolean
+  /** What they mean is the metadata context's to say: see STATUS_ZEROS and STATUS_DIRTY. */
+  readonly flags: number
 }
+
+/** Of base:allocation: it reads as zeros. */
+export const STATUS_ZEROS = 2
+/** Of qemu:dirty-bitmap: the bitmap has it. */
+export const STATUS_DIRTY = 1
 
 /** A request that waits for its answer. */
 export interface Pending {
@@ -101,7 +107,7 @@ function* structuredReply(pending: Map<number, Pending>, volume: NbdExport, head
   if (type === CHUNK_NONE) expect(length === 0 && done, 'an empty chunk with a payload')
   else if (type === CHUNK_DATA) yield* dataChunk(request, length)
   else if (type === CHUNK_HOLE) yield* holeChunk(request, length)
-  else if (type === CHUNK_STATUS) yield* statusChunk(request, length, volume.allocationId)
+  else if (type === CHUNK_STATUS) yield* statusChunk(request, length, volume.contextId)
   else if (type >= CHUNK_ERROR) yield* errorChunk(request, length, type)
   else throw nbdError('EPROTO', `The NBD server sent a chunk of unknown type ${type}`)
   if (done) settle(pending, cookie, request)
@@ -134,7 +140,7 @@ function cover(request: Pending, offset: bigint, length: number): Uint8Array {
   return request.target!.subarray(start, start + length)
 }
 
-function* statusChunk(request: Pending, length: number, allocationId: number | undefined): Filling<void> {
+function* statusChunk(request: Pending, length: number, contextId: number | undefined): Filling<void> {
   expect(request.command === CMD_BLOCK_STATUS && !request.status, 'a block status that was not asked for')
   expect(
     length >= 12 && length <= MAX_NBD_STATUS_BYTES && (length - 4) % 8 === 0,
@@ -142,13 +148,13 @@ function* statusChunk(request: Pending, length: number, allocationId: number | u
   )
   const data = Buffer.alloc(length)
   yield data
-  expect(data.readUInt32BE(0) === allocationId, 'a block status of another context')
+  expect(data.readUInt32BE(0) === contextId, 'a block status of another context')
   const status: NbdStatus[] = []
   let left = request.length
   for (let at = 4; at < length && left > 0; at += 8) {
     const stretch = Math.min(data.readUInt32BE(at), left)
     expect(stretch > 0, 'an empty extent')
-    status.push({ length: stretch, zeros: (data.readUInt32BE(at + 4) & 2) !== 0 })
+    status.push({ length: stretch, flags: data.readUInt32BE(at + 4) })
     left -= stretch
   }
   request.status = status

@@ -16,6 +16,7 @@ import {
 import { wholeRange } from './file-extents.ts'
 import { openNbdClient, type NbdClient, type NbdOptions } from './nbd-client.ts'
 import { nbdError } from './nbd-handshake.ts'
+import { STATUS_ZEROS } from './nbd-reply.ts'
 import { parseNbdUrl } from './nbd-url.ts'
 
 /**
@@ -31,10 +32,10 @@ export async function openNbdSource(url: string, options: NbdOptions = {}): Prom
       hint: 'Check the address and that the NBD server runs',
     })
   })
-  const { sizeBytes, allocationId } = client.volume
+  const { sizeBytes, contextId } = client.volume
   return {
     sizeBytes,
-    supports: { holes: allocationId !== undefined },
+    supports: { holes: contextId !== undefined },
     async *extents(from, { signal } = {}) {
       try {
         yield* dataOf(client, from, sizeBytes, signal)
@@ -125,7 +126,7 @@ async function* dataOf(
   to: number,
   signal?: AbortSignal,
 ): AsyncGenerator<Extent> {
-  if (client.volume.allocationId === undefined) {
+  if (client.volume.contextId === undefined) {
     for (const extent of wholeRange(from, to)) {
       signal?.throwIfAborted()
       yield extent
@@ -138,10 +139,10 @@ async function* dataOf(
     signal?.throwIfAborted()
     const start = at - (at % block)
     const status = await client.blockStatus(start, Math.min(NBD_STATUS_BYTES, roundUp(to, block) - start))
-    for (const { length, zeros } of status) {
+    for (const { length, flags } of status) {
       const end = Math.min(at - (at % block) + length, to)
       if (end <= at) throw nbdError('EPROTO', 'The NBD server sent an extent shorter than its blocks')
-      if (!zeros) {
+      if (!(flags & STATUS_ZEROS)) {
         if (data) data = { offset: data.offset, length: end - data.offset }
         else data = { offset: at, length: end - at }
       } else if (data) {

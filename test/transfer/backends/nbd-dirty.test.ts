@@ -1,0 +1,71 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import anyTest, { type ExecutionContext } from 'ava'
+import { RangeSet } from '../../../protocol/extent.ts'
+import { closeGaps, readDirtyBitmap } from '../../../transfer/backends/nbd-dirty.ts'
+import { formatNbdUnixUrl } from '../../../transfer/backends/nbd-url.ts'
+import { hasProgram, run } from '../../helpers/programs.ts'
+import { tempDir } from '../../helpers/temp-dir.ts'
+
+const skip = ['qemu-nbd', 'qemu-img', 'qemu-io'].every(hasProgram) ? undefined : 'needs qemu-utils'
+const test = skip === undefined ? anyTest : anyTest.skip
+const why = skip === undefined ? '' : ` (${skip})`
+const MiB = 1 << 20
+
+test(`readDirtyBitmap() names what was written since the bitmap was made${why}`, async (t) => {
+  const url = await imageWithBitmap(t, ['write 0 1M', 'write 1M 64k', 'write 9M 1', 'write 3071M 1M'])
+  t.deepEqual(await readDirtyBitmap(url, 'since'), [
+    { start: 0, end: MiB + 65_536 },
+    { start: 9 * MiB, end: 9 * MiB + 65_536 },
+    { start: 3071 * MiB, end: 3072 * MiB },
+  ])
+})
+
+test(`readDirtyBitmap() names nothing when nothing was written${why}`, async (t) => {
+  t.deepEqual(await readDirtyBitmap(await imageWithBitmap(t, []), 'since'), [])
+})
+
+test(`readDirtyBitmap() throws SOURCE_READ for a bitmap that is not shown${why}`, async (t) => {
+  const url = await imageWithBitmap(t, [])
+  await t.throwsAsync(readDirtyBitmap(url, 'other'), { code: 'SOURCE_READ', message: /bitmap other/ })
+  await t.throwsAsync(readDirtyBitmap('nbd+unix:///?socket=/nowhere', 'since'), { code: 'SOURCE_READ' })
+})
+
+anyTest('closeGaps() keeps every byte, in as many ranges as it may', (t) => {
+  const ranges = Array.from({ length: 1000 }, (_, i) => ({ start: i * 2 * MiB, end: i * 2 * MiB + 65_536 }))
+  ranges.push({ start: 1e12, end: 1e12 + 1 })
+  const closed = closeGaps(ranges, 10)
+  t.true(closed.length <= 10)
+  const set = new RangeSet(closed)
+  t.true(ranges.every(({ start, end }) => set.contains(start, end)))
+  t.false(set.contains(5e11, 5e11 + 1))
+  t.deepEqual(closeGaps(ranges, 2000), ranges)
+})
+
+/** An image of 3 GiB with bitmap `since`, served after these commands of qemu-io. */
+async function imageWithBitmap(t: ExecutionContext, commands: string[]): Promise<string> {
+  const folder = await tempDir(t)
+  const [image, socket] = [join(folder, 'disk.qcow2'), join(folder, 'nbd')]
+  await run('qemu-img', ['create', '-q', '-f', 'qcow2', image, '3G'])
+  await run('qemu-io', ['-f', 'qcow2', image, '-c', 'write 5M 1M'])
+  await run('qemu-img', ['bitmap', '--add', image, 'since'])
+  for (const command of commands) await run('qemu-io', ['-f', 'qcow2', image, '-c', command])
+  const child = spawn(
+    'qemu-nbd',
+    ['--read-only', '--persistent', '--format=qcow2', '--bitmap=since', `--socket=${socket}`, image],
+    { stdio: 'ignore' },
+  )
+  const ended = once(child, 'exit')
+  t.teardown(async () => {
+    child.kill('SIGTERM')
+    await ended
+  })
+  while (child.exitCode === null) {
+    if (existsSync(socket)) return formatNbdUnixUrl(socket)
+    await delay(5)
+  }
+  throw new Error(`qemu-nbd exited with ${child.exitCode}`)
+}
