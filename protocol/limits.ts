@@ -418,3 +418,6 @@ export const MAX_GUEST_LINKS = 40
 export const MAX_PARTITIONS = 128
 /** Blocks of a file system's journal that are read to see what it will say when it is mounted next. */
 export const MAX_GUEST_JOURNAL_BYTES = 1024 * MiB
+/** A text of a guest that is looked into, and findings of one kind in its report. */
+export const MAX_GUEST_TEXT_BYTES = 256 * 1024
+export const MAX_GUEST_FINDINGS = 256
