@@ -97,6 +97,7 @@ async function checkAgreement(
     agreement.targetFormat === offer.targetFormat &&
     agreement.replace === offer.replace &&
     agreement.verifyDeep === offer.verifyDeep &&
+    (!agreement.inPlace || offer.inPlace === true) &&
     offer.chunkings.includes(agreement.chunking) &&
     agreement.codecs.every((codec) => offer.codecs.includes(codec)) &&
     agreement.lanes >= 1 &&

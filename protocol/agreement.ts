@@ -48,6 +48,7 @@ export function decodeAgreement(body: Uint8Array): Agreement {
     freeBytes: integer('Free bytes', wire.freeBytes, 0, Number.MAX_SAFE_INTEGER),
     resumes: wire.resumes,
     ...(wire.mostLanes > 0 && { mostLanes: integer('Most lanes', wire.mostLanes, 1, MAX_LANES) }),
+    ...(wire.inPlace && { inPlace: true }),
   }
 }
 

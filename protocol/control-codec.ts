@@ -165,6 +165,7 @@ const READERS: Readers = {
     compression: COMPRESSIONS[wire.compression] ?? 'auto',
     ...(wire.bench && { bench: true }),
     ...(wire.mostLanes > 0 && { mostLanes: integer('Most lanes', wire.mostLanes, 1, MAX_LANES_ASKED) }),
+    ...(wire.inPlace && { inPlace: true }),
   }),
   pending: (wire) => ({ kind: 'pending', reason: text('Reason', wire.reason, MAX_TEXT_BYTES) }),
   agreement: (wire) => ({

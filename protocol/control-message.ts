@@ -59,6 +59,8 @@ export interface Offer {
   readonly bench?: true
   /** Whoever dials may add lanes up to so many; absent: none. */
   readonly mostLanes?: number
+  /** Set when a version of this name may be changed in place, rather than a new one made beside it. */
+  readonly inPlace?: true
 }
 
 /** What both sides sign before anything moves. */
@@ -88,6 +90,8 @@ export interface Agreement {
   readonly resumes: boolean
   /** Whoever dials may add lanes up to so many; absent: none. */
   readonly mostLanes?: number
+  /** Set when the version of this name is to be changed in place. */
+  readonly inPlace?: true
 }
 
 /** Why something was refused. */

@@ -33,6 +33,8 @@ export interface OfferFacts {
   readonly targetBytes?: number
   /** A person has said yes to this job. */
   readonly approved?: boolean
+  /** Bytes that the version under the name takes up, if it can be changed in place. */
+  readonly inPlaceBytes?: number
 }
 
 /** Everything an answer depends on. */
@@ -140,7 +142,7 @@ function* policyRefusals({ offer, grant }: OfferQuestion): Generator<Reason> {
 /** Says nothing about what lies at the target to a peer without a grant. */
 function* targetRefusals({ offer, grant, facts }: OfferQuestion): Generator<Reason> {
   if (!grant) return
-  const { exists, busy, freeBytes, resumes, writableFormats, targetBytes } = facts
+  const { exists, busy, freeBytes, resumes, writableFormats, targetBytes, inPlaceBytes = 0 } = facts
   if (!writableFormats.includes(offer.targetFormat)) {
     yield reason(
       'FORMAT_UNSUPPORTED',
@@ -152,7 +154,7 @@ function* targetRefusals({ offer, grant, facts }: OfferQuestion): Generator<Reas
   if (targetBytes !== undefined && offer.sizeBytes > targetBytes) {
     yield reason('NO_SPACE', `Volume is ${offer.sizeBytes} bytes, the target holds ${targetBytes}`)
   }
-  if (targetBytes === undefined && !resumes && offer.allocatedBytes > freeBytes) {
+  if (targetBytes === undefined && !resumes && offer.allocatedBytes > freeBytes + inPlaceBytes) {
     yield reason(
       'NO_SPACE',
       `Volume holds ${offer.allocatedBytes} bytes of data, ${freeBytes} bytes are free`,
@@ -185,6 +187,7 @@ function agreementOf({ offer, hello, ours, facts, sender, receiver }: OfferQuest
     freeBytes: facts.freeBytes,
     resumes: facts.resumes,
     ...(mostLanes > lanes && { mostLanes }),
+    ...(offer.inPlace && replace && facts.inPlaceBytes !== undefined && { inPlace: true }),
   }
 }
 

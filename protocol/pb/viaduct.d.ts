@@ -148,6 +148,7 @@ export namespace fluidcloud {
                 compression: number;
                 bench: boolean;
                 mostLanes: number;
+                inPlace: boolean;
                 static encode(message: fluidcloud.viaduct.v1.Offer.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
                 static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): fluidcloud.viaduct.v1.Offer & fluidcloud.viaduct.v1.Offer.$Shape;
             }
@@ -171,6 +172,7 @@ export namespace fluidcloud {
                     compression?: (number|null);
                     bench?: (boolean|null);
                     mostLanes?: (number|null);
+                    inPlace?: (boolean|null);
                     $unknowns?: Uint8Array[];
                 }
                 type $Shape = fluidcloud.viaduct.v1.Offer.$Properties;
@@ -255,6 +257,7 @@ export namespace fluidcloud {
                 freeBytes: number;
                 resumes: boolean;
                 mostLanes: number;
+                inPlace: boolean;
                 static encode(message: fluidcloud.viaduct.v1.Agreement.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
                 static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): fluidcloud.viaduct.v1.Agreement & fluidcloud.viaduct.v1.Agreement.$Shape;
             }
@@ -279,6 +282,7 @@ export namespace fluidcloud {
                     freeBytes?: (number|null);
                     resumes?: (boolean|null);
                     mostLanes?: (number|null);
+                    inPlace?: (boolean|null);
                     $unknowns?: Uint8Array[];
                 }
                 type $Shape = fluidcloud.viaduct.v1.Agreement.$Properties;

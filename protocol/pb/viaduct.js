@@ -563,6 +563,7 @@ export const fluidcloud = $root.fluidcloud = (() => {
                 Offer.prototype.compression = 0;
                 Offer.prototype.bench = false;
                 Offer.prototype.mostLanes = 0;
+                Offer.prototype.inPlace = false;
 
                 Offer.encode = function (message, writer, _depth) {
                     if (!writer)
@@ -609,6 +610,8 @@ export const fluidcloud = $root.fluidcloud = (() => {
                         writer.uint32(136).bool(message.bench);
                     if (message.mostLanes != null && $Object.hasOwnProperty.call(message, "mostLanes") && message.mostLanes !== 0)
                         writer.uint32(144).uint32(message.mostLanes);
+                    if (message.inPlace != null && $Object.hasOwnProperty.call(message, "inPlace") && message.inPlace !== false)
+                        writer.uint32(152).bool(message.inPlace);
                     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
                         for (let i = 0; i < message.$unknowns.length; ++i)
                             writer.raw(message.$unknowns[i]);
@@ -797,6 +800,15 @@ export const fluidcloud = $root.fluidcloud = (() => {
                                     message.mostLanes = value;
                                 else
                                     delete message.mostLanes;
+                                continue;
+                            }
+                        case 19: {
+                                if (wireType !== 0)
+                                    break;
+                                if (value = reader.bool())
+                                    message.inPlace = value;
+                                else
+                                    delete message.inPlace;
                                 continue;
                             }
                         }
@@ -1140,6 +1152,7 @@ export const fluidcloud = $root.fluidcloud = (() => {
                 Agreement.prototype.freeBytes = $util.Long ? $util.Long.fromBits(0,0,true) : 0;
                 Agreement.prototype.resumes = false;
                 Agreement.prototype.mostLanes = 0;
+                Agreement.prototype.inPlace = false;
 
                 Agreement.encode = function (message, writer, _depth) {
                     if (!writer)
@@ -1187,6 +1200,8 @@ export const fluidcloud = $root.fluidcloud = (() => {
                         writer.uint32(144).bool(message.resumes);
                     if (message.mostLanes != null && $Object.hasOwnProperty.call(message, "mostLanes") && message.mostLanes !== 0)
                         writer.uint32(152).uint32(message.mostLanes);
+                    if (message.inPlace != null && $Object.hasOwnProperty.call(message, "inPlace") && message.inPlace !== false)
+                        writer.uint32(160).bool(message.inPlace);
                     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
                         for (let i = 0; i < message.$unknowns.length; ++i)
                             writer.raw(message.$unknowns[i]);
@@ -1388,6 +1403,15 @@ export const fluidcloud = $root.fluidcloud = (() => {
                                     message.mostLanes = value;
                                 else
                                     delete message.mostLanes;
+                                continue;
+                            }
+                        case 20: {
+                                if (wireType !== 0)
+                                    break;
+                                if (value = reader.bool())
+                                    message.inPlace = value;
+                                else
+                                    delete message.inPlace;
                                 continue;
                             }
                         }

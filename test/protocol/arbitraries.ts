@@ -63,6 +63,7 @@ const agreementFields: Arbitraries<Agreement> = {
   freeBytes: total,
   resumes: fc.boolean(),
   mostLanes: count,
+  inPlace: fc.constant(true as const),
 }
 
 const receiptFields: Arbitraries<Receipt> = {
@@ -120,6 +121,7 @@ const offer = fc.record(
     compression: fc.constantFrom('auto', 'on', 'off'),
     bench: fc.constant(true as const),
     mostLanes: count,
+    inPlace: fc.constant(true as const),
   },
   { noNullPrototype: true },
 )
@@ -134,7 +136,7 @@ function without<T extends object, K extends keyof T>(arbitrary: fc.Arbitrary<T>
 
 export const controlMessages: fc.Arbitrary<ControlMessage> = fc.oneof(
   fc.record({ kind: kind('hello'), major: fc.constant(1), minor: fc.nat(), agent: text, capabilities }),
-  without(without(without(offer, 'endpoint'), 'bench'), 'mostLanes'),
+  without(without(without(without(offer, 'endpoint'), 'bench'), 'mostLanes'), 'inPlace'),
   fc.record({ kind: kind('pending'), reason: text }),
   without(
     fc.record({ kind: kind('agreement'), body: fc.uint8Array({ minLength: 1 }), signature, endpoint }),

@@ -129,6 +129,36 @@ test('answerOffer() lets no more than MAX_LANES be added', most, 65_535, 65_535,
 test('answerOffer() lets none be added where no more are wanted or can be', most, 4, 64, 48, undefined)
 test('answerOffer() lets none be added where it has no more', most, 64, 64, 3, undefined)
 
+const inPlace = test.macro((t, replace: boolean, asked: true | undefined, held?: number, agreed?: true) => {
+  const answer = ask({ offer: { replace, inPlace: asked }, facts: { exists: replace, inPlaceBytes: held } })
+  t.is(answer.kind === 'agree' && answer.agreement.inPlace, agreed)
+})
+
+test('answerOffer() changes a version in place that can be', inPlace, true, true, 4096, true)
+test('answerOffer() changes no version in place unasked', inPlace, true, undefined, 4096, undefined)
+test(
+  'answerOffer() stages beside a version that cannot be changed',
+  inPlace,
+  true,
+  true,
+  undefined,
+  undefined,
+)
+test(
+  'answerOffer() changes nothing in place that is not to be replaced',
+  inPlace,
+  false,
+  true,
+  4096,
+  undefined,
+)
+
+test('answerOffer() needs no space for what a version in place takes up already', (t) => {
+  const offer = { replace: true, inPlace: true, allocatedBytes: 600 } as const
+  t.is(ask({ offer, facts: { exists: true, inPlaceBytes: 100 } }).kind, 'agree')
+  t.is(ask({ offer, facts: { exists: true, inPlaceBytes: 99 } }).kind, 'refuse')
+})
+
 const refused = test.macro((t, change: Change, ...codes: ErrorCode[]) => {
   const answer = ask(change)
   t.deepEqual(answer.kind === 'refuse' && answer.reasons.map(({ code }) => code), codes)
