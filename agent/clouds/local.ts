@@ -22,7 +22,7 @@ import {
   serviceProcesses,
   signalService,
   startService,
-} from './local-service.ts'
+} from './service.ts'
 import type { DescribedMachine } from './machine-file.ts'
 import { openMachineFolder } from './machine-folder.ts'
 import { createTurns } from './turns.ts'

@@ -59,9 +59,12 @@ export function formatMachine(machine: DescribedMachine): string {
   })
   // Without what is there but undefined.
   const plainly = JSON.parse(JSON.stringify(machine)) as unknown
-  if (!isMachineName(name) || !isDeepStrictEqual(parseMachine(name, text), plainly))
-    throw new FluidError('CLOUD_FAILED', `Machine ${JSON.stringify(name)} cannot be described here`)
-  return text
+  try {
+    if (isMachineName(name) && isDeepStrictEqual(parseMachine(name, text), plainly)) return text
+  } catch (cause) {
+    throw new FluidError('CLOUD_FAILED', (cause as Error).message, { cause })
+  }
+  throw new FluidError('CLOUD_FAILED', `Machine ${JSON.stringify(name)} cannot be described here`)
 }
 
 function tomlOf(table: object): string {

@@ -14,8 +14,10 @@ export interface Clouds extends AsyncDisposable {
 /** One driver, which the caller disposes. Throws CONFIG_INVALID for a cloud that is not configured, CLOUD_FAILED. */
 export async function openCloud(kind: CloudKind, config: CloudsConfig): Promise<Cloud> {
   switch (kind) {
-    case 'qemu':
-      throw new FluidError('CLOUD_FAILED', `No driver for ${configured(config.qemu, kind).machines} yet`)
+    case 'qemu': {
+      const { openQemuCloud } = await import('./qemu.ts')
+      return openQemuCloud(configured(config.qemu, kind))
+    }
     case 'libvirt':
       throw new FluidError('CLOUD_FAILED', `No driver for ${configured(config.libvirt, kind).uri} yet`)
     case 'local': {

@@ -212,7 +212,7 @@ export function testCloud(driver: string, { open, live, skip }: CloudUnderTest):
     const [vda, vdb] = await Promise.all(shown.disks.map(contentOf))
     t.true(isFilled(vda, { start: 0, end: MiB }, 0xa1))
     t.true(isFilled(vdb, { start: MiB, end: 2 * MiB }, 0xa2))
-    t.false(vda.includes(0xb1_b1_b1_b1) || isFilled(vda, { start: MiB, end: MiB + 4096 }, 0xb1))
+    t.false(isFilled(vda, { start: MiB, end: MiB + 4096 }, 0xb1))
     t.true((await Promise.all(shown.disks.map(contentOf))).every((image, i) => image.equals([vda, vdb][i])))
   })
 

@@ -1,0 +1,175 @@
+import { randomBytes } from 'node:crypto'
+import { readdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import test, { type ExecutionContext } from 'ava'
+import type { Cloud, Machine } from '../../../agent/clouds/cloud.ts'
+import { openQemuCloud } from '../../../agent/clouds/qemu.ts'
+import { openQmp, type Qmp } from '../../../agent/clouds/qmp.ts'
+import { openQcow2 } from '../../../transfer/backends/qemu-image.ts'
+import { type CloudStage, DISK_BYTES, testCloud } from '../../conformance/cloud.ts'
+import { hasProgram, run } from '../../helpers/programs.ts'
+import { tempDir } from '../../helpers/temp-dir.ts'
+
+const missing = ['qemu-system-x86_64', 'qemu-img', 'qemu-nbd'].find((program) => !hasProgram(program))
+const skip = missing && `needs ${missing}`
+
+testCloud('qemu', { open: openStage, live: true, skip })
+
+const withQemu = skip === undefined ? test : test.skip
+
+withQemu('qemu stop() needs no monitor', async (t) => {
+  const { cloud, machine, folder } = await openStage(t)
+  await cloud.define(await machine('one'))
+  await cloud.start('one')
+  const held = await Promise.all([0, 1, 2].map((index) => openQmp([join(folder, `qmp${index}`)])))
+  await cloud.stop('one', { graceMs: 0 })
+  t.is(await cloud.state('one'), 'stopped')
+  for (const qmp of held) await qmp[Symbol.asyncDispose]()
+})
+
+withQemu('qemu start() finds a QEMU whose agent died while it started it', async (t) => {
+  const { cloud, machine, folder, reopen } = await openStage(t)
+  await cloud.define(await machine('one'))
+  await cloud.start('one')
+  const { mark } = JSON.parse(await readFile(join(folder, 'service.json'), 'utf8')) as { mark: string }
+  // As it is until QEMU is in the background.
+  await writeFile(join(folder, 'service.json'), JSON.stringify({ mark }))
+  const next = await reopen()
+  t.is(await next.state('one'), 'running')
+  await next.start('one')
+  await next.stop('one', { graceMs: 0 })
+  t.is(await next.state('one'), 'stopped')
+})
+
+withQemu('qemu start() says what QEMU said, and leaves nothing running', async (t) => {
+  const { cloud, machine } = await openStage(t)
+  const one = await machine('one')
+  await cloud.define(one)
+  await using other = await openQcow2(one.disks[1].path, { lanes: 1 })
+  await t.throwsAsync(cloud.start('one'), { code: 'CLOUD_FAILED', message: /lock/ })
+  t.is(await cloud.state('one'), 'stopped')
+  t.truthy(other.url)
+})
+
+withQemu('qemu gives disks of every bus and both chipsets', async (t) => {
+  const { cloud, machine } = await openStage(t)
+  for (const chipset of ['q35', 'pc'] as const) {
+    const one = await machine(chipset)
+    const spread = (['scsi', 'sata', 'ide'] as const).map((bus, index) => ({ ...one.disks[index], bus }))
+    const nics = one.nics.map((nic) => ({ ...nic, model: 'e1000' as const }))
+    await cloud.define({ ...one, chipset, disks: spread, nics })
+    await cloud.start(chipset)
+    await using shown = await cloud.snapshot(chipset, 'a'.repeat(32))
+    t.is(shown.disks.length, 2)
+  }
+})
+
+withQemu('qemu refuses what it cannot give', async (t) => {
+  const { cloud, machine } = await openStage(t)
+  const one = await machine('one')
+  const [nic] = one.nics
+  const forward = { hostAddress: '127.0.0.1', hostPort: 1, guestPort: 1 }
+  for (const wrong of [
+    { ...one, nics: [{ ...nic, network: 'br0' }] },
+    { ...one, nics: [{ ...nic, forwards: [{ ...forward, hostAddress: '::1' }] }] },
+    { ...one, extra: { kernel: '/etc/passwd' } },
+    { ...one, disks: one.disks.map((disk) => ({ ...disk, serial: 'x'.repeat(21) })) },
+    { ...one, name: '../one' },
+    { ...one, disks: [{ ...one.disks[0], sizeBytes: 2 * DISK_BYTES }] },
+  ])
+    await t.throwsAsync(cloud.define(wrong), { code: 'CLOUD_FAILED' })
+  t.deepEqual(await cloud.machines(), [])
+})
+
+withQemu('qemu release() of a machine that was stopped removes what is left on the disk', async (t) => {
+  const { cloud, machine, leftovers } = await openStage(t)
+  await cloud.define(await machine('one'))
+  await cloud.start('one')
+  const owner = 'b'.repeat(32)
+  await cloud.snapshot('one', owner)
+  await cloud.stop('one', { graceMs: 0 })
+  t.not((await leftovers('one')).length, 0)
+  await cloud.release(owner)
+  t.deepEqual(await leftovers('one'), [])
+})
+
+interface QemuStage extends CloudStage {
+  /** The run folder of machine `one`. */
+  readonly folder: string
+}
+
+async function openStage(t: ExecutionContext): Promise<QemuStage> {
+  const folder = await tempDir(t)
+  const machines = join(folder, 'm')
+  const open = async (): Promise<Cloud> => openQemuCloud({ machines, accel: 'tcg', bridges: [] })
+  const cloud = await open()
+  t.teardown(async () => {
+    for (const name of await cloud.machines()) await cloud.stop(name, { graceMs: 0 })
+  })
+  const at = (name: string) => join(machines, '.run', name)
+  const monitored = async <T>(name: string, work: (qmp: Qmp) => Promise<T>): Promise<T> => {
+    await using qmp = await openQmp([join(at(name), 'qmp2')])
+    return await work(qmp)
+  }
+  return {
+    folder: at('one'),
+    cloud,
+    reopen: open,
+    machine: async (name) => makeMachine(folder, name),
+    write: async (name, disk, { start, end }, value) =>
+      monitored(name, async (qmp) => {
+        const index = ['vda', 'vdb'].indexOf(disk)
+        const command = `qemu-io -d disk-${index}/virtio-backend "write -P ${value} ${start} ${end - start}"`
+        const said = await qmp.execute('human-monitor-command', { 'command-line': command })
+        if (said !== '') throw new Error(String(said))
+      }),
+    leftovers: async (name) => {
+      const files = (await readdir(at(name)).catch(() => [])).filter((file) => /^fc|^nbd$/.test(file))
+      if ((await cloud.state(name)) === 'stopped') return files
+      return monitored(name, async (qmp) => {
+        const nodes = (await qmp.execute('query-named-block-nodes', { flat: true })) as {
+          'node-name': string
+          'dirty-bitmaps'?: { name: string }[]
+        }[]
+        const exported = (await qmp.execute('query-block-exports')) as { id: string }[]
+        const jobs = (await qmp.execute('query-block-jobs')) as { device: string }[]
+        return [
+          ...files,
+          ...nodes.map((node) => node['node-name']).filter((node) => !/^[df]\d$/.test(node)),
+          ...nodes.flatMap((node) => (node['dirty-bitmaps'] ?? []).map((bitmap) => bitmap.name)),
+          ...exported.map(({ id }) => id),
+          ...jobs.map(({ device }) => device),
+        ]
+      })
+    },
+  }
+}
+
+/** A raw disk, a qcow2 one, and a read-only one. */
+async function makeMachine(folder: string, name: string): Promise<Machine> {
+  const disks = (['vda', 'vdb', 'seed'] as const).map((id) => ({
+    id,
+    path: join(folder, `${name}-${id}`),
+    format: id === 'vdb' ? ('qcow2' as const) : ('raw' as const),
+    sizeBytes: DISK_BYTES,
+    boot: id === 'vda',
+    bus: 'virtio' as const,
+    readOnly: id === 'seed',
+    ...(id === 'vda' ? { serial: 'system' } : {}),
+  }))
+  for (const { path, format } of disks) {
+    await writeFile(format === 'raw' ? path : `${path}.raw`, randomBytes(DISK_BYTES))
+    if (format === 'qcow2')
+      await run('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', `${path}.raw`, path])
+  }
+  return {
+    name,
+    architecture: 'x86_64',
+    vcpus: 1,
+    memoryBytes: 32 << 20,
+    firmware: 'bios',
+    chipset: 'q35',
+    disks,
+    nics: [{ id: 'net0', mac: '52:54:00:00:00:01', model: 'virtio', network: 'user', forwards: [] }],
+  }
+}
