@@ -1,0 +1,92 @@
+/**
+ * The agent's end of a guard: starts it before a machine starts, tells it how long the machines may run, and lifts it when
+ * they are the target's for good or gone. Everything is in one folder, so a restarted agent finds it again.
+ */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdir, open, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { FluidError } from '../../protocol/errors.ts'
+import { isAlive, signalProcess } from '../clouds/processes.ts'
+import { NEVER, readWatching, writeOrder, writeWord, type GuardOrder } from './guard-files.ts'
+
+export interface Fence {
+  /** Starts a guard unless one watches; machines may start when it resolves. Throws CLOUD_FAILED. */
+  raise(order: GuardOrder): Promise<void>
+  /** True while a guard watches. */
+  isRaised(): Promise<boolean>
+  /** Machines may run until then; see lease-clock.ts. In force when it resolves. */
+  extend(until: number): Promise<void>
+  /** No machine may run; the guard holds them. */
+  close(): Promise<void>
+  /** Machines may run for ever, or are gone: ends the guard and forgets it. Idempotent. */
+  lift(): Promise<void>
+}
+
+const PROGRAM = fileURLToPath(new URL('guard.ts', import.meta.url))
+/** A Node process that loads a driver starts within a second, on a machine that is very busy in ten. */
+const START_TIMEOUT_MS = 30_000
+/** A guard sees that it is lifted within 250 ms. */
+const LIFT_TIMEOUT_MS = 5_000
+const POLL_MS = 10
+
+/** The fence in `folder`, which is made when it is raised. */
+export function createFence(folder: string): Fence {
+  async function isRaised(): Promise<boolean> {
+    const guard = await readWatching(folder)
+    return guard !== undefined && (await isAlive(guard))
+  }
+
+  async function raise(order: GuardOrder): Promise<void> {
+    if (await isRaised()) return
+    await mkdir(folder, { recursive: true, mode: 0o700 })
+    await writeOrder(folder, order)
+    await writeWord(folder, NEVER)
+    const output = await open(join(folder, 'guard.log'), 'a', 0o600)
+    try {
+      const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', PROGRAM, folder], {
+        detached: true,
+        cwd: '/',
+        stdio: ['ignore', output.fd, output.fd],
+      })
+      await once(child, 'spawn')
+      child.unref()
+      const deadline = performance.now() + START_TIMEOUT_MS
+      while (!(await isRaised())) {
+        if (child.exitCode !== null || performance.now() > deadline) {
+          child.kill('SIGKILL')
+          throw new Error(child.exitCode === null ? 'it says nothing' : `it ended with ${child.exitCode}`)
+        }
+        await delay(POLL_MS)
+      }
+    } catch (cause) {
+      throw new FluidError('CLOUD_FAILED', `Starting a guard failed: ${(cause as Error).message}`, {
+        cause,
+        hint: `See ${join(folder, 'guard.log')}`,
+      })
+    } finally {
+      await output.close()
+    }
+  }
+
+  return {
+    raise,
+    isRaised,
+    extend: (until) => writeWord(folder, { until }),
+    close: () => writeWord(folder, NEVER),
+    async lift() {
+      const guard = await readWatching(folder)
+      if (guard && (await isAlive(guard))) {
+        await writeWord(folder, { lifted: true })
+        const deadline = performance.now() + LIFT_TIMEOUT_MS
+        while (await isAlive(guard)) {
+          if (performance.now() > deadline) await signalProcess(guard, 'SIGKILL')
+          await delay(POLL_MS)
+        }
+      }
+      await rm(folder, { recursive: true, force: true })
+    },
+  }
+}

@@ -1,0 +1,52 @@
+/**
+ * The guard of one relocation at its target: a process of its own that lives on when the agent dies, and lets no machine
+ * run without a lease. `node guard.ts FOLDER`; what it reads and writes there is in guard-files.ts. It ends when the agent
+ * lifts it; asked to end otherwise, it holds the machines first.
+ */
+import { appendFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { openCloud } from '../clouds/open-cloud.ts'
+import { processFacts } from '../clouds/processes.ts'
+import { readOrder, readWord, writeWatching } from './guard-files.ts'
+import { killWriters } from './guard-kill.ts'
+import { guardMachine } from './guard-machine.ts'
+import { bootNow } from './lease-clock.ts'
+
+const folder = process.argv[2] ?? ''
+const stopping = new AbortController()
+
+async function watch(): Promise<void> {
+  const order = await readOrder(folder)
+  const facts = await processFacts(process.pid)
+  if (!order || !facts) throw new TypeError(`'${folder}' holds no order for a guard`)
+  await using cloud = await openCloud(order.cloud, order.clouds)
+  const { pid, started, boot } = facts
+  await writeWatching(folder, { pid, started, boot })
+  await Promise.all(
+    order.machines.map(({ name, disks }) =>
+      guardMachine({
+        cloud,
+        name,
+        word: () => readWord(folder),
+        now: bootNow,
+        kill: async () => log(`Killed ${(await killWriters(disks)).join(', ') || 'nothing'}`),
+        log,
+        signal: stopping.signal,
+      }),
+    ),
+  )
+}
+
+function log(what: string): void {
+  appendFile(join(folder, 'guard.log'), `${new Date().toISOString()} ${what}\n`, { mode: 0o600 }).catch(
+    () => {},
+  )
+}
+
+for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => stopping.abort())
+process.on('uncaughtException', (error) => log(`Unexpected: ${error.stack ?? error.message}`))
+
+if (import.meta.main) {
+  await watch()
+  process.exit(0)
+}

@@ -1,0 +1,178 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdir, open } from 'node:fs/promises'
+import { join } from 'node:path'
+import test from 'ava'
+import { hasEnded, processFacts, signalProcess } from '../../../agent/clouds/processes.ts'
+import type { Cloud } from '../../../agent/clouds/cloud.ts'
+import { createFence } from '../../../agent/conduit/fence.ts'
+import { readWatching, type GuardWord } from '../../../agent/conduit/guard-files.ts'
+import { killWriters } from '../../../agent/conduit/guard-kill.ts'
+import { guardMachine } from '../../../agent/conduit/guard-machine.ts'
+import { bootNow } from '../../../agent/conduit/lease-clock.ts'
+import { LEASE_PAUSE_BEFORE_MS } from '../../../protocol/limits.ts'
+import { eventually } from '../../helpers/eventually.ts'
+import { localStage } from '../../helpers/local-machine.ts'
+import { override } from '../../../agent/override.ts'
+import { tempDir } from '../../helpers/temp-dir.ts'
+
+const onLinux = process.platform === 'linux' ? test : test.skip
+
+/** A stage with one machine and a fence around it. */
+async function fenced(t: Parameters<typeof localStage>[0], name = 'one') {
+  const stage = await localStage(t)
+  const machine = await stage.machine(name)
+  const fence = createFence(join(stage.folder, 'guard'))
+  t.teardown(() => fence.lift())
+  const order = {
+    cloud: 'local',
+    clouds: stage.clouds,
+    machines: [{ name, disks: machine.disks.map(({ path }) => path) }],
+  } as const
+  const isHeld = () => eventually(async () => (await stage.cloud.state(name)) !== 'running' || undefined)
+  return { ...stage, fence, order, isHeld, guardFolder: join(stage.folder, 'guard') }
+}
+
+onLinux('a guard pauses its machine before the lease ends, whatever the agent does', async (t) => {
+  const { cloud, fence, order, isHeld } = await fenced(t)
+  await fence.raise(order)
+  const until = bootNow() + LEASE_PAUSE_BEFORE_MS + 1000
+  await fence.extend(until)
+  await cloud.start('one')
+  await isHeld()
+  t.true(bootNow() < until)
+})
+
+onLinux('a guard holds a machine that starts without a lease, as often as it starts', async (t) => {
+  const { cloud, fence, order, isHeld } = await fenced(t)
+  await fence.raise(order)
+  await cloud.start('one')
+  await isHeld()
+  await ((await cloud.state('one')) === 'paused' ? cloud.resume('one') : cloud.start('one'))
+  await isHeld()
+  t.pass()
+})
+
+onLinux('a machine that was held runs on when there is a lease again', async (t) => {
+  const { cloud, fence, order, isHeld } = await fenced(t)
+  await fence.raise(order)
+  await cloud.start('one')
+  await isHeld()
+  await fence.extend(bootNow() + 60_000)
+  await ((await cloud.state('one')) === 'paused' ? cloud.resume('one') : cloud.start('one'))
+  // Longer than a guard takes to look twice.
+  const seen = bootNow()
+  await eventually(() => bootNow() > seen + 600 || undefined)
+  t.is(await cloud.state('one'), 'running')
+})
+
+onLinux('a lifted guard ends, leaves the machine running, and nothing of itself', async (t) => {
+  const { cloud, fence, order, guardFolder } = await fenced(t)
+  await fence.raise(order)
+  await fence.extend(bootNow() + 60_000)
+  await cloud.start('one')
+  const guard = await readWatching(guardFolder)
+  await fence.lift()
+  t.is(await processFacts(guard!.pid), undefined)
+  t.is(await readWatching(guardFolder), undefined)
+  t.is(await cloud.state('one'), 'running')
+})
+
+onLinux('a guard that is asked to end holds its machine first', async (t) => {
+  const { cloud, fence, order, guardFolder } = await fenced(t)
+  await fence.raise(order)
+  await fence.extend(bootNow() + 60_000)
+  await cloud.start('one')
+  const guard = await readWatching(guardFolder)
+  await signalProcess(guard!, 'SIGTERM')
+  t.true(await hasEnded(guard!, performance.now() + 20_000))
+  // Paused, or without power where that took too long.
+  t.not(await cloud.state('one'), 'running')
+})
+
+onLinux('raise() starts another guard when the first was killed', async (t) => {
+  const { cloud, fence, order, guardFolder, isHeld } = await fenced(t)
+  await fence.raise(order)
+  const first = await readWatching(guardFolder)
+  await signalProcess(first!, 'SIGKILL')
+  await hasEnded(first!, performance.now() + 20_000)
+  t.false(await fence.isRaised())
+  await fence.raise(order)
+  t.not((await readWatching(guardFolder))?.pid, first?.pid)
+  await cloud.start('one')
+  await isHeld()
+})
+
+/** A guard in this process over a cloud with some calls replaced, without a lease. */
+function guardOver(
+  t: Parameters<typeof localStage>[0],
+  cloud: Cloud,
+  members: Partial<Record<keyof Cloud, unknown>>,
+  kill: () => Promise<void> = async () => {},
+) {
+  const stop = new AbortController()
+  let word: GuardWord = { until: Number.NEGATIVE_INFINITY }
+  const log: string[] = []
+  const ended = guardMachine({
+    cloud: override(cloud, members),
+    name: 'one',
+    word: async () => word,
+    now: bootNow,
+    kill,
+    log: (what) => log.push(what),
+    signal: stop.signal,
+  })
+  t.teardown(async () => {
+    word = { lifted: true }
+    await ended
+  })
+  return { log, stop, ended }
+}
+
+onLinux('guardMachine() takes the power when pausing fails', async (t) => {
+  const { cloud, machine } = await localStage(t)
+  await machine('one')
+  await cloud.start('one')
+  const { log } = guardOver(t, cloud, { pause: async () => Promise.reject(new Error('no')) })
+  await eventually(async () => (await cloud.state('one')) === 'stopped' || undefined)
+  t.true(log.some((line) => line.includes('pause failed')))
+})
+
+onLinux('guardMachine() takes the power of a machine that cannot be paused', async (t) => {
+  const { cloud, machine } = await localStage(t)
+  await machine('one')
+  await cloud.start('one')
+  const { log } = guardOver(t, cloud, { supports: { ...cloud.supports, pause: false } })
+  await eventually(async () => (await cloud.state('one')) === 'stopped' || undefined)
+  t.false(log.some((line) => line.includes('failed')))
+})
+
+onLinux('guardMachine() kills when the cloud neither pauses, stops nor answers', async (t) => {
+  const { cloud, machine } = await localStage(t)
+  await machine('one')
+  const silent = () => new Promise(() => {})
+  const killed = Promise.withResolvers<void>()
+  guardOver(t, cloud, { pause: silent, stop: silent, state: silent }, async () => killed.resolve())
+  await killed.promise
+  t.pass()
+})
+
+onLinux('killWriters() ends who writes to a disk, and leaves who reads it', async (t) => {
+  const folder = await tempDir(t)
+  const disk = join(folder, 'disk')
+  await mkdir(folder, { recursive: true })
+  await using file = await open(disk, 'w')
+  await file.write('x')
+  await file.close()
+  const writer = spawn('sh', ['-c', 'exec sleep 1000 3>>"$1"', 'x', disk])
+  const reader = spawn('sh', ['-c', 'exec sleep 1000 3<"$1"', 'x', disk])
+  t.teardown(() => {
+    writer.kill('SIGKILL')
+    reader.kill('SIGKILL')
+  })
+  await Promise.all([once(writer, 'spawn'), once(reader, 'spawn')])
+  const gone = once(writer, 'exit')
+  await eventually(async () => ((await killWriters([disk])).includes(writer.pid!) ? true : undefined))
+  t.deepEqual(await gone, [null, 'SIGKILL'])
+  t.not(await processFacts(reader.pid!), undefined)
+})
