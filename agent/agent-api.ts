@@ -10,7 +10,10 @@ import { SEED_SCOPE } from '../transfer/chunk-index.ts'
 import { benchPeer } from './bench-peer.ts'
 import { createBrokerCalls } from './broker-calls.ts'
 import type { BrokerClient } from './broker-client.ts'
+import { createMatcher } from './broker-matching.ts'
 import type { OfferPublisher } from './broker-offers.ts'
+import type { OpenedRelocations } from './conduit/open-relocations.ts'
+import { createRelocationCalls } from './conduit/relocation-calls.ts'
 import type { Home } from './home.ts'
 import { indexSeed } from './indexing.ts'
 import type { JobParts } from './job-parts.ts'
@@ -32,6 +35,7 @@ export interface AgentApiParts {
   readonly seeds: SeedFolders
   readonly brokers: BrokerClient
   readonly publisher: OfferPublisher
+  readonly relocations: OpenedRelocations
   /** What runs beside the agent tells of itself. */
   readonly beside: () => Partial<StatusReport>
   stop(): void
@@ -39,7 +43,7 @@ export interface AgentApiParts {
 
 /** Calls last as long as the agent; those that take long are bounded by their own deadlines. */
 export function createAgentApi(all: AgentApiParts): AgentApi {
-  const { parts, jobs, home, seeds, brokers, publisher, beside, stop } = all
+  const { parts, jobs, home, seeds, brokers, publisher, relocations, beside, stop } = all
   const { config, identity, mesh, listener } = parts
   const { node, peers, policy, pairing } = mesh
   const { directory, relay, relayClient } = node.services
@@ -85,6 +89,7 @@ export function createAgentApi(all: AgentApiParts): AgentApi {
         peers: await Promise.all((await peers.list()).map(report)),
         jobs: jobs.list(),
         refused: { ...mesh.refusals.snapshot(), ...prefixed('socket-', listener.refused) },
+        relocations: relocations.relocations.list(),
         directory: directory && { agents: directory.size },
         relay: relay?.report(),
         reachedThrough: relayClient.reservedAt.length > 0 ? relayClient.reservedAt : undefined,
@@ -180,6 +185,12 @@ export function createAgentApi(all: AgentApiParts): AgentApi {
     }),
 
     async bench({ peer, bytes, lanes }, { signal = forever } = {}) {
+    ...createRelocationCalls({
+      ...relocations,
+      peers,
+      matcher: createMatcher({ client: brokers, jobs: () => jobs.list() }),
+    }),
+
       const record = await peers.resolve(peer)
       return benchPeer(parts, record.peer, { bytes, lanes, signal })
     },

@@ -13,6 +13,9 @@ import { createAgentApi } from './agent-api.ts'
 import type { AgentApi, StatusReport } from './api.ts'
 import { createBrokerClient } from './broker-client.ts'
 import { openOfferPublisher, type OwnOffer } from './broker-offers.ts'
+import { createClouds } from './clouds/open-cloud.ts'
+import { openRelocations } from './conduit/open-relocations.ts'
+import type { RelocationRecord } from './conduit/relocation-record.ts'
 import { loadConfig, type Config } from './config.ts'
 import { openDataListener, type DataListener } from './data-listener.ts'
 import { openHome } from './home.ts'
@@ -105,6 +108,10 @@ export async function createAgent(options: AgentOptions): Promise<Agent> {
   const offers = store.table<OwnOffer>('offers')
   const { node } = mesh
   const publisher = stack.use(await openOfferPublisher({ identity, node, client: brokers, table: offers }))
+  const clouds = stack.use(createClouds(config.clouds))
+  const relocations = stack.use(
+    await openRelocations(parts, jobs, clouds, store.table<RelocationRecord>('relocations')),
+  )
   const services: AgentService[] = []
   for (const open of options.services ?? []) services.push(stack.use(await open(parts, jobs)))
   const closed = Promise.withResolvers<void>()
@@ -115,6 +122,7 @@ export async function createAgent(options: AgentOptions): Promise<Agent> {
     seeds: createSeedFolders({ store }),
     brokers,
     publisher,
+    relocations,
     beside: () => Object.assign({}, ...services.map((service) => service.status())) as Partial<StatusReport>,
     stop: closed.resolve,
   })

@@ -1,5 +1,6 @@
 /** What the command line can ask of a running agent, over its Unix socket. Plain data only. */
 import type { ErrorCode } from '../protocol/errors.ts'
+import type { RelocationState } from './conduit/relocation-state.ts'
 import type { RelayReport } from './relay.ts'
 
 export type JobState =
@@ -102,6 +103,8 @@ export interface StatusReport extends IdReport {
   readonly rssBytes: number
   readonly peers: readonly PeerReport[]
   readonly jobs: readonly JobReport[]
+  /** Of services that this agent sends away; absent from agents of before. */
+  readonly relocations?: readonly RelocationReport[]
   /** Offences of peers counted since start, by kind. */
   readonly refused: Readonly<Record<string, number>>
   /** Absent when the agent does not serve the directory. */
@@ -362,6 +365,132 @@ export interface MatchReport {
 export interface CallOptions {
   readonly signal?: AbortSignal
 }
+/** A relocation as `relocate` and `watch` show it. Bytes are numbers; seconds are absent until they are known. */
+export interface RelocationReport {
+  /** Its id, which the verbs about jobs take too. */
+  readonly job: string
+  readonly state: RelocationState
+  readonly wanted: 'run' | 'pause' | 'roll-back' | 'finalize'
+  readonly service: string
+  readonly peer: string
+  readonly peerName: string
+  readonly live: boolean
+  readonly machines: readonly string[]
+  /** The jobs that carry its disks. */
+  readonly jobs: readonly string[]
+  /** What is being done. */
+  readonly detail?: string
+  /** Rounds done. */
+  readonly round: number
+  readonly totalBytes: number
+  /** Durable at the target, in the round under way. */
+  readonly doneBytes?: number
+  readonly sentBytes: number
+  readonly wireBytes: number
+  /** Written by the machines since the last round began. */
+  readonly dirtyBytes?: number
+  readonly dirtyBytesPerSecond?: number
+  readonly predictedDowntimeSeconds?: number
+  /** From the pause here until healthy there. */
+  readonly downtimeSeconds?: number
+  readonly pauseToDataSeconds?: number
+  readonly startToHealthySeconds?: number
+  /** Of the target, ms. */
+  readonly timings?: Readonly<Record<'adapting' | 'registering' | 'starting' | 'checking', number>>
+  readonly roots: readonly { readonly machine: string; readonly disk: string; readonly root: string }[]
+  /** Files of guests that the target changed; never what is secret. */
+  readonly changes: readonly { readonly machine: string; readonly path: string; readonly diff: string }[]
+  /** After going back: the machines run here again. */
+  readonly sourceRuns: boolean
+  readonly finalizeAt?: string
+  readonly error?: ErrorReport
+  readonly seconds: number
+  readonly createdAt: string
+  readonly finishedAt?: string
+}
+
+/** What is to be relocated. */
+export interface RelocationSpec {
+  /** service.toml. */
+  readonly text: string
+  /** Peer ID or the name it was paired as; undefined: a broker is asked. */
+  readonly peer?: string
+  /** Brokers to ask, multiaddrs; empty: those known. */
+  readonly brokers: readonly string[]
+  readonly live?: boolean
+}
+
+/** Something in a service that leads elsewhere. */
+export interface ReferenceReport {
+  /** The file in the guest that says so. */
+  readonly path: string
+  readonly kind: string
+  /** Where it leads, without secrets. */
+  readonly to: string
+  readonly fate: 'moves' | 'stays' | 'rewritten' | 'unknown'
+}
+
+export interface PlannedMachineReport {
+  readonly name: string
+  readonly targetName: string
+  readonly cloud: string
+  readonly state: string
+  readonly vcpus: number
+  readonly memoryBytes: number
+  readonly firmware: string
+  readonly needs: readonly string[]
+  /** As the guest says; absent when it could not be looked into. */
+  readonly os?: string
+  readonly listens: readonly string[]
+  readonly networks: readonly string[]
+  readonly disks: readonly {
+    readonly disk: string
+    readonly role: 'boot' | 'volume'
+    readonly path: string
+    readonly format: string
+    readonly sizeBytes: number
+    readonly allocatedBytes: number
+    readonly moves: boolean
+    readonly destination?: string
+  }[]
+  readonly references: readonly ReferenceReport[]
+  readonly steps: readonly { readonly migrator: string; readonly version: string }[]
+  /** What the Migrators would change, as it looks now; never what is secret. */
+  readonly changes: readonly { readonly path: string; readonly diff: string }[]
+}
+
+export interface RelocationPlanReport {
+  readonly feasible: boolean
+  readonly service: string
+  readonly peer?: string
+  readonly peerName?: string
+  readonly live: boolean
+  readonly machines: readonly PlannedMachineReport[]
+  readonly objectStores: readonly {
+    readonly name: string
+    readonly endpoint: string
+    readonly buckets: readonly string[]
+    readonly usedBy: readonly string[]
+  }[]
+  /** What is done, and after what. */
+  readonly tasks: readonly {
+    readonly id: string
+    readonly what: string
+    readonly after: readonly string[]
+    readonly bytes?: number
+  }[]
+  readonly totalBytes: number
+  /** Apart from the time that machines take to start. */
+  readonly predicted: {
+    readonly moveSeconds: number
+    readonly downtimeSeconds: number
+    /** False: the rate was never measured with this peer. */
+    readonly measured: boolean
+  }
+  readonly warnings: readonly string[]
+  readonly reasons: readonly ErrorReport[]
+}
+
 
 /** Every call. Streams yield until done or aborted; closing the terminal stops the stream, never the job. */
 export interface AgentApi {
@@ -417,6 +546,23 @@ export interface AgentApi {
   offersPublish(
     options: { text: string; file: string; brokers: readonly string[] },
     call?: CallOptions,
+  /** Looks at clouds and guests, and asks the target; changes nothing. */
+  relocationPlan(spec: RelocationSpec, call?: CallOptions): Promise<RelocationPlanReport>
+  /** Plans, keeps the plan and begins. Throws what stands against it. */
+  relocate(spec: RelocationSpec, call?: CallOptions): Promise<RelocationReport>
+  /** Newest first. */
+  relocations(): Promise<RelocationReport[]>
+  /** Ends when the relocation is live, over, or rests with an error. */
+  relocationWatch(options: { job: string }, call?: CallOptions): AsyncIterable<RelocationReport>
+  relocationPause(options: { job: string }): Promise<RelocationReport>
+  relocationResume(options: { job: string }): Promise<RelocationReport>
+  /** Does not wait for a downtime that fits. */
+  cutover(options: { job: string }): Promise<RelocationReport>
+  /** The machines run here again, and nothing is left there. */
+  rollback(options: { job: string }): Promise<RelocationReport>
+  /** Removes machines and disks here. */
+  finalize(options: { job: string; keepDisks?: boolean }): Promise<RelocationReport>
+
   ): Promise<OwnOfferReport>
   offersWithdraw(
     options: { offer: string; brokers: readonly string[] },
@@ -445,3 +591,4 @@ export const STREAMING_CALLS = [
   'match',
   'matchWatch',
 ] as const satisfies readonly (keyof AgentApi)[]
+  'relocationWatch',

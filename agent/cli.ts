@@ -16,6 +16,7 @@ import { addMoveCommands } from './commands/move.ts'
 import { addOffersCommands } from './commands/offers.ts'
 import { addPairCommands } from './commands/pair.ts'
 import { addPolicyCommands } from './commands/policy.ts'
+import { addRelocationCommands } from './commands/relocate.ts'
 import { addStatusCommand } from './commands/status.ts'
 import { addProofCommands } from './commands/verify.ts'
 import { formatError } from './output/error-text.ts'
@@ -76,6 +77,8 @@ export function createProgram(runtime: Runtime): Command {
   addMoveCommands(program, runtime)
   addJobCommands(program, runtime)
   addProofCommands(program, runtime)
+  program.commandsGroup('Services:')
+  addRelocationCommands(program, runtime)
   program.commandsGroup('Help:')
   addDoctorCommand(program, runtime)
   addCompletionCommands(program, runtime)

@@ -27,7 +27,8 @@ export function parseRequestFile(text: string): MatchRequest {
   return correctIn('request file', () => readRequest(parseToml(text, 'The request file')))
 }
 
-function readRequest(table: Record<string, unknown>): MatchRequest {
+/** The request in the tables need, want and have. Throws CONFIG_INVALID. */
+export function readRequest(table: Record<string, unknown>): MatchRequest {
   refuseUnknown(table, TOP_KEYS)
   const need = readSection(table.need ?? {}, 'need', NEED_KEYS)
   const want = readSection(table.want ?? DEFAULT_WANT, 'want', WANT_KEYS)

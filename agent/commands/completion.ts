@@ -129,11 +129,11 @@ async function askNames(home: Home): Promise<Names> {
   const signal = AbortSignal.timeout(ASK_TIMEOUT_MS)
   try {
     await using agent = await connectAgent(home, { signal })
-    const [peers, jobs] = await Promise.race([
-      Promise.all([agent.pairList(), agent.jobs()]),
+    const [peers, jobs, relocations] = await Promise.race([
+      Promise.all([agent.pairList(), agent.jobs(), agent.relocations()]),
       rejectAt(signal),
     ])
-    return namesOf(peers, jobs)
+    return namesOf(peers, jobs, relocations)
   } catch {
     return { peers: [], jobs: [] }
   }
@@ -142,14 +142,22 @@ async function askNames(home: Home): Promise<Names> {
 function namesOf(
   peers: Awaited<ReturnType<AgentApi['pairList']>>,
   jobs: Awaited<ReturnType<AgentApi['jobs']>>,
+  relocations: Awaited<ReturnType<AgentApi['relocations']>>,
 ): Names {
   return {
     peers: peers.map(({ name }) => printable(name)),
-    jobs: jobs.map((job) => ({
-      job: job.job,
-      about: printable(`${job.state} ${job.destination}`),
-      finished: isFinished(job),
-    })),
+    jobs: [
+      ...relocations.map(({ job, state, service, finishedAt }) => ({
+        job,
+        about: printable(`${state} ${service}`),
+        finished: finishedAt !== undefined,
+      })),
+      ...jobs.map((job) => ({
+        job: job.job,
+        about: printable(`${job.state} ${job.destination}`),
+        finished: isFinished(job),
+      })),
+    ],
   }
 }
 

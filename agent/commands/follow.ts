@@ -10,7 +10,7 @@ import { ProgressView, isFinished } from '../output/progress.ts'
 import type { Context } from './command.ts'
 
 const RECONNECT_INTERVAL_MS = 250
-const INTERRUPTED_EXIT = 130
+export const INTERRUPTED_EXIT = 130
 
 /**
  * Shows a job until it ends and gives the exit status: 0 when complete, 130 when the person left. Throws the job's own
@@ -101,7 +101,7 @@ function leave(context: Context, shown: ProgressOutput, job?: string): number {
 }
 
 /** Aborts at the first SIGINT; the second leaves at once. While it is held, whatever ends the program exits 130. */
-function catchInterrupt({ terminal, runtime }: Context): { signal: AbortSignal } & Disposable {
+export function catchInterrupt({ terminal, runtime }: Context): { signal: AbortSignal } & Disposable {
   const controller = new AbortController()
   const before = runtime.exit
   runtime.exit = INTERRUPTED_EXIT
@@ -120,22 +120,44 @@ function catchInterrupt({ terminal, runtime }: Context): { signal: AbortSignal }
 }
 
 /** Reports of one job, or of all; goes on across a restart of the agent, for FOLLOW_RECONNECT_MS. */
-async function* watchAgain(
+function watchAgain(
   context: Context,
   agent: AgentApi,
   job: string | undefined,
   signal: AbortSignal,
 ): AsyncGenerator<JobReport> {
+  return streamAgain(context, agent, signal, {
+    open: (client) => client.watch({ job }, { signal }),
+    isOver: (last) => job === undefined || (last !== undefined && isFinished(last)),
+    ask: async (client) => (await client.jobs()).find((each) => each.job === job),
+  })
+}
+
+/** What is streamed of something, and how it is known to be at its end. */
+export interface Streamed<T> {
+  open(client: AgentApi, signal: AbortSignal): AsyncIterable<T>
+  /** True when a stream that ended behind `last` has said all. */
+  isOver(last: T | undefined): boolean
+  ask(client: AgentApi): Promise<T | undefined>
+}
+
+/** A stream of the agent that goes on across its restart, for FOLLOW_RECONNECT_MS. */
+export async function* streamAgain<T>(
+  context: Context,
+  agent: AgentApi,
+  signal: AbortSignal,
+  { open, isOver, ask }: Streamed<T>,
+): AsyncGenerator<T> {
   let client = agent
   let own: AgentClient | undefined
   try {
     for (;;) {
-      let last: JobReport | undefined
+      let last: T | undefined
       try {
-        for await (const report of client.watch({ job }, { signal })) yield (last = report)
-        if (job === undefined || (last && isFinished(last))) return
+        for await (const report of open(client, signal)) yield (last = report)
+        if (isOver(last)) return
         // An agent that shuts down ends its streams first.
-        last = (await client.jobs()).find((each) => each.job === job)
+        last = await ask(client)
         if (last) yield last
         await sleep(RECONNECT_INTERVAL_MS, undefined, { signal })
       } catch (error) {

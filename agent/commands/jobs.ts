@@ -1,22 +1,32 @@
 /** `jobs`, `watch`, `pause`, `resume` and `cancel`: the jobs the agent holds. */
 import type { Command } from 'commander'
-import type { AgentApi, JobReport } from '../api.ts'
+import { FluidError } from '../../protocol/errors.ts'
+import type { AgentApi, JobReport, RelocationReport } from '../api.ts'
 import { formatJobs, statePaint } from '../output/job-text.ts'
 import { jobFields } from '../output/ndjson.ts'
+import { relocationFields } from '../output/relocation-fields.ts'
+import { formatBrief, formatRelocations } from '../output/relocation-text.ts'
 import { agentAction, describe, type Context, type Runtime } from './command.ts'
 import { followAll, followJob } from './follow.ts'
+import { followRelocation } from './follow-relocation.ts'
 
 /** Adds the verbs about jobs. */
 export function addJobCommands(program: Command, runtime: Runtime): void {
   describe(
     program.command('jobs'),
     'List jobs, running and finished',
-    'Those this agent sends and those it receives.',
+    'Those this agent sends and those it receives, and relocations of services, whose ids the other verbs take too.',
     ['fluidcloud jobs', 'fluidcloud jobs --json | jq -r \'select(.state=="running").job\''],
   ).action(
     agentAction(runtime, async (context, agent) => {
       const jobs = await agent.jobs()
-      context.reportAll('job', jobs.map(jobFields), (style, columns) => formatJobs(jobs, style, columns))
+      const relocations = await agent.relocations()
+      if (context.json) for (const each of relocations) context.emit('relocation', relocationFields(each))
+      context.reportAll(
+        'job',
+        jobs.map(jobFields),
+        (style, columns) => formatRelocations(relocations, style, columns) + formatJobs(jobs, style, columns),
+      )
     }),
   )
   describe(
@@ -26,7 +36,12 @@ export function addJobCommands(program: Command, runtime: Runtime): void {
     ['fluidcloud watch', 'fluidcloud watch JOB --json'],
   ).action(
     agentAction(runtime, (context, agent, job?: string) =>
-      job === undefined ? followAll(context, agent) : followJob(context, agent, job),
+      job === undefined
+        ? followAll(context, agent)
+        : followJob(context, agent, job).catch(async (error: unknown) => {
+            const relocation = await relocationCalled(agent, job, error)
+            return followRelocation(context, agent, relocation.job, { until: 'live', first: relocation })
+          }),
     ),
   )
   addControl(program, runtime, 'pause', {
@@ -50,7 +65,14 @@ function addControl(
   { purpose, details }: { purpose: string; details: string },
 ): void {
   const handler = async (context: Context, agent: AgentApi, job: string): Promise<void> => {
-    const report: JobReport = await agent[verb]({ job })
+    let report: JobReport
+    try {
+      report = await agent[verb]({ job })
+    } catch (error) {
+      const relocation = await relocationCalled(agent, job, error)
+      const changed = await agent[VERBS_OF_RELOCATIONS[verb]]({ job: relocation.job })
+      return context.report('relocation', relocationFields(changed), (style) => formatBrief(changed, style))
+    }
     context.report('job', jobFields(report), (style) => {
       const state = statePaint(report, style)(report.state)
       return `${style.green(style.symbols.ok)} Job ${style.bold(report.job)} is ${state}\n`
@@ -59,4 +81,20 @@ function addControl(
   describe(program.command(verb).argument('<job>', 'the job'), purpose, details, [
     `fluidcloud ${verb} JOB`,
   ]).action(agentAction(runtime, handler))
+}
+
+const VERBS_OF_RELOCATIONS = {
+  pause: 'relocationPause',
+  resume: 'relocationResume',
+  cancel: 'rollback',
+} as const
+
+/** The relocation of that id when no job has it; else what the agent said of the job. */
+async function relocationCalled(agent: AgentApi, id: string, error: unknown): Promise<RelocationReport> {
+  if (!(error instanceof FluidError) || error.code !== 'JOB_UNKNOWN') throw error
+  const found = (await agent.relocations()).filter(
+    ({ job }) => job === id || (id.length >= 4 && job.startsWith(id)),
+  )
+  if (found.length !== 1) throw error
+  return found[0]
 }

@@ -1,6 +1,7 @@
 /** `status`: the agent, its peers and its running jobs on one screen. */
 import type { Command } from 'commander'
 import { formatStatus } from '../output/peer-text.ts'
+import { formatRelocations } from '../output/relocation-text.ts'
 import { agentAction, describe, type Runtime } from './command.ts'
 
 /** Adds `status`. */
@@ -13,7 +14,11 @@ export function addStatusCommand(program: Command, runtime: Runtime): void {
   ).action(
     agentAction(runtime, async (context, agent) => {
       const status = await agent.status()
-      context.report('status', status, (style, columns) => formatStatus(status, style, columns))
+      const running = (status.relocations ?? []).filter(({ finishedAt }) => finishedAt === undefined)
+      context.report('status', status, (style, columns) => {
+        const relocations = formatRelocations(running, style, columns)
+        return formatStatus(status, style, columns) + (relocations === '' ? '' : `\n${relocations}`)
+      })
     }),
   )
 }

@@ -49,6 +49,8 @@ const moveShape: Shape = {
 }
 
 /** Every call and what it takes. A call that is not here cannot be made. */
+const relocationShape: Shape = { text: 'string', peer: 'string?', brokers: 'list', live: 'boolean?' }
+
 export const CALLS: Readonly<Record<CallName, Shape>> = {
   id: {},
   status: {},
@@ -90,6 +92,15 @@ export const CALLS: Readonly<Record<CallName, Shape>> = {
   verify: { job: 'string', deep: 'boolean' },
   receipt: { job: 'string' },
   offersPublish: { text: 'string', file: 'string', brokers: 'list' },
+  relocationPlan: relocationShape,
+  relocate: relocationShape,
+  relocations: {},
+  relocationWatch: { job: 'string' },
+  relocationPause: { job: 'string' },
+  relocationResume: { job: 'string' },
+  cutover: { job: 'string' },
+  rollback: { job: 'string' },
+  finalize: { job: 'string', keepDisks: 'boolean?' },
   offersWithdraw: { offer: 'string', brokers: 'list' },
   offersList: { brokers: 'list' },
   offersOwn: {},

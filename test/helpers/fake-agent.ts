@@ -16,6 +16,8 @@ import type {
   PeerReport,
   PlanReport,
   ReceiptReport,
+  RelocationPlanReport,
+  RelocationReport,
   SeedReport,
   StatusReport,
 } from '../../agent/api.ts'
@@ -138,6 +140,91 @@ const fakeSeed: SeedReport = {
   chunks: 900,
   bytes: 60_000_000,
   state: 'ready',
+}
+
+export const fakeRelocation: RelocationReport = {
+  job: 'e0e1e2e3e4e5e6e7e8e9eaebecedeeef',
+  state: 'converging',
+  wanted: 'run',
+  service: 'shop',
+  peer: FAKE_PEER_ID,
+  peerName: 'beta',
+  live: true,
+  machines: ['web', 'db'],
+  jobs: ['job-1'],
+  round: 2,
+  totalBytes: 2 * 1024 ** 3,
+  doneBytes: 2 * 1024 ** 3,
+  sentBytes: 900_000_000,
+  wireBytes: 300_000_000,
+  dirtyBytes: 12 * 1024 ** 2,
+  dirtyBytesPerSecond: 2 * 1024 ** 2,
+  predictedDowntimeSeconds: 1.2,
+  roots: [],
+  changes: [],
+  sourceRuns: false,
+  seconds: 40,
+  createdAt: '2026-11-22T10:00:00.000Z',
+}
+
+export const fakeLive: RelocationReport = {
+  ...fakeRelocation,
+  state: 'live',
+  round: 3,
+  downtimeSeconds: 4.2,
+  pauseToDataSeconds: 0.8,
+  startToHealthySeconds: 3.1,
+  timings: { adapting: 120, registering: 80, starting: 2000, checking: 1100 },
+  roots: [{ machine: 'web', disk: 'vda', root: `b3:${'ab'.repeat(32)}` }],
+  changes: [{ machine: 'web', path: '/etc/hostname', diff: '-web\n+web-2\n' }],
+}
+
+export const fakeRelocationPlan: RelocationPlanReport = {
+  feasible: true,
+  service: 'shop',
+  peer: FAKE_PEER_ID,
+  peerName: 'beta',
+  live: true,
+  machines: [
+    {
+      name: 'web',
+      targetName: 'web-2',
+      cloud: 'qemu',
+      state: 'running',
+      vcpus: 2,
+      memoryBytes: 1024 ** 3,
+      firmware: 'bios',
+      needs: ['db'],
+      os: 'Debian GNU/Linux 12',
+      listens: ['80/tcp nginx'],
+      networks: ['user'],
+      disks: [
+        {
+          disk: 'vda',
+          role: 'boot',
+          path: '/vm/web.qcow2',
+          format: 'qcow2',
+          sizeBytes: 8 * 1024 ** 3,
+          allocatedBytes: 2 * 1024 ** 3,
+          moves: true,
+        },
+      ],
+      references: [
+        { path: '/etc/shop.env', kind: 'postgres', to: 'postgres://shop:***@db/shop', fate: 'moves' },
+        { path: '/etc/shop.env', kind: 'object-store', to: 'https://s3.example.org', fate: 'stays' },
+      ],
+      steps: [{ migrator: 'adapt-guest', version: '1.0.0' }],
+      changes: [{ path: '/etc/hostname', diff: '--- /etc/hostname\n+++ /etc/hostname\n-web\n+web-2\n' }],
+    },
+  ],
+  objectStores: [
+    { name: 's3.example.org', endpoint: 'https://s3.example.org', buckets: ['shop'], usedBy: ['web'] },
+  ],
+  tasks: [{ id: 'move web/vda', what: 'rounds while it runs', after: [], bytes: 2 * 1024 ** 3 }],
+  totalBytes: 2 * 1024 ** 3,
+  predicted: { moveSeconds: 170, downtimeSeconds: 0.7, measured: false },
+  warnings: [],
+  reasons: [],
 }
 
 /** A call as the fake received it. */
@@ -266,6 +353,15 @@ export function createFakeAgent(answers: FakeAnswers = {}): { api: AgentApi; cal
       reasons: [],
     }),
     receipt: async () => fakeReceipt,
+    relocationPlan: async () => fakeRelocationPlan,
+    relocate: async () => fakeRelocation,
+    relocations: async () => [],
+    relocationWatch: () => stream(fakeRelocation, fakeLive),
+    relocationPause: async () => ({ ...fakeRelocation, state: 'paused', wanted: 'pause' }),
+    relocationResume: async () => fakeRelocation,
+    cutover: async () => fakeRelocation,
+    rollback: async () => ({ ...fakeRelocation, state: 'rolling-back' }),
+    finalize: async () => ({ ...fakeLive, state: 'finalizing', wanted: 'finalize' }),
     bench: async ({ peer, bytes }) => ({
       peer,
       roundTripMs: 1.25,

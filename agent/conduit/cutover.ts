@@ -1,0 +1,256 @@
+/**
+ * The cut-over: machines stop, the last round moves, and the right to run them is handed to the target, which holds it by
+ * leases until the verdict. Whatever fails before that is settled here: the machines run on.
+ */
+import { setTimeout as delay } from 'node:timers/promises'
+import { asFluidError, FluidError } from '../../protocol/errors.ts'
+import { LEASE_MS, RELOCATION_PROGRESS_TIMEOUT_MS } from '../../protocol/limits.ts'
+import { carryRound } from './carry.ts'
+import { crashPoint } from './crash-point.ts'
+import { grantedUntil } from './lease.ts'
+import { handoverOf, MAX_CHANGES_KEPT } from './relocation-record.ts'
+import { isPassing, withClouds, type RelocationParts } from './relocation-parts.ts'
+import { allows, rightOf } from './relocation-state.ts'
+import { reportOf, type Relocation } from './relocation.ts'
+import type { Handover, LeaseGrantor, TargetEvent } from './target.ts'
+
+/** A last round that takes so many times what was allowed is given up; never below the floor. */
+const DOWNTIME_FACTOR = 3
+const MIN_LAST_ROUND_MS = 20_000
+/** Without a byte moving on for so long the last round is given up: with machines stopped for good, or for seconds. */
+const STALL_LIVE_MS = 10_000
+const STALL_COLD_MS = 5 * 60_000
+/** Between two tries to reach a target that holds a lease. */
+const RETRY_MS = 250
+
+/** Stops the machines, and has the target complete their disks. Then hands over. */
+export async function cutOver(
+  parts: RelocationParts,
+  relocation: Relocation,
+  signal: AbortSignal,
+): Promise<void> {
+  const { record } = relocation
+  if (!handoverOf(record)) {
+    if (record.pausedAt === undefined)
+      await relocation.update({ pausedAt: Date.now(), detail: 'stopping the machines' })
+    await haltMachines(parts, relocation, signal)
+    crashPoint('halted')
+    await relocation.update({ detail: 'last round' })
+    using limit = lastRoundLimit(relocation)
+    const carried = await carryRound(parts, relocation, {
+      last: true,
+      signal: AbortSignal.any([signal, limit.signal]),
+    })
+    await relocation.update({
+      rounds: [...record.rounds, { ...carried, dirtyBytes: 0 }],
+      dataCompleteAt: Date.now(),
+      unsure: undefined,
+    })
+  }
+  signal.throwIfAborted()
+  crashPoint('before-hand-over')
+  relocation.leaseEndsAt = grantedUntil(performance.now(), LEASE_MS)
+  await relocation.become('hand-over', {
+    givenAway: 'by-lease',
+    leaseMs: LEASE_MS,
+    detail: undefined,
+    error: undefined,
+  })
+}
+
+/** Live: held where they are, to go on at once if need be. Else shut down, in the reverse order of starting. */
+async function haltMachines(
+  parts: RelocationParts,
+  relocation: Relocation,
+  signal: AbortSignal,
+): Promise<void> {
+  const { record } = relocation
+  const graceMs = record.service.cutover.stopGraceMs
+  for (const { machine, cloud } of (await withClouds(parts, record.machines)).toReversed()) {
+    if (machine.stateBefore === 'stopped') continue
+    if (record.live && cloud.supports.pause) await cloud.pause(machine.name, { signal })
+    else await cloud.stop(machine.name, { graceMs, signal })
+  }
+}
+
+/** Aborts when the machines have stood still for too long. */
+function lastRoundLimit(relocation: Relocation): { signal: AbortSignal } & Disposable {
+  const { live, forced, service } = relocation.record
+  const controller = new AbortController()
+  const begun = performance.now()
+  const mostMs =
+    live && !forced ? Math.max(MIN_LAST_ROUND_MS, DOWNTIME_FACTOR * service.cutover.maxDowntimeMs) : Infinity
+  const stallMs = live ? STALL_LIVE_MS : STALL_COLD_MS
+  let moved = { bytes: -1, at: begun }
+  const timer = setInterval(() => {
+    const now = performance.now()
+    const bytes = relocation.live.doneBytes ?? 0
+    if (bytes !== moved.bytes) moved = { bytes, at: now }
+    const why =
+      now - begun > mostMs
+        ? `The last round took longer than ${mostMs / 1000} s`
+        : now - moved.at > stallMs
+          ? `The last round has stood still for ${stallMs / 1000} s`
+          : undefined
+    if (why)
+      controller.abort(
+        new FluidError('TIMEOUT', why, { hint: 'The machines run here again; the line may be cut' }),
+      )
+  }, 200)
+  return { signal: controller.signal, [Symbol.dispose]: () => clearInterval(timer) }
+}
+
+/** While the target adapts, starts and checks: grants leases, keeps what it tells, and ends with the verdict. */
+export async function awaitVerdict(
+  parts: RelocationParts,
+  relocation: Relocation,
+  signal: AbortSignal,
+): Promise<void> {
+  const { record } = relocation
+  const handover = handoverOf(record)
+  if (!handover) throw new TypeError('Handed over without roots')
+  for (;;) {
+    try {
+      const verdict = await converse(parts, relocation, handover, signal)
+      return await settle(relocation, verdict)
+    } catch (error) {
+      signal.throwIfAborted()
+      if (!isPassing(error)) throw error
+      parts.log.info(
+        { relocation: relocation.id, error: asFluidError(error).message },
+        'The line to the target broke',
+      )
+      // Once no lease runs, nothing there does: waiting longer is downtime.
+      if (performance.now() > relocation.leaseEndsAt) throw error
+      await delay(RETRY_MS, undefined, { signal })
+    }
+  }
+}
+
+type Verdict = Extract<TargetEvent, { kind: 'verdict' }>
+
+/** One conversation, to its end. Throws TIMEOUT when nothing is heard beyond the last lease's end. */
+async function converse(
+  parts: RelocationParts,
+  relocation: Relocation,
+  handover: Handover,
+  signal: AbortSignal,
+): Promise<Verdict> {
+  const { record } = relocation
+  let heardAt = performance.now()
+  const grantor: LeaseGrantor = {
+    grant: (ms) => ms <= record.leaseMs && mayGrant(relocation) && !signal.aborted,
+    onGranted: (endsAt) => {
+      heardAt = performance.now()
+      relocation.leaseEndsAt = Math.max(relocation.leaseEndsAt, endsAt)
+    },
+  }
+  // Opening takes no longer than there is a lease to lose.
+  const opening = AbortSignal.any([
+    signal,
+    AbortSignal.timeout(Math.max(1000, relocation.leaseEndsAt - performance.now())),
+  ])
+  await using target = await parts.openTarget(record, opening)
+  const events = target.start(handover, grantor)[Symbol.asyncIterator]()
+  try {
+    for (;;) {
+      const next = await nextEvent(events, signal, () =>
+        Math.max(relocation.leaseEndsAt, heardAt + silenceMs(record.state, record.service.cutover.gateMs)),
+      )
+      if (next.done) throw new FluidError('PEER_UNREACHABLE', 'The target ended without a verdict')
+      heardAt = performance.now()
+      if (next.value.kind === 'verdict') return next.value
+      await heed(relocation, next.value)
+    }
+  } finally {
+    void events.return?.().catch(() => {})
+  }
+}
+
+/** Durable facts only: undecided, and nobody wants it back. */
+function mayGrant({ record }: Relocation): boolean {
+  return rightOf(record.state) === 'lease' && record.wanted !== 'roll-back'
+}
+
+/** How long a target may say nothing new: checks may take all of the gate. */
+function silenceMs(state: string, gateMs: number): number {
+  return state === 'adapting' ? RELOCATION_PROGRESS_TIMEOUT_MS : gateMs + RELOCATION_PROGRESS_TIMEOUT_MS
+}
+
+async function nextEvent(
+  events: AsyncIterator<TargetEvent>,
+  signal: AbortSignal,
+  deadline: () => number,
+): Promise<IteratorResult<TargetEvent>> {
+  const { promise, reject } = Promise.withResolvers<never>()
+  promise.catch(() => {})
+  const stop = () => reject(signal.reason as Error)
+  if (signal.aborted) stop()
+  signal.addEventListener('abort', stop, { once: true })
+  const timer = setInterval(() => {
+    if (performance.now() > deadline()) reject(new FluidError('TIMEOUT', 'The target said nothing any more'))
+  }, 100)
+  try {
+    return await Promise.race([events.next(), promise])
+  } finally {
+    clearInterval(timer)
+    signal.removeEventListener('abort', stop)
+  }
+}
+
+async function heed(relocation: Relocation, event: Exclude<TargetEvent, Verdict>): Promise<void> {
+  const { record } = relocation
+  if (event.kind === 'changed') {
+    if (record.changes.length < MAX_CHANGES_KEPT)
+      await relocation.update({ changes: [...record.changes, event] })
+    return
+  }
+  const { stage, detail } = event
+  const step = stage === 'starting' ? 'target starts' : stage === 'checking' ? 'target checks' : undefined
+  if (step && allows(record.state, step)) await relocation.become(step, { detail })
+  else await relocation.update({ detail })
+}
+
+async function settle(relocation: Relocation, { healthy, objections, timings }: Verdict): Promise<void> {
+  const { record } = relocation
+  if (healthy) {
+    const now = Date.now()
+    const { finalizeAfterMs } = record.service
+    crashPoint('healthy')
+    return await relocation.become('healthy', {
+      givenAway: 'for-good',
+      healthyAt: now,
+      timings,
+      finalizeAt: finalizeAfterMs === undefined ? undefined : now + finalizeAfterMs,
+      detail: undefined,
+      error: undefined,
+    })
+  }
+  const [first] = objections
+  const error = first
+    ? new FluidError(first.code, first.message, { hint: first.hint, peer: record.peer })
+    : new FluidError('HEALTH_FAILED', 'The service was not healthy at the target')
+  await relocation.become('roll-back', { released: true, timings, error: reportOf(error) })
+}
+
+/** Tells the target that it may run them for good. */
+export async function commit(
+  parts: RelocationParts,
+  relocation: Relocation,
+  signal: AbortSignal,
+): Promise<void> {
+  await using target = await parts.openTarget(relocation.record, signal)
+  crashPoint('before-commit')
+  await target.commit()
+  await relocation.update({ committed: true, error: undefined })
+  // Nothing more is read here. What cannot be ended now is ended when the machines are finalized or run again.
+  for (const { cloud } of await withClouds(parts, relocation.record.machines))
+    await cloud
+      .release(relocation.id, { signal })
+      .catch((error: unknown) =>
+        parts.log.warn(
+          { relocation: relocation.id, error },
+          'A cloud could not end what it kept for a relocation',
+        ),
+      )
+}

@@ -1,0 +1,41 @@
+/** Relocations on the parts of a running agent. */
+import type { Clouds } from '../clouds/open-cloud.ts'
+import type { JobParts } from '../job-parts.ts'
+import type { Jobs } from '../jobs.ts'
+import type { Table } from '../state-store.ts'
+import type { RelocationParts } from './relocation-parts.ts'
+import type { RelocationRecord } from './relocation-record.ts'
+import { Relocations } from './relocations.ts'
+import { openRelocationTarget } from './target-client.ts'
+
+export interface OpenedRelocations extends AsyncDisposable {
+  readonly parts: RelocationParts
+  readonly relocations: Relocations
+  readonly peerName: (peer: string) => string
+}
+
+/** Goes on with what was unfinished. */
+export async function openRelocations(
+  { mesh, identity, log }: JobParts,
+  jobs: Jobs,
+  clouds: Clouds,
+  table: Table<RelocationRecord>,
+): Promise<OpenedRelocations> {
+  const peerName = (peer: string) => mesh.peers.get(peer)?.name ?? peer.slice(-8)
+  const parts: RelocationParts = {
+    jobs,
+    clouds,
+    log,
+    openTarget: (asked, signal) => openRelocationTarget(mesh, { identity, ...asked }, signal),
+  }
+  const relocations = await Relocations.open(parts, {
+    table,
+    peerName,
+    onPeer: (listener) => {
+      const connected = (event: { detail: { toString(): string } }) => listener(event.detail.toString())
+      mesh.node.addEventListener('peer:connect', connected)
+      return { [Symbol.dispose]: () => mesh.node.removeEventListener('peer:connect', connected) }
+    },
+  })
+  return { parts, relocations, peerName, [Symbol.asyncDispose]: () => relocations[Symbol.asyncDispose]() }
+}

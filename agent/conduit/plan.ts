@@ -1,0 +1,187 @@
+/** The plan of a relocation: what is found here, what the target says to it, what it will cost; nothing is changed. */
+import { randomBytes } from 'node:crypto'
+import { asFluidError, FluidError } from '../../protocol/errors.ts'
+import { LEASE_MS, RELOCATION_ID_BYTES } from '../../protocol/limits.ts'
+import type { RelocationPlanReport } from '../api.ts'
+import { factsOfJobs } from '../broker-facts.ts'
+import type { Machine } from '../clouds/cloud.ts'
+import { errorReport } from '../job.ts'
+import { predictDowntimeMs } from './convergence.ts'
+import { introspect, type FoundMachine, type Introspection } from './introspect.ts'
+import { freshRelocation, type RelocationRecord } from './relocation-record.ts'
+import type { RelocationParts } from './relocation-parts.ts'
+import { inOrder, type ServiceFile } from './service-file.ts'
+import { plannedSteps } from './service-steps.ts'
+import { machineReport, storeReports, tasksOf } from './topology.ts'
+import type { PlannedPlace, RelocationRequest } from './target.ts'
+
+/** A line of 100 Mbit/s, as matching assumes as well. */
+const ASSUMED_BYTES_PER_SECOND = 12_500_000
+
+export interface Plan {
+  readonly report: RelocationPlanReport
+  /** What begins it; undefined when it is not feasible. */
+  readonly record?: RelocationRecord
+}
+
+export interface PlanOptions {
+  readonly live: boolean
+  /** Whom to ask; undefined: what was found decides, and `choose` is asked. */
+  readonly peer?: string
+  choose(service: ServiceFile, machines: readonly FoundMachine[]): Promise<string>
+  readonly peerName: (peer: string) => string
+  readonly signal: AbortSignal
+}
+
+/** Looks and asks; reasons against it are in the report. Throws only when aborted. */
+export async function planRelocation(
+  parts: RelocationParts,
+  service: ServiceFile,
+  options: PlanOptions,
+): Promise<Plan> {
+  const { live, signal, peerName } = options
+  const found = await introspect(parts.clouds, service, { live, signal })
+  const reasons = [...found.reasons]
+  const warnings = [...found.warnings]
+  const blame = (error: unknown): undefined => {
+    signal.throwIfAborted()
+    reasons.push(asFluidError(error))
+  }
+  const complete = found.machines.length === service.machines.length
+  const peer =
+    options.peer ?? (complete ? await options.choose(service, found.machines).catch(blame) : undefined)
+  const request = requestOf(service, found, live)
+  let places: readonly PlannedPlace[] = []
+  if (peer !== undefined && complete && reasons.length === 0) {
+    const answer = await askTarget(parts, peer, request, signal).catch(blame)
+    if (answer?.accepted) {
+      places = answer.places
+      warnings.push(...answer.warnings)
+    } else
+      for (const { code, message, hint } of answer?.objections ?? [])
+        reasons.push(new FluidError(code, message, { hint, peer }))
+  }
+  const totalBytes = found.machines.reduce((sum, { disks }) => sum + bytesOf(disks), 0)
+  const report: RelocationPlanReport = {
+    feasible: reasons.length === 0,
+    service: service.name,
+    peer,
+    peerName: peer === undefined ? undefined : peerName(peer),
+    live,
+    machines: found.machines.map((each) => machineReport(each, found.machines, service, places)),
+    objectStores: storeReports(service, found.machines),
+    tasks: tasksOf(found.machines, live),
+    totalBytes,
+    predicted: predict(parts, peer, totalBytes, live),
+    warnings,
+    reasons: reasons.map(errorReport),
+  }
+  if (!report.feasible || peer === undefined) return { report }
+  return { report, record: recordOf(service, found, request, peer, live) }
+}
+
+async function askTarget(
+  parts: RelocationParts,
+  peer: string,
+  request: RelocationRequest,
+  signal: AbortSignal,
+) {
+  await using target = await parts.openTarget({ peer, request }, signal)
+  return await target.prepare(request, { dry: true })
+}
+
+/** What the target is asked, in the order in which machines start. */
+function requestOf(service: ServiceFile, { machines }: Introspection, live: boolean): RelocationRequest {
+  const { health, cutover } = service
+  return {
+    relocation: randomBytes(RELOCATION_ID_BYTES).toString('hex'),
+    service: service.name,
+    live,
+    machines: inOrder(service.machines)
+      .map(({ name }) => machines.find(({ asked }) => asked.name === name))
+      .filter((found) => found !== undefined)
+      .map((found) => ({
+        machine: machineThere(found),
+        disks: found.disks
+          .filter(({ moves }) => moves)
+          .map(({ id, sizeBytes, allocatedBytes }) => ({ id, sizeBytes, allocatedBytes })),
+        steps: plannedSteps(found.steps),
+      })),
+    health,
+    gateMs: cutover.gateMs,
+  }
+}
+
+/** The machine as it is wanted there: with the owner's overrides, and without disks that stay. */
+function machineThere({ asked, machine, disks }: FoundMachine): Machine {
+  const { target, name } = asked
+  return {
+    ...machine,
+    name: target.name ?? name,
+    vcpus: target.vcpus ?? machine.vcpus,
+    memoryBytes: target.memoryBytes ?? machine.memoryBytes,
+    disks: machine.disks.filter(({ id }) => disks.some((disk) => disk.id === id && disk.moves)),
+    nics: machine.nics.map((nic, i) => ({
+      ...nic,
+      network: target.network ?? nic.network,
+      forwards: i === 0 && target.forwards !== undefined ? target.forwards : nic.forwards,
+    })),
+  }
+}
+
+function recordOf(
+  service: ServiceFile,
+  { machines }: Introspection,
+  request: RelocationRequest,
+  peer: string,
+  live: boolean,
+): RelocationRecord {
+  const ordered = inOrder(service.machines).map(({ name }) =>
+    machines.find(({ asked }) => asked.name === name)!,
+  )
+  return freshRelocation({
+    relocation: request.relocation,
+    peer,
+    service,
+    live,
+    request,
+    leaseMs: LEASE_MS,
+    machines: ordered.map(({ asked, cloud, state }) => ({
+      name: asked.name,
+      targetName: asked.target.name ?? asked.name,
+      cloud: cloud.kind,
+      stateBefore: state,
+    })),
+    disks: ordered.flatMap(({ asked, disks }) =>
+      disks
+        .filter(({ moves }) => moves)
+        .map(({ id, sizeBytes, allocatedBytes }) => ({
+          machine: asked.name,
+          disk: id,
+          sizeBytes,
+          allocatedBytes,
+        })),
+    ),
+  })
+}
+
+/** Apart from the time that machines take to start, and that checks take. */
+function predict(
+  { jobs }: RelocationParts,
+  peer: string | undefined,
+  totalBytes: number,
+  live: boolean,
+): RelocationPlanReport['predicted'] {
+  const measured = peer === undefined ? undefined : factsOfJobs(jobs.list()).get(peer)?.bytesPerSecond
+  const moveSeconds = totalBytes / (measured ?? ASSUMED_BYTES_PER_SECOND)
+  const fixedSeconds = predictDowntimeMs([], 0) / 1000
+  return {
+    moveSeconds: Math.round(moveSeconds * 10) / 10,
+    downtimeSeconds: live ? fixedSeconds : Math.round((moveSeconds + fixedSeconds) * 10) / 10,
+    measured: measured !== undefined,
+  }
+}
+
+function bytesOf(disks: FoundMachine['disks']): number {
+  return disks.reduce((sum, { allocatedBytes }) => sum + allocatedBytes, 0)
+}

@@ -1,0 +1,270 @@
+/** All relocations of the agent: kept, gone on with after a crash, told what their owners want, watched. */
+import { FluidError } from '../../protocol/errors.ts'
+import { PROGRESS_INTERVAL_MS } from '../../protocol/limits.ts'
+import type { RelocationReport } from '../api.ts'
+import type { Table } from '../state-store.ts'
+import type { RelocationRecord } from './relocation-record.ts'
+import type { RelocationParts } from './relocation-parts.ts'
+import { isEnd } from './relocation-state.ts'
+import { Relocation } from './relocation.ts'
+import { runRelocation } from './run-relocation.ts'
+
+/** Of these the oldest that are over give way. */
+const MAX_RELOCATIONS_KEPT = 256
+const MIN_ID_PREFIX_CHARS = 4
+/** Timers of Node hold no more; what is later is looked at again. */
+const MAX_TIMER_MS = 2 ** 31 - 1
+
+interface Running {
+  readonly wishes: Set<() => void>
+  readonly ended: Promise<void>
+}
+
+export interface RelocationsOptions {
+  readonly table: Table<RelocationRecord>
+  readonly peerName: (peer: string) => string
+  /** Calls back whenever a peer connects, until disposed. */
+  onPeer(listener: (peer: string) => void): Disposable
+}
+
+export class Relocations implements AsyncDisposable {
+  readonly #parts: RelocationParts
+  readonly #options: RelocationsOptions
+  readonly #all = new Map<string, Relocation>()
+  readonly #running = new Map<string, Running>()
+  readonly #timers = new Map<string, NodeJS.Timeout>()
+  readonly #stopping = new AbortController()
+
+  private constructor(parts: RelocationParts, options: RelocationsOptions) {
+    this.#parts = parts
+    this.#options = options
+  }
+
+  /** Loads them, and goes on with what was unfinished. */
+  static async open(parts: RelocationParts, options: RelocationsOptions): Promise<Relocations> {
+    const relocations = new Relocations(parts, options)
+    for (const record of await options.table.all()) {
+      const relocation = new Relocation(record, options.table, options.peerName)
+      relocations.#all.set(record.relocation, relocation)
+      relocations.#start(relocation)
+    }
+    return relocations
+  }
+
+  /** Newest first. */
+  list(): RelocationReport[] {
+    return [...this.#all.values()]
+      .toSorted((a, b) => b.record.createdAt - a.record.createdAt)
+      .map((relocation) => relocation.report())
+  }
+
+  /** The one of that id, or of an unambiguous beginning of it. Throws JOB_UNKNOWN. */
+  get(id: string): Relocation {
+    const exact = this.#all.get(id)
+    if (exact) return exact
+    const found =
+      id.length >= MIN_ID_PREFIX_CHARS ? [...this.#all.values()].filter((each) => each.id.startsWith(id)) : []
+    if (found.length === 1) return found[0]
+    throw new FluidError(
+      'JOB_UNKNOWN',
+      found.length > 1 ? `Several relocations begin with ${id}` : `There is no relocation ${id}`,
+    )
+  }
+
+  /** Keeps a plan and begins. Throws JOB_STATE when one of its machines is on its way already. */
+  async begin(record: RelocationRecord): Promise<Relocation> {
+    for (const { record: other } of this.#all.values()) {
+      const shared = other.machines.find(({ name, cloud }) =>
+        record.machines.some((machine) => machine.name === name && machine.cloud === cloud),
+      )
+      if (shared && !isEnd(other.state))
+        throw new FluidError(
+          'JOB_STATE',
+          `Machine ${shared.name} is part of relocation ${other.relocation}`,
+          {
+            hint: `Finish that first: fluidcloud finalize ${other.relocation}, or rollback`,
+          },
+        )
+    }
+    await this.#makeRoom()
+    const relocation = new Relocation(record, this.#options.table, this.#options.peerName)
+    this.#all.set(relocation.id, relocation)
+    await relocation.update({})
+    this.#start(relocation)
+    return relocation
+  }
+
+  async pause(id: string): Promise<Relocation> {
+    const relocation = this.get(id)
+    const { state, wanted } = relocation.record
+    if (state === 'paused') return relocation
+    if (wanted !== 'run' || !['planned', 'pre-copying', 'converging'].includes(state))
+      throw this.#not(relocation, 'paused')
+    await relocation.update({ wanted: 'pause' })
+    await this.#wish(relocation)
+    return relocation
+  }
+
+  async resume(id: string): Promise<Relocation> {
+    const relocation = this.get(id)
+    const { state, wanted } = relocation.record
+    if (wanted !== 'pause' || isEnd(state)) throw this.#not(relocation, 'resumed')
+    if (state === 'paused') {
+      await this.#running.get(relocation.id)?.ended
+      const { places } = relocation.record
+      await relocation.become(places ? 'resume' : 'start over', { wanted: 'run', error: undefined })
+    } else await relocation.update({ wanted: 'run' })
+    this.#start(relocation)
+    return relocation
+  }
+
+  /** Stops the machines now, whatever is left to move. */
+  async cutover(id: string): Promise<Relocation> {
+    const relocation = this.get(id)
+    if (
+      !['planned', 'pre-copying', 'converging'].includes(relocation.record.state) ||
+      !relocation.record.live
+    )
+      throw this.#not(relocation, 'cut over')
+    await relocation.update({ forced: true })
+    await this.#wish(relocation)
+    return relocation
+  }
+
+  /** Goes back, from wherever it is. Throws JOB_STATE once machines were removed here. */
+  async rollBack(id: string): Promise<Relocation> {
+    const relocation = this.get(id)
+    const { state } = relocation.record
+    if (state === 'rolled-back' || state === 'failed' || state === 'rolling-back') return relocation
+    if (state === 'finalizing' || state === 'finalized') throw this.#not(relocation, 'taken back')
+    await relocation.update({ wanted: 'roll-back' })
+    await this.#wish(relocation)
+    this.#start(relocation)
+    return relocation
+  }
+
+  async finalize(id: string, { keepDisks = false }: { keepDisks?: boolean } = {}): Promise<Relocation> {
+    const relocation = this.get(id)
+    const { state } = relocation.record
+    if (state === 'finalizing' || state === 'finalized') return relocation
+    if (state !== 'live') throw this.#not(relocation, 'finalized')
+    await relocation.update({ wanted: 'finalize', keepDisks: keepDisks || undefined })
+    await this.#wish(relocation)
+    this.#start(relocation)
+    return relocation
+  }
+
+  /** Reports until it is over, live or at rest; of a finalizing or going back one until that is done. */
+  async *watch(id: string, signal: AbortSignal): AsyncGenerator<RelocationReport> {
+    const relocation = this.get(id)
+    for (;;) {
+      yield relocation.report()
+      if (isSettled(relocation) || signal.aborted || this.#stopping.signal.aborted) return
+      await changed(relocation, signal)
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stopping.abort(new FluidError('INTERRUPTED', 'The agent is stopping'))
+    for (const timer of this.#timers.values()) clearTimeout(timer)
+    await Promise.allSettled([...this.#running.values()].map(({ ended }) => ended))
+  }
+
+  #start(relocation: Relocation): void {
+    if (this.#running.has(relocation.id) || this.#stopping.signal.aborted) return
+    const wishes = new Set<() => void>()
+    const ended = runRelocation(this.#parts, relocation, {
+      stopping: this.#stopping.signal,
+      step: () => {
+        const controller = new AbortController()
+        wishes.clear()
+        wishes.add(() => controller.abort(new FluidError('INTERRUPTED', 'The owner has another wish')))
+        return controller.signal
+      },
+      wait: (ms) => this.#wait(relocation, ms, wishes),
+    })
+      .catch((error: unknown) =>
+        this.#parts.log.error({ relocation: relocation.id, error }, 'A relocation came to a stop'),
+      )
+      .finally(() => {
+        this.#running.delete(relocation.id)
+        this.#awaitFinalize(relocation)
+        relocation.tell()
+      })
+    this.#running.set(relocation.id, { wishes, ended })
+  }
+
+  async #wish(relocation: Relocation): Promise<void> {
+    for (const wish of this.#running.get(relocation.id)?.wishes ?? []) wish()
+    await Promise.resolve()
+  }
+
+  #wait(relocation: Relocation, ms: number, wishes: Set<() => void>): Promise<void> {
+    return new Promise((resolve) => {
+      const done = () => {
+        clearTimeout(timer)
+        wishes.delete(done)
+        connected[Symbol.dispose]()
+        this.#stopping.signal.removeEventListener('abort', done)
+        resolve()
+      }
+      const timer = setTimeout(done, ms)
+      wishes.add(done)
+      const connected = this.#options.onPeer((peer) => peer === relocation.record.peer && done())
+      this.#stopping.signal.addEventListener('abort', done, { once: true })
+    })
+  }
+
+  /** Live ones whose owner named a time. */
+  #awaitFinalize(relocation: Relocation): void {
+    const { state, finalizeAt } = relocation.record
+    if (state !== 'live' || finalizeAt === undefined || this.#stopping.signal.aborted) return
+    clearTimeout(this.#timers.get(relocation.id))
+    const timer = setTimeout(
+      () => {
+        this.#timers.delete(relocation.id)
+        if (Date.now() < finalizeAt) return this.#awaitFinalize(relocation)
+        this.finalize(relocation.id).catch((error: unknown) =>
+          this.#parts.log.error({ relocation: relocation.id, error }, 'A relocation could not be finalized'),
+        )
+      },
+      Math.min(MAX_TIMER_MS, Math.max(0, finalizeAt - Date.now())),
+    )
+    this.#timers.set(relocation.id, timer)
+  }
+
+  async #makeRoom(): Promise<void> {
+    if (this.#all.size < MAX_RELOCATIONS_KEPT) return
+    const over = [...this.#all.values()].filter((each) => each.over)
+    if (over.length === 0)
+      throw new FluidError('LIMIT_EXCEEDED', `This agent keeps ${MAX_RELOCATIONS_KEPT} relocations at most`)
+    const { id } = over.reduce((a, b) => (a.record.createdAt < b.record.createdAt ? a : b))
+    this.#all.delete(id)
+    await this.#options.table.del(id)
+  }
+
+  #not({ id, record }: Relocation, verb: string): FluidError {
+    return new FluidError('JOB_STATE', `Relocation ${id} is ${record.state} and cannot be ${verb}`)
+  }
+}
+
+/** Nothing new is to be expected by waiting. */
+function isSettled({ record, over }: Relocation): boolean {
+  if (over || record.state === 'paused') return true
+  return record.state === 'live' && record.committed === true && record.wanted === 'run'
+}
+
+/** Resolves at the next change, or after PROGRESS_INTERVAL_MS. */
+function changed(relocation: Relocation, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      clearTimeout(timer)
+      watch[Symbol.dispose]()
+      signal.removeEventListener('abort', done)
+      resolve()
+    }
+    const watch = relocation.watch(done)
+    const timer = setTimeout(done, PROGRESS_INTERVAL_MS)
+    signal.addEventListener('abort', done, { once: true })
+  })
+}

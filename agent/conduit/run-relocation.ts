@@ -1,0 +1,120 @@
+/** Runs one relocation, step after step by its state, until it is over, rests, or waits for its owner. */
+import { asFluidError, FluidError } from '../../protocol/errors.ts'
+import { RETRY_CAP_MS, RETRY_EAGER_CAP_MS, RETRY_FIRST_MS } from '../../protocol/limits.ts'
+import { awaitVerdict, commit, cutOver } from './cutover.ts'
+import { finalize } from './finalize.ts'
+import { prepare, preCopy } from './precopy.ts'
+import { isPassing, type RelocationParts } from './relocation-parts.ts'
+import { allows, isEnd, type RelocationState } from './relocation-state.ts'
+import { reportOf, type Relocation } from './relocation.ts'
+import { rollBack } from './rollback.ts'
+
+/** How the agent and the owner reach a running relocation. */
+export interface RunSignals {
+  /** Aborted when the agent stops. */
+  readonly stopping: AbortSignal
+  /** Aborted when the owner has a wish; another one for each step. */
+  step(): AbortSignal
+  /** Resolves after `ms`, sooner when the owner has a wish or the peer connects. */
+  wait(ms: number): Promise<void>
+}
+
+type Step = (parts: RelocationParts, relocation: Relocation, signal: AbortSignal) => Promise<void>
+
+const STEPS: Readonly<Partial<Record<RelocationState, Step>>> = {
+  planned: prepare,
+  'pre-copying': preCopy,
+  converging: preCopy,
+  'cutting-over': cutOver,
+  adapting: awaitVerdict,
+  starting: awaitVerdict,
+  verifying: awaitVerdict,
+  live: commit,
+  finalizing: finalize,
+  'rolling-back': rollBack,
+}
+
+/** Never rejects. Its record says how far it came. */
+export async function runRelocation(
+  parts: RelocationParts,
+  relocation: Relocation,
+  { stopping, step, wait }: RunSignals,
+): Promise<void> {
+  const { record } = relocation
+  let failures = 0
+  let before: RelocationState | undefined
+  for (;;) {
+    if (stopping.aborted || (await heedWish(relocation)) === 'rest') return
+    if (record.state !== before) failures = 0
+    before = record.state
+    const run = STEPS[record.state]
+    if (!run || (record.state === 'live' && record.committed)) return
+    const wish = step()
+    const signal = AbortSignal.any([stopping, wish])
+    try {
+      await run(parts, relocation, signal)
+    } catch (error) {
+      if (stopping.aborted) return
+      if (wish.aborted) continue
+      parts.log.info(
+        { relocation: relocation.id, state: record.state, code: asFluidError(error).code, cause: error },
+        'A step of a relocation failed',
+      )
+      if (!(await settleFailure(relocation, error))) continue
+      await wait(waitMs(failures++))
+    }
+  }
+}
+
+/** Moves on as the owner wants. */
+async function heedWish(relocation: Relocation): Promise<'rest' | 'go on'> {
+  const { record } = relocation
+  if (isEnd(record.state)) return 'rest'
+  if (record.wanted === 'roll-back' && allows(record.state, 'roll-back')) {
+    const cancelled = new FluidError('CANCELLED', `Relocation ${relocation.id} was taken back`)
+    await relocation.become('roll-back', { error: reportOf(cancelled) })
+  } else if (record.wanted === 'pause' && allows(record.state, 'pause')) {
+    await relocation.become('pause')
+  } else if (record.wanted === 'finalize' && record.state === 'live' && record.committed) {
+    await relocation.become('finalize')
+  }
+  return record.state === 'paused' ? 'rest' : 'go on'
+}
+
+/** Keeps the error, and goes back where going on would help nobody. True: the same step is tried again, later. */
+async function settleFailure(relocation: Relocation, error: unknown): Promise<boolean> {
+  const { record } = relocation
+  const kept = { error: reportOf(error) }
+  switch (record.state) {
+    case 'planned':
+      if (isPassing(error)) break
+      await relocation.become('refused', kept)
+      return false
+    case 'pre-copying':
+    case 'converging':
+      if (isPassing(error)) break
+      await relocation.become('roll-back', kept)
+      return false
+    case 'cutting-over':
+    case 'adapting':
+    case 'starting':
+    case 'verifying':
+      // The machines stand still meanwhile.
+      await relocation.become('roll-back', kept)
+      return false
+    // Why it goes back stays the reason; the way there is long at times.
+    case 'rolling-back':
+      await relocation.update({ detail: `trying again: ${kept.error?.message}` })
+      return true
+    // The only way is forward, however long it takes.
+    default:
+      break
+  }
+  await relocation.update(kept)
+  return true
+}
+
+function waitMs(failures: number): number {
+  const cap = failures < 60 ? RETRY_EAGER_CAP_MS : RETRY_CAP_MS
+  return Math.min(cap, RETRY_FIRST_MS * 2 ** Math.min(failures, 20)) * (0.5 + Math.random() / 2)
+}
