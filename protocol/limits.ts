@@ -421,3 +421,6 @@ export const MAX_GUEST_JOURNAL_BYTES = 1024 * MiB
 /** A text of a guest that is looked into, and findings of one kind in its report. */
 export const MAX_GUEST_TEXT_BYTES = 256 * 1024
 export const MAX_GUEST_FINDINGS = 256
+/** Time for debugfs or e2fsck to do one thing, and what is kept of what they say. */
+export const GUEST_TOOL_TIMEOUT_MS = 120_000
+export const MAX_GUEST_TOOL_OUTPUT_BYTES = 64 * 1024

@@ -1,7 +1,10 @@
 /** Disk images with file systems in them, made without root: mke2fs fills them from a folder, sfdisk makes tables. */
 import { execFile } from 'node:child_process'
-import { open, truncate } from 'node:fs/promises'
+import { mkdtemp, open, rm, truncate } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { openFuseImage } from '../../transfer/guest/fuse-image.ts'
 import { hasProgram } from './programs.ts'
 
 const run = promisify(execFile)
@@ -35,7 +38,7 @@ export async function makeExt(image: string, made: ExtImage): Promise<void> {
   if ((await file.stat()).size < end) await truncate(image, end)
   const from = folder === undefined ? [] : ['-d', folder]
   const place = offset === 0 ? [] : ['-E', `offset=${offset}`]
-  await run('mke2fs', ['-q', '-F', ...options, ...place, ...from, image, `${sizeMiB}M`])
+  await onFile(image, ['mke2fs', '-q', '-F', ...options, ...place, ...from, FILE, `${sizeMiB}M`])
 }
 
 /** Writes a partition table into `image`, as sfdisk reads it. */
@@ -47,15 +50,38 @@ export async function makeTable(image: string, script: string): Promise<void> {
 
 /** Runs commands of debugfs on a file system in an image. */
 export async function debugfs(image: string, commands: readonly string[], offset = 0): Promise<string> {
-  const child = run('debugfs', ['-w', '-f', '-', `${image}?offset=${offset}`])
-  child.child.stdin?.end(`${commands.join('\n')}\n`)
-  const { stdout, stderr } = await child
-  return stdout + stderr
+  return onFile(image, ['debugfs', '-w', '-f', '-', `${FILE}?offset=${offset}`], `${commands.join('\n')}\n`)
 }
 
 /** Throws with what e2fsck says unless the file system is without a fault. */
 export async function checkExt(image: string, offset = 0): Promise<void> {
-  await run('e2fsck', ['-fn', `${image}?offset=${offset}`]).catch((error: { stdout: string }) => {
+  await onFile(image, ['e2fsck', '-fn', `${FILE}?offset=${offset}`]).catch((error: { stdout: string }) => {
     throw new Error(`e2fsck: ${error.stdout}`, { cause: error })
   })
+}
+
+/** What onFile() calls the image: these tools take a question mark in a name for the start of options. */
+const FILE = '/proc/self/fd/3'
+
+async function onFile(image: string, command: readonly string[], input = ''): Promise<string> {
+  const started = run('sh', ['-c', 'image=$1; shift; exec "$@" 3<>"$image"', 'sh', image, ...command])
+  started.child.stdin?.on('error', () => {}).end(input)
+  const { stdout, stderr } = await started
+  return stdout + stderr
+}
+
+/** Why files inside qcow2 images cannot be edited here: only trying tells whether FUSE may be used. */
+export async function noFuseImages(): Promise<string | undefined> {
+  if (!hasProgram('qemu-img') || !hasProgram('qemu-storage-daemon')) return 'needs qemu-utils'
+  const folder = await mkdtemp(join(tmpdir(), 'fct-'))
+  try {
+    const image = join(folder, 'probe.qcow2')
+    await run('qemu-img', ['create', '-q', '-f', 'qcow2', image, '1M'])
+    await using _open = await openFuseImage(image)
+    return undefined
+  } catch (error) {
+    return `needs FUSE: ${(error as Error).message}`
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
 }

@@ -1,6 +1,7 @@
 /** One inode of ext2, ext3 or ext4: what it is, and what it holds within itself. */
 import type { GuestEntry } from '../guest-files.ts'
 import { damaged } from './disk-reader.ts'
+import { attributesInInode, INLINE_DATA, type ExtAttribute } from './ext-xattr.ts'
 
 export interface ExtInode {
   readonly number: number
@@ -14,8 +15,12 @@ export interface ExtInode {
   /** Its blocks are in a tree of extents; else in the map of ext2. */
   readonly extents: boolean
   readonly encrypted: boolean
-  /** Immutable or append-only. */
-  readonly guarded: boolean
+  /** All flags, and those of them that the owner set: immutable, append-only, no dump, no access times. */
+  readonly flags: number
+  readonly ownersFlags: number
+  /** Attributes within the inode, and the block that has more; 0: none. */
+  attributes(): ExtAttribute[]
+  readonly attributeBlock: number
   /** The 60 bytes that hold the map, the root of the tree, or a short link. */
   readonly blockArea: Buffer
   /** The content, where it lies within the inode itself. */
@@ -23,12 +28,11 @@ export interface ExtInode {
 }
 
 const EXTENTS = 0x8_0000
-const INLINE_DATA = 0x1000_0000
+const INLINE = 0x1000_0000
 const ENCRYPTED = 0x800
 const COMPRESSED = 0x4
-const IMMUTABLE_OR_APPEND = 0x10 | 0x20
-const XATTR_MAGIC = 0xea02_0000
-const XATTR_SYSTEM = 7
+/** Immutable, append-only, no dump, no access times: what an owner set. */
+const OWNERS_FLAGS = 0x10 | 0x20 | 0x40 | 0x80
 const KINDS: Readonly<Record<number, GuestEntry['kind']>> = { 8: 'file', 4: 'directory', 10: 'link' }
 
 /** Reads an inode's bytes, of which there are at least 128. Throws GUEST_UNSUPPORTED. */
@@ -48,29 +52,22 @@ export function parseExtInode(bytes: Buffer, number: number): ExtInode {
     links: bytes.readUInt16LE(26),
     extents: (flags & EXTENTS) !== 0,
     encrypted: (flags & (ENCRYPTED | COMPRESSED)) !== 0,
-    guarded: (flags & IMMUTABLE_OR_APPEND) !== 0,
+    flags,
+    ownersFlags: flags & OWNERS_FLAGS,
+    attributes: () => attributesOf(bytes),
+    attributeBlock: bytes.readUInt32LE(104) + bytes.readUInt16LE(118) * 2 ** 32,
     blockArea,
-    ...(flags & INLINE_DATA && { inline: Buffer.concat([blockArea, inlineRest(bytes)]) }),
+    ...(flags & INLINE && { inline: inlineOf(bytes, blockArea) }),
   }
 }
 
-/** What does not fit into the block area is an attribute, system.data, behind the inode's own fields. */
-function inlineRest(bytes: Buffer): Buffer {
-  const none = Buffer.alloc(0)
-  if (bytes.length < 132) return none
-  const start = 128 + bytes.readUInt16LE(128)
-  if (start + 4 > bytes.length || bytes.readUInt32LE(start) !== XATTR_MAGIC) return none
-  const area = bytes.subarray(start + 4)
-  for (let at = 0; at + 16 <= area.length && area.readUInt32LE(at) !== 0;) {
-    const nameBytes = area[at]
-    const valueAt = area.readUInt16LE(at + 2)
-    const valueBytes = area.readUInt32LE(at + 8)
-    const name = area.toString('latin1', at + 16, at + 16 + nameBytes)
-    if (area[at + 1] === XATTR_SYSTEM && name === 'data') {
-      if (valueAt + valueBytes > area.length) throw damaged('inline data leaves its inode')
-      return area.subarray(valueAt, valueAt + valueBytes)
-    }
-    at += 16 + Math.ceil(nameBytes / 4) * 4
-  }
-  return none
+/** Attributes behind the fields of an inode; they follow where the fields it has end. */
+function attributesOf(bytes: Buffer): ExtAttribute[] {
+  return bytes.length < 132 ? [] : attributesInInode(bytes, 128 + bytes.readUInt16LE(128))
+}
+
+/** What does not fit into the block area is an attribute. */
+function inlineOf(bytes: Buffer, blockArea: Buffer): Buffer {
+  const rest = attributesOf(bytes).find(({ name }) => name === INLINE_DATA)?.value
+  return rest ? Buffer.concat([blockArea, rest]) : blockArea
 }

@@ -7,6 +7,7 @@ import { damaged, type DiskReader } from './disk-reader.ts'
 import { readContent, type BlockReader } from './ext-blocks.ts'
 import { readFolder, type ExtEntry } from './ext-directory.ts'
 import { parseExtInode, type ExtInode } from './ext-inode.ts'
+import { attributesInBlock, INLINE_DATA, type ExtAttribute } from './ext-xattr.ts'
 import { readExtJournal, type ExtJournal } from './ext-journal.ts'
 import { parseExtSuperblock, SUPERBLOCK_AT, SUPERBLOCK_BYTES, type ExtSuperblock } from './ext-superblock.ts'
 
@@ -15,12 +16,18 @@ export type JournalState = 'clean' | 'replayed' | 'stale'
 
 export interface ExtVolume {
   readonly journal: JournalState
+  /** The kernel noted errors in it, and it was not checked since. */
+  readonly hasErrors: boolean
+  /** Quotas are kept in it: usage has to be counted anew after it was edited offline. */
+  readonly hasQuota: boolean
   /** Why files may be older than they should be, if so. */
   readonly note?: string
   inode(number: number): Promise<ExtInode>
   entries(folder: ExtInode): Promise<ExtEntry[]>
   /** The whole content. Throws LIMIT_EXCEEDED above `maxBytes`. */
   content(file: ExtInode, maxBytes: number): Promise<Buffer>
+  /** All attributes of a file, but not its inline data. */
+  attributes(file: ExtInode): Promise<ExtAttribute[]>
   /** Where a link leads. */
   target(link: ExtInode): Promise<string>
 }
@@ -89,6 +96,8 @@ function volumeOf(
 ): ExtVolume {
   return {
     journal,
+    hasErrors: superblock.hasErrors,
+    hasQuota: superblock.hasQuota,
     ...(note !== undefined && { note }),
     inode: (number) => readInode(reader, superblock, number),
     entries: (folder) => readFolder(reader, folder),
@@ -99,6 +108,10 @@ function volumeOf(
         throw new FluidError('LIMIT_EXCEEDED', message, { hint: 'It is too large to be read or edited here' })
       }
       return readContent(reader, file, 0, file.sizeBytes)
+    },
+    async attributes(file) {
+      const more = file.attributeBlock ? attributesInBlock(await reader.block(file.attributeBlock)) : []
+      return [...file.attributes(), ...more].filter(({ name }) => name !== INLINE_DATA)
     },
     async target(link) {
       if (link.encrypted) throw new FluidError('GUEST_UNSUPPORTED', 'A link of the guest is encrypted')

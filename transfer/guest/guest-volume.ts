@@ -49,12 +49,20 @@ export async function surveyDisks(
     const volumes: GuestVolume[] = []
     const places = table.kind === 'none' ? [undefined] : table.partitions
     for (const partition of places) {
-      // The head of an extended partition holds only more tables.
       volumes.push(await volumeAt(reader, { id, diskIndex }, partition))
     }
     surveyed.push({ id, table, volumes })
   }
   return surveyed
+}
+
+/** Reads a volume anew: its files as they are now. */
+export async function reopenVolume(
+  { disk: id, diskIndex, partition }: GuestVolume,
+  source: Source,
+  options: { signal?: AbortSignal } = {},
+): Promise<GuestVolume> {
+  return volumeAt(createDiskReader(source, options), { id, diskIndex }, partition)
 }
 
 async function volumeAt(

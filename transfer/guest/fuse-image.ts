@@ -1,0 +1,92 @@
+/**
+ * A qcow2 image as a plain file, for tools that know files only: a private qemu-storage-daemon exports it through FUSE, in
+ * a folder that only we can enter. It gets SIGTERM when we end, however we end, and then flushes and unmounts by itself.
+ */
+import { spawn } from 'node:child_process'
+import { mkdtemp, open, rmdir, stat, unlink } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { FluidError } from '../../protocol/errors.ts'
+import { QEMU_START_TIMEOUT_MS, QEMU_STOP_TIMEOUT_MS } from '../../protocol/limits.ts'
+
+export interface FuseImage extends AsyncDisposable {
+  /** A file of the size that the machine sees. */
+  readonly path: string
+}
+
+const POLL_MS = 10
+const MAX_STDERR_CHARS = 4096
+
+/** Opens an image of ours for reading and writing. Throws FORMAT_UNSUPPORTED with what is missing, NAME_BUSY. */
+export async function openFuseImage(
+  image: string,
+  options: { signal?: AbortSignal } = {},
+): Promise<FuseImage> {
+  options.signal?.throwIfAborted()
+  await using stack = new AsyncDisposableStack()
+  const folder = await mkdtemp(join(tmpdir(), `fluidcloud-${process.pid}-`))
+  // Not recursively: whatever is still mounted there must not be emptied.
+  stack.defer(() => rmdir(folder).catch(() => {}))
+  const path = join(folder, 'disk')
+  await (await open(path, 'wx', 0o600)).close()
+  stack.defer(() => unlink(path).catch(() => {}))
+  const own = (await stat(path)).dev
+
+  const child = spawn(
+    'setpriv',
+    ['--pdeathsig', 'TERM', 'qemu-storage-daemon', ...argumentsFor(image, path)],
+    {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      detached: true,
+    },
+  )
+  let said = ''
+  child.stderr
+    .setEncoding('utf8')
+    .on('data', (text: string) => (said = (said + text).slice(-MAX_STDERR_CHARS)))
+  const ended = new Promise<void>((resolve) => {
+    child.on('close', () => resolve())
+    child.on('error', (error) => {
+      said += error.message
+      resolve()
+    })
+  })
+  stack.defer(async () => {
+    child.kill('SIGTERM')
+    const timer = setTimeout(() => child.kill('SIGKILL'), QEMU_STOP_TIMEOUT_MS)
+    await ended
+    clearTimeout(timer)
+  })
+  let over = false
+  void ended.then(() => (over = true))
+  const late = AbortSignal.timeout(QEMU_START_TIMEOUT_MS)
+  while ((await stat(path)).dev === own) {
+    options.signal?.throwIfAborted()
+    if (over || late.aborted) throw refusal(image, over ? said : 'it did not start in time')
+    await delay(POLL_MS)
+  }
+  const owned = stack.move()
+  return { path, [Symbol.asyncDispose]: () => owned.disposeAsync() }
+}
+
+function argumentsFor(image: string, path: string): string[] {
+  const file = { driver: 'file', filename: image }
+  return [
+    '--blockdev',
+    JSON.stringify({ driver: 'qcow2', 'node-name': 'disk', file, discard: 'unmap' }),
+    '--export',
+    JSON.stringify({ type: 'fuse', id: 'disk', 'node-name': 'disk', mountpoint: path, writable: true }),
+  ]
+}
+
+function refusal(image: string, said: string): FluidError {
+  const text = said.trim().replaceAll('\n', ' ')
+  if (/\block\b/.test(text))
+    return new FluidError('NAME_BUSY', `Another process has ${image} open: ${text}`, {
+      hint: 'Stop the machine that uses this image',
+    })
+  return new FluidError('FORMAT_UNSUPPORTED', `Cannot open ${image} to edit files in it: ${text}`, {
+    hint: 'Files in qcow2 images are edited through qemu-storage-daemon and FUSE (/dev/fuse, fuse3); raw disks need neither',
+  })
+}

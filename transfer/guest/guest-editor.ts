@@ -1,0 +1,185 @@
+/** Makes and removes files through debugfs, each whole: under another name first, checked, then put in place. */
+import { randomBytes } from 'node:crypto'
+import { open, mkdtemp, rm, type FileHandle } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { FluidError } from '../../protocol/errors.ts'
+import type { ExtAttribute } from './ext-xattr.ts'
+import type { ExtInode } from './ext-inode.ts'
+import { passedFile, quoted, runDebugfs, type ToolTarget } from './guest-tool.ts'
+import { extOf, type GuestTree, type Place } from './guest-tree.ts'
+import type { GuestVolume } from './guest-volume.ts'
+
+export interface Owner {
+  readonly mode?: number
+  readonly uid?: number
+  readonly gid?: number
+}
+
+export interface EditorParts {
+  targetOf(volume: GuestVolume): ToolTarget
+  /** The files as they are now on the disk. */
+  reopen(): Promise<GuestTree>
+}
+
+export interface GuestEditor {
+  /** Name of the volume that was written to. Throws GUEST_UNSUPPORTED, TARGET_WRITE, NO_SPACE. */
+  write(tree: GuestTree, path: string, bytes: Uint8Array, owner: Owner): Promise<string>
+  /** The same; undefined when there was nothing. */
+  remove(tree: GuestTree, path: string): Promise<string | undefined>
+}
+
+/** Folders that one file may need made. */
+const MAX_NEW_FOLDERS = 32
+const REGULAR = 0o100_000
+
+export function createGuestEditor({ targetOf, reopen }: EditorParts): GuestEditor {
+  /** Runs commands in a folder, then gives that folder as it is now. */
+  const change = async (folder: Place, commands: readonly string[], files: readonly number[] = []) => {
+    const { volume, inode } = folder
+    await runDebugfs(targetOf(volume), [`cd <${inode.number}>`, ...commands], files)
+    return again(folder)
+  }
+  const again = async (folder: Place): Promise<Place> => {
+    const { mounts } = await reopen()
+    const volume = mounts.find((mount) => mount.volume.name === folder.volume.name)?.volume ?? folder.volume
+    return { ...folder, volume, inode: await extOf(volume).inode(folder.inode.number) }
+  }
+
+  return {
+    async write(tree, path, bytes, owner) {
+      const { place, parent, names } = await tree.walk(path, true)
+      if (!parent || (place && place.inode.kind !== 'file')) throw notAFile(path)
+      const folder = place ? parent : await makeFolders(parent, names.slice(0, -1), change)
+      const name = names.at(-1) as string
+      const old = place?.inode
+      const staged = old ? `.fluidcloud-${randomBytes(6).toString('hex')}` : name
+      const attributes = old ? await extOf(folder.volume).attributes(old) : []
+      const final = {
+        mode: owner.mode ?? old?.mode ?? 0o644,
+        uid: owner.uid ?? old?.uid ?? 0,
+        gid: owner.gid ?? old?.gid ?? 0,
+      }
+      // Refused before anything is made.
+      quoted(name)
+      attributes.forEach((attribute) => quoted(attribute.name))
+      const file = { bytes, ...final, attributes, old }
+      const made = await stage(folder, staged, file, change).catch(async (error: unknown) => {
+        await change(folder, [`rm ${quoted(staged)}`]).catch(() => {})
+        throw error
+      })
+      if (!old) return folder.volume.name
+      const commands = [`rm ${quoted(name)}`, `ln <${made}> ${quoted(name)}`, `unlink ${quoted(staged)}`]
+      const now = await change(folder, commands)
+      const found = (await extOf(now.volume).entries(now.inode)).filter((entry) => entry.name === name)
+      if (found.length !== 1 || found[0].inode !== made) throw notWritten(path, 'it is not in its place')
+      return folder.volume.name
+    },
+    async remove(tree, path) {
+      const { place, parent, names } = await tree.walk(path, false)
+      if (!place) return undefined
+      if (!parent || place.inode.kind === 'directory')
+        throw new FluidError('GUEST_UNSUPPORTED', `${path} is a folder, and is not removed`)
+      const now = await change(parent, [`rm ${quoted(names[0])}`])
+      if ((await extOf(now.volume).entries(now.inode)).some((entry) => entry.name === names[0]))
+        throw notWritten(path, 'it is still there')
+      return parent.volume.name
+    },
+  }
+}
+
+type Change = (folder: Place, commands: readonly string[], files?: readonly number[]) => Promise<Place>
+
+async function makeFolders(parent: Place, names: readonly string[], change: Change): Promise<Place> {
+  if (names.length > MAX_NEW_FOLDERS)
+    throw new FluidError('LIMIT_EXCEEDED', `More than ${MAX_NEW_FOLDERS} folders would have to be made`)
+  names.forEach(quoted)
+  let folder = parent
+  for (const name of names) {
+    const now = await change(folder, [`mkdir ${quoted(name)}`])
+    const made = (await extOf(now.volume).entries(now.inode)).find((entry) => entry.name === name)
+    if (!made) throw notWritten(`${now.path}/${name}`, 'the folder is not there')
+    const inode = await extOf(now.volume).inode(made.inode)
+    folder = { volume: now.volume, inode, path: now.path === '/' ? `/${name}` : `${now.path}/${name}` }
+  }
+  return folder
+}
+
+interface StagedFile extends Required<Owner> {
+  readonly bytes: Uint8Array
+  readonly attributes: readonly ExtAttribute[]
+  readonly old?: ExtInode
+}
+
+/** Makes a file in `folder`, and reads it back. Gives its inode. */
+async function stage(folder: Place, name: string, file: StagedFile, change: Change): Promise<number> {
+  const { bytes, mode, uid, gid, attributes, old } = file
+  await using stack = new AsyncDisposableStack()
+  // It takes its mode from the file it is copied from, which we must be able to read: it is never open to others before.
+  const content = stack.use(await unnamedFile(bytes, mode | 0o400))
+  const written = await change(folder, [`write ${passedFile(0)} ${quoted(name)}`], [content.fd])
+  const number = (await extOf(written.volume).entries(written.inode)).find(
+    (entry) => entry.name === name,
+  )?.inode
+  if (number === undefined) throw notWritten(name, 'it is not there')
+  const flags = (await extOf(written.volume).inode(number)).flags | (old?.ownersFlags ?? 0)
+  const values: number[] = []
+  const commands = [
+    `sif <${number}> mode 0${(REGULAR | mode).toString(8)}`,
+    `sif <${number}> uid ${uid}`,
+    `sif <${number}> gid ${gid}`,
+    `sif <${number}> flags 0x${(flags >>> 0).toString(16)}`,
+  ]
+  for (const attribute of attributes) {
+    const value = stack.use(await unnamedFile(attribute.value, 0o600))
+    commands.push(`ea_set -r -f ${passedFile(values.length)} <${number}> ${quoted(attribute.name)}`)
+    values.push(value.fd)
+  }
+  const { volume } = await change(folder, commands, values)
+  const ext = extOf(volume)
+  const made = await ext.inode(number)
+  const same =
+    made.kind === 'file' &&
+    made.mode === mode &&
+    made.uid === uid &&
+    made.gid === gid &&
+    (await ext.content(made, bytes.length)).equals(bytes) &&
+    sameAttributes(await ext.attributes(made), attributes)
+  if (!same) throw notWritten(name, 'it reads back differently')
+  return number
+}
+
+/** Bytes in a file that has no name any more, so that nothing is left of it whatever happens. */
+async function unnamedFile(bytes: Uint8Array, mode: number): Promise<FileHandle & AsyncDisposable> {
+  const folder = await mkdtemp(join(tmpdir(), `fluidcloud-${process.pid}-`))
+  try {
+    const handle = await open(join(folder, 'content'), 'wx+', 0o600)
+    await rm(folder, { recursive: true })
+    try {
+      await handle.writeFile(bytes)
+      await handle.chmod(mode)
+      return handle
+    } catch (error) {
+      await handle.close()
+      throw error
+    }
+  } catch (cause) {
+    await rm(folder, { recursive: true, force: true })
+    throw new FluidError('TARGET_WRITE', `Cannot write to ${tmpdir()}: ${(cause as Error).message}`, {
+      cause,
+    })
+  }
+}
+
+function sameAttributes(found: readonly ExtAttribute[], wanted: readonly ExtAttribute[]): boolean {
+  const values = new Map(found.map(({ name, value }) => [name, value]))
+  return wanted.every(({ name, value }) => values.get(name)?.equals(value))
+}
+
+function notAFile(path: string): FluidError {
+  return new FluidError('GUEST_UNSUPPORTED', `${path} cannot be a file there`)
+}
+
+function notWritten(path: string, why: string): FluidError {
+  return new FluidError('TARGET_WRITE', `${path} was not written to the guest: ${why}`)
+}

@@ -1,0 +1,135 @@
+/**
+ * debugfs and e2fsck on a file system within an open disk. They get the disk as a file descriptor: no path of ours is ever
+ * parsed by them, and what they opened is what we opened. Names go into debugfs scripts only as quoted() lets them.
+ */
+import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process'
+import { FluidError } from '../../protocol/errors.ts'
+import { GUEST_TOOL_TIMEOUT_MS, MAX_GUEST_TOOL_OUTPUT_BYTES } from '../../protocol/limits.ts'
+
+/** A file system: its disk, open for reading and writing, and where it begins. */
+export interface ToolTarget {
+  readonly fd: number
+  readonly offset: number
+  /** For people. */
+  readonly name: string
+}
+
+interface ToolEnd {
+  readonly status: number
+  readonly said: string
+}
+
+/** Descriptors of a child beyond its first three: the disk, then what is passed along. */
+const DISK_FD = 3
+
+/** What the tool calls the n-th file passed along. */
+export function passedFile(index: number): string {
+  return `/proc/self/fd/${DISK_FD + 1 + index}`
+}
+
+/**
+ * Runs commands of debugfs, and throws TARGET_WRITE or NO_SPACE with what it said when one of them failed. `files` are
+ * descriptors that the commands know as passedFile(0) and so on.
+ */
+export async function runDebugfs(
+  target: ToolTarget,
+  commands: readonly string[],
+  files: readonly number[] = [],
+): Promise<void> {
+  const { status, said } = await runTool(
+    'debugfs',
+    ['-w', '-f', '-', diskOf(target)],
+    target,
+    files,
+    commands,
+  )
+  if (status === 0) return
+  const full = /No space|not allocate/i.test(said)
+  throw new FluidError(full ? 'NO_SPACE' : 'TARGET_WRITE', `debugfs failed on ${target.name}: ${said}`, {
+    ...(full && { hint: 'Free space inside the guest, on the file system of that file' }),
+  })
+}
+
+/** Writes what the journal holds to its places, and empties it. Throws TARGET_WRITE. */
+export async function replayJournal(target: ToolTarget): Promise<void> {
+  await runE2fsck(target, ['-y', '-E', 'journal_only'])
+}
+
+/** Repairs what is safe to repair: usage counts of quotas. Throws TARGET_WRITE. */
+export async function recount(target: ToolTarget): Promise<void> {
+  await runE2fsck(target, ['-fp'])
+}
+
+async function runE2fsck(target: ToolTarget, args: readonly string[]): Promise<void> {
+  const { status, said } = await runTool('e2fsck', [...args, diskOf(target)], target, [], [])
+  // 1: it corrected what it was asked to.
+  if (status > 1) throw new FluidError('TARGET_WRITE', `e2fsck failed on ${target.name}: ${said}`)
+}
+
+/** A name as debugfs takes it. Throws GUEST_UNSUPPORTED for one that it would take for something else. */
+export function quoted(name: string): string {
+  // A quote would end the word, a control character the line; <12> is an inode's number.
+  if (
+    /[\x00-\x1f\x7f"/]/.test(name) ||
+    name.startsWith('<') ||
+    name === '' ||
+    Buffer.byteLength(name) > 255
+  ) {
+    throw new FluidError(
+      'GUEST_UNSUPPORTED',
+      `A file of the guest cannot be called ${JSON.stringify(name.slice(0, 255))}`,
+    )
+  }
+  return `"${name}"`
+}
+
+function diskOf({ offset }: ToolTarget): string {
+  return `/proc/self/fd/${DISK_FD}?offset=${offset}`
+}
+
+async function runTool(
+  program: string,
+  args: readonly string[],
+  { fd }: ToolTarget,
+  files: readonly number[],
+  commands: readonly string[],
+): Promise<ToolEnd> {
+  const child = spawn(program, args, {
+    stdio: ['pipe', 'pipe', 'pipe', fd, ...files],
+    env: {
+      PATH: `${process.env.PATH}:/usr/sbin:/sbin`,
+      LC_ALL: 'C',
+      DEBUGFS_PAGER: '__none__',
+      PAGER: '__none__',
+    },
+    // Cut off halfway it would leave the file system inconsistent: only a hanging one is ended.
+    timeout: GUEST_TOOL_TIMEOUT_MS,
+    killSignal: 'SIGKILL',
+    detached: true,
+  }) as ChildProcessWithoutNullStreams
+  const ended = Promise.withResolvers<ToolEnd>()
+  let said = ''
+  // It echoes the commands to its output; what is wrong stands in its errors.
+  child.stdout.resume()
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    said = (said + text).slice(-MAX_GUEST_TOOL_OUTPUT_BYTES)
+  })
+  child.on('error', (cause) => ended.reject(toolMissing(program, cause)))
+  child.on('close', (status) => {
+    const lines = said.split('\n').filter((line) => line !== '' && !/^(debugfs|e2fsck) \d/.test(line))
+    ended.resolve({
+      status: status ?? 128,
+      said: lines.join('; ').slice(0, 1000) || `status ${status ?? 'none'}`,
+    })
+  })
+  child.stdin.on('error', () => {})
+  child.stdin.end(commands.map((command) => `${command}\n`).join(''))
+  return ended.promise
+}
+
+function toolMissing(program: string, cause: Error): FluidError {
+  return new FluidError('GUEST_UNSUPPORTED', `Cannot run ${program}: ${cause.message}`, {
+    cause,
+    hint: 'Install e2fsprogs on this machine: files inside disks are written with it',
+  })
+}

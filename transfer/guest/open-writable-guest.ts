@@ -1,0 +1,145 @@
+/**
+ * The files of a guest for reading and writing, on disks that no machine uses. Reading is ours; every change is made by
+ * debugfs, on a file system whose journal was replayed first, and read back before it counts as done.
+ */
+import { constants } from 'node:fs'
+import { open, stat, type FileHandle } from 'node:fs/promises'
+import { FluidError } from '../../protocol/errors.ts'
+import { MAX_GUEST_CHANGE_BYTES } from '../../protocol/limits.ts'
+import type { WritableGuestFiles } from '../guest-files.ts'
+import { blockUrl, fileUrl, openSource } from '../open.ts'
+import type { Source } from '../source.ts'
+import { openFuseImage } from './fuse-image.ts'
+import { createGuestEditor } from './guest-editor.ts'
+import { recount, replayJournal, type ToolTarget } from './guest-tool.ts'
+import { extOf, guestTree, type GuestMount, type GuestTree } from './guest-tree.ts'
+import { reopenVolume, surveyDisks, type GuestVolume } from './guest-volume.ts'
+import { findGuest } from './open-guest.ts'
+
+/** A disk of the target: a file or a block device. */
+export interface WritableDisk {
+  readonly id: string
+  readonly path: string
+  readonly format: 'raw' | 'qcow2'
+}
+
+interface OpenDisk {
+  readonly handle: FileHandle
+  readonly source: Source
+}
+
+/**
+ * Opens all disks of a machine, finds its root, and replays the journals of what it mounts. Throws GUEST_UNSUPPORTED (no
+ * root, damaged, e2fsprogs missing), FORMAT_UNSUPPORTED (qcow2 without FUSE), TARGET_WRITE, SOURCE_READ.
+ */
+export async function openWritableGuest(
+  disks: readonly WritableDisk[],
+  options: { signal?: AbortSignal } = {},
+): Promise<WritableGuestFiles> {
+  await using stack = new AsyncDisposableStack()
+  const opened = new Map<string, OpenDisk>()
+  for (const disk of disks) opened.set(disk.id, await openDisk(disk, stack, options))
+  const sources = [...opened].map(([id, { source }]) => ({ id, source }))
+  const surveyed = await surveyDisks(sources, options)
+  const found = await findGuest(surveyed.flatMap(({ volumes }) => volumes))
+  const targetOf = ({ disk, offset, name }: GuestVolume): ToolTarget => {
+    return { fd: (opened.get(disk) as OpenDisk).handle.fd, offset, name }
+  }
+  // What is mounted is told by the guest as it was found; editing its fstab moves no file of this session.
+  let mounts: readonly GuestMount[] = found.tree.mounts
+  const reopen = async (): Promise<GuestTree> => {
+    const now: GuestMount[] = []
+    for (const { path, volume } of mounts) {
+      const { source } = opened.get(volume.disk) as OpenDisk
+      now.push({ path, volume: await reopenVolume(volume, source, options) })
+    }
+    mounts = now
+    return guestTree(mounts)
+  }
+  for (const { volume } of mounts) await replay(volume, targetOf(volume))
+  let tree = await reopen()
+  const edited = new Set<string>()
+  const editor = createGuestEditor({
+    targetOf,
+    async reopen() {
+      tree = await reopen()
+      return tree
+    },
+  })
+  const exclusively = createQueue()
+  const owned = stack.move()
+  return {
+    entry: (path) => exclusively(() => tree.entry(path)),
+    read: (path, limits) => exclusively(() => tree.read(path, limits)),
+    list: (path) => exclusively(() => tree.list(path)),
+    write: (path, bytes, owner = {}) =>
+      exclusively(async () => {
+        options.signal?.throwIfAborted()
+        if (bytes.length > MAX_GUEST_CHANGE_BYTES)
+          throw new FluidError(
+            'LIMIT_EXCEEDED',
+            `${path} would have ${bytes.length} bytes, more than ${MAX_GUEST_CHANGE_BYTES}`,
+          )
+        edited.add(await editor.write(tree, path, bytes, owner))
+      }),
+    remove: (path) =>
+      exclusively(async () => {
+        options.signal?.throwIfAborted()
+        const name = await editor.remove(tree, path)
+        if (name !== undefined) edited.add(name)
+      }),
+    sync: () =>
+      exclusively(async () => {
+        for (const { volume } of mounts)
+          if (edited.has(volume.name) && extOf(volume).hasQuota) await recount(targetOf(volume))
+        edited.clear()
+        for (const { handle } of opened.values()) await synced(handle)
+        tree = await reopen()
+      }),
+    [Symbol.asyncDispose]: () => exclusively(() => owned.disposeAsync()),
+  }
+}
+
+async function openDisk(
+  { path, format }: WritableDisk,
+  stack: AsyncDisposableStack,
+  options: { signal?: AbortSignal },
+): Promise<OpenDisk> {
+  const file = format === 'raw' ? path : stack.use(await openFuseImage(path, options)).path
+  const handle = await open(file, constants.O_RDWR | constants.O_NOFOLLOW).catch((cause: unknown) => {
+    throw new FluidError('TARGET_WRITE', `Cannot open ${path}: ${(cause as Error).message}`, { cause })
+  })
+  stack.defer(() => handle.close())
+  const isBlockDevice = (await stat(file)).isBlockDevice()
+  const source = stack.use(await openSource(isBlockDevice ? blockUrl(file) : fileUrl(file)))
+  return { handle, source }
+}
+
+/** Makes a file system fit to be edited. */
+async function replay(volume: GuestVolume, target: ToolTarget): Promise<void> {
+  if (!volume.ext || volume.ext.journal === 'clean') return
+  if (volume.ext.journal === 'stale') {
+    throw new FluidError('GUEST_UNSUPPORTED', `Cannot edit ${volume.name} of the guest: ${volume.ext.note}`, {
+      hint: 'Check the file system inside the machine (fsck), or shut it down cleanly first',
+    })
+  }
+  await replayJournal(target)
+}
+
+async function synced(handle: FileHandle): Promise<void> {
+  await handle.datasync().catch((cause: unknown) => {
+    throw new FluidError('TARGET_WRITE', `Edited files did not reach the disk: ${(cause as Error).message}`, {
+      cause,
+    })
+  })
+}
+
+/** Runs tasks one after another: debugfs must not meet another, and no reader a half-made change. */
+function createQueue(): <T>(task: () => Promise<T>) => Promise<T> {
+  let last: Promise<unknown> = Promise.resolve()
+  return (task) => {
+    const run = last.then(task, task)
+    last = run.catch(() => {})
+    return run
+  }
+}
