@@ -20,9 +20,15 @@ export function roundRate(
   return last && last.renewedBytes / last.seconds
 }
 
+/** Scattered writes cost whole cells: what a round had to look at, for each byte that was told before it. At least 1. */
+export function amplification(rounds: readonly Pick<RoundFacts, 'renewedBytes' | 'dirtyBytes'>[]): number {
+  const [before, last] = rounds.slice(-2)
+  return last && before.dirtyBytes > 0 ? Math.max(1, last.renewedBytes / before.dirtyBytes) : 1
+}
+
 /** Milliseconds for which the machines would stand still, until all their data is there. */
 export function predictDowntimeMs(
-  rounds: readonly Pick<RoundFacts, 'renewedBytes' | 'seconds'>[],
+  rounds: readonly Pick<RoundFacts, 'renewedBytes' | 'seconds' | 'dirtyBytes'>[],
   dirtyBytes: number,
 ): number {
   const rate = roundRate(rounds)
@@ -31,7 +37,7 @@ export function predictDowntimeMs(
     .map(({ seconds }) => seconds * 1000)
   const fixedMs =
     small.length > 0 ? Math.max(FIXED_MS / 2, small.reduce((a, b) => a + b, 0) / small.length) : FIXED_MS
-  return Math.round(fixedMs + (rate === undefined ? 0 : (dirtyBytes / rate) * 1000))
+  return Math.round(fixedMs + (rate === undefined ? 0 : ((dirtyBytes * amplification(rounds)) / rate) * 1000))
 }
 
 export type Convergence = 'fits' | 'again' | 'not-converging'

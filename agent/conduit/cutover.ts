@@ -148,7 +148,7 @@ async function converse(
   // Opening takes no longer than there is a lease to lose.
   const opening = AbortSignal.any([
     signal,
-    AbortSignal.timeout(Math.max(1000, relocation.leaseEndsAt - performance.now())),
+    AbortSignal.timeout(Math.ceil(Math.max(1000, relocation.leaseEndsAt - performance.now()))),
   ])
   await using target = await parts.openTarget(record, opening)
   const events = target.start(handover, grantor)[Symbol.asyncIterator]()

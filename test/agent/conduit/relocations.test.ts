@@ -1,0 +1,299 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import test from 'ava'
+import type { Relocations } from '../../../agent/conduit/relocations.ts'
+import type { RelocationState } from '../../../agent/conduit/relocation-state.ts'
+import { FluidError } from '../../../protocol/errors.ts'
+import { HEALTHY, ID, memoryTable, openScripted, recordOf, UNHEALTHY } from './scripted.ts'
+
+/** Resolves when it is there, and everything of that state was done; ava's timeout ends a wait in vain. */
+async function until(relocations: Relocations, state: RelocationState): Promise<void> {
+  const relocation = relocations.get(ID)
+  while (relocation.record.state !== state || (state === 'live' && !relocation.record.committed)) {
+    await new Promise<void>((resolve) => {
+      const watch = relocation.watch(() => {
+        watch[Symbol.dispose]()
+        resolve()
+      })
+    })
+  }
+}
+
+/** Never ends, but when aborted. */
+const forever = (signal: AbortSignal) =>
+  new Promise<never>((_, reject) =>
+    signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true }),
+  )
+
+test('a live relocation pauses the machine for the last round only, commits, and leaves it paused', async (t) => {
+  const { relocations, cloud, target, carrier } = await openScripted()
+  await relocations.begin(recordOf())
+  await until(relocations, 'live')
+  t.deepEqual(cloud.did, ['snapshot while running', 'pause', 'snapshot while paused'])
+  t.deepEqual(target.did, ['prepare', 'start', 'commit'])
+  t.deepEqual(
+    carrier.rounds.map(({ last }) => last),
+    [false, true],
+  )
+  const report = relocations.list()[0]
+  t.is(cloud.state.web, 'paused')
+  t.deepEqual(report.roots, [{ machine: 'web', disk: 'vda', root: `b3:${'cd'.repeat(32)}` }])
+  t.is(report.changes.length, 1)
+  t.is(report.startToHealthySeconds, 0.07)
+  t.true(report.downtimeSeconds! >= 0)
+})
+
+test('a cold relocation shuts the machine down before anything moves', async (t) => {
+  const { relocations, cloud, carrier } = await openScripted()
+  await relocations.begin(recordOf({ live: false }))
+  await until(relocations, 'live')
+  t.deepEqual(cloud.did, ['stop', 'snapshot while stopped'])
+  t.deepEqual(
+    carrier.rounds.map(({ last }) => last),
+    [true],
+  )
+})
+
+test('finalize removes the machine here, then has the target forget it', async (t) => {
+  const { relocations, cloud, target } = await openScripted()
+  await relocations.begin(recordOf())
+  await until(relocations, 'live')
+  await relocations.finalize(ID)
+  await until(relocations, 'finalized')
+  t.false(cloud.state.exists)
+  t.deepEqual(target.did.slice(-1), ['finalize'])
+  await t.throwsAsync(relocations.rollBack(ID), { message: /finalized and cannot be taken back/ })
+})
+
+test('finalize_after finalizes by itself', async (t) => {
+  const { relocations, cloud } = await openScripted()
+  await relocations.begin(recordOf({ service: 'finalize_after = "1ms"' }))
+  await until(relocations, 'finalized')
+  t.false(cloud.state.exists)
+})
+
+test('a target that refuses is told nothing more, and nothing here is touched', async (t) => {
+  const { relocations, cloud, target } = await openScripted({
+    script: { answer: { accepted: false, objections: [{ code: 'NO_SPACE', message: 'The disk is full' }] } },
+  })
+  await relocations.begin(recordOf())
+  await until(relocations, 'failed')
+  t.like(relocations.list()[0].error, { code: 'NO_SPACE' })
+  t.deepEqual(cloud.did, [])
+  t.deepEqual(target.did, ['prepare'])
+})
+
+test('an unhealthy verdict has the machine run here again at once', async (t) => {
+  const { relocations, cloud, target } = await openScripted({
+    script: {
+      async *start(grantor) {
+        t.true(grantor.grant(5000))
+        grantor.onGranted(performance.now() + 60_000)
+        yield UNHEALTHY
+      },
+    },
+  })
+  await relocations.begin(recordOf())
+  await until(relocations, 'rolled-back')
+  t.is(cloud.state.web, 'running')
+  t.deepEqual(target.did, ['prepare', 'start'], 'What the target has ended is not ended again')
+  t.like(relocations.list()[0], {
+    sourceRuns: true,
+    error: { code: 'HEALTH_FAILED', message: 'http said 500' },
+  })
+})
+
+test('when the line dies the machine runs here again only behind the last lease', async (t) => {
+  let leaseEnds = 0
+  const { relocations, cloud, target } = await openScripted({
+    script: {
+      async *start(grantor) {
+        yield { kind: 'progress', stage: 'starting', detail: 'web' }
+        t.true(grantor.grant(5000))
+        leaseEnds = performance.now() + 400
+        grantor.onGranted(leaseEnds)
+        target.plan.reachable = false
+        throw new FluidError('PEER_UNREACHABLE', 'The line is cut')
+      },
+    },
+  })
+  const relocation = await relocations.begin(recordOf())
+  relocation.leaseEndsAt = 0
+  let restoredAt = 0
+  relocation.watch(() => {
+    if (relocation.record.restored) restoredAt ||= performance.now()
+  })
+  while (!relocation.record.restored) await delay(20)
+  t.true(restoredAt > leaseEnds)
+  t.is(cloud.state.web, 'running')
+  t.is(relocation.record.state, 'rolling-back', 'What is there has to go, too')
+  target.plan.reachable = true
+  await until(relocations, 'rolled-back')
+  t.deepEqual(target.did.slice(-1), ['abort'])
+})
+
+test('no lease is granted once the owner wants the service back, nor a longer one than is kept', async (t) => {
+  const answers: boolean[] = []
+  const { relocations, cloud } = await openScripted({
+    script: {
+      async *start(grantor, signal) {
+        yield { kind: 'progress', stage: 'checking', detail: 'http' }
+        answers.push(grantor.grant(5000), grantor.grant(60_001))
+        await relocations.rollBack(ID)
+        answers.push(grantor.grant(5000))
+        await forever(signal).catch(() => {})
+        yield HEALTHY
+      },
+    },
+  })
+  await relocations.begin(recordOf())
+  await until(relocations, 'rolled-back')
+  t.deepEqual(answers, [true, false, false])
+  t.is(cloud.state.web, 'running')
+  t.like(relocations.list()[0].error, { code: 'CANCELLED' })
+})
+
+test('rollback of what is live waits until the target has stopped it', async (t) => {
+  const order: string[] = []
+  const { relocations, cloud } = await openScripted({
+    script: { onAbort: async () => void order.push(`abort while ${cloud.state.web}`) },
+  })
+  await relocations.begin(recordOf())
+  await until(relocations, 'live')
+  await relocations.rollBack(ID)
+  await until(relocations, 'rolled-back')
+  t.deepEqual(order, ['abort while paused'])
+  t.is(cloud.state.web, 'running')
+})
+
+test('rollback of what is live never starts the machine here while the target is away', async (t) => {
+  const { relocations, cloud, target } = await openScripted()
+  const relocation = await relocations.begin(recordOf())
+  await until(relocations, 'live')
+  target.plan.reachable = false
+  relocation.leaseEndsAt = 0
+  await relocations.rollBack(ID)
+  while (!relocation.record.detail?.startsWith('trying again')) await delay(10)
+  t.is(cloud.state.web, 'paused')
+  target.plan.reachable = true
+  await until(relocations, 'rolled-back')
+  t.is(cloud.state.web, 'running')
+})
+
+test('rollback while disks travel leaves the machine running and cancels their jobs', async (t) => {
+  const { relocations, cloud, carrier, target } = await openScripted()
+  const begun = Promise.withResolvers<void>()
+  carrier.facts.gate = async (_, signal) => {
+    begun.resolve()
+    await forever(signal)
+  }
+  await relocations.begin(recordOf())
+  await begun.promise
+  await relocations.rollBack(ID)
+  await until(relocations, 'rolled-back')
+  t.is(cloud.state.web, 'running')
+  t.false(cloud.did.includes('pause'))
+  t.true(cloud.state.released > 0)
+  t.deepEqual(
+    [...carrier.all.values()].map(({ record }) => record.state),
+    ['cancelled'],
+  )
+  t.deepEqual(target.did, ['prepare', 'abort'])
+})
+
+test('a relocation that does not converge stops, as it was asked', async (t) => {
+  const { relocations, cloud, carrier } = await openScripted()
+  carrier.facts.gate = async () => await delay(5)
+  cloud.state.dirty = 2 ** 44
+  await relocations.begin(recordOf())
+  await until(relocations, 'rolled-back')
+  t.like(relocations.list()[0].error, { code: 'NOT_CONVERGING' })
+  t.false(cloud.did.includes('pause'))
+})
+
+test('a relocation that does not converge is kept up, as it was asked, and cut over by hand', async (t) => {
+  const { relocations, cloud, carrier } = await openScripted()
+  carrier.facts.gate = async () => await delay(5)
+  cloud.state.dirty = 2 ** 44
+  const relocation = await relocations.begin(
+    recordOf({ service: 'cutover = { on_no_convergence = "keep" }' }),
+  )
+  while (!relocation.record.detail?.startsWith('not converging')) await delay(10)
+  await relocations.cutover(ID)
+  await until(relocations, 'live')
+  t.true(cloud.did.includes('pause'))
+})
+
+test('pause holds the rounds, resume goes on, and neither touches the machine', async (t) => {
+  const { relocations, cloud, carrier } = await openScripted()
+  const begun = Promise.withResolvers<void>()
+  carrier.facts.gate = async (_, signal) => {
+    begun.resolve()
+    await forever(signal)
+  }
+  await relocations.begin(recordOf())
+  await begun.promise
+  await relocations.pause(ID)
+  await until(relocations, 'paused')
+  t.is(cloud.state.web, 'running')
+  await t.throwsAsync(relocations.cutover(ID), { message: /paused and cannot be cut over/ })
+  carrier.facts.gate = async () => {}
+  await relocations.resume(ID)
+  await until(relocations, 'live')
+})
+
+test('a machine is part of one relocation at a time', async (t) => {
+  const { relocations } = await openScripted()
+  await relocations.begin(recordOf())
+  await until(relocations, 'live')
+  await t.throwsAsync(relocations.begin({ ...recordOf(), relocation: 'cd'.repeat(16) }), {
+    message: /web is part of relocation/,
+  })
+})
+
+test('a last round that fails has the machine run here again', async (t) => {
+  const { relocations, cloud, carrier } = await openScripted()
+  carrier.facts.gate = async (last) => {
+    if (last) throw new FluidError('LANE_FAILED', 'The line is cut')
+  }
+  await relocations.begin(recordOf())
+  await until(relocations, 'rolled-back')
+  t.deepEqual(cloud.did.slice(-1), ['resume'])
+  t.like(relocations.list()[0].error, { code: 'LANE_FAILED' })
+})
+
+// An agent that comes back finds a record, and machines as its predecessor left them.
+for (const { state, givenAway, machine, ends } of [
+  { state: 'planned', givenAway: 'no', machine: 'running', ends: 'live' },
+  { state: 'pre-copying', givenAway: 'no', machine: 'running', ends: 'live' },
+  { state: 'converging', givenAway: 'no', machine: 'running', ends: 'live' },
+  { state: 'cutting-over', givenAway: 'no', machine: 'running', ends: 'live' },
+  { state: 'cutting-over', givenAway: 'no', machine: 'paused', ends: 'live' },
+  { state: 'adapting', givenAway: 'by-lease', machine: 'paused', ends: 'live' },
+  { state: 'starting', givenAway: 'by-lease', machine: 'paused', ends: 'live' },
+  { state: 'verifying', givenAway: 'by-lease', machine: 'paused', ends: 'live' },
+  { state: 'live', givenAway: 'for-good', machine: 'paused', ends: 'live' },
+  { state: 'rolling-back', givenAway: 'no', machine: 'paused', ends: 'rolled-back' },
+  { state: 'rolling-back', givenAway: 'by-lease', machine: 'paused', ends: 'rolled-back' },
+  { state: 'rolling-back', givenAway: 'for-good', machine: 'paused', ends: 'rolled-back' },
+  { state: 'finalizing', givenAway: 'for-good', machine: 'paused', ends: 'finalized' },
+] as const) {
+  test(`an agent that died ${state} with a ${machine} machine (given away: ${givenAway}) comes to be ${ends}`, async (t) => {
+    const table = memoryTable()
+    const record = recordOf()
+    const roots = ['adapting', 'starting', 'verifying', 'live', 'rolling-back', 'finalizing'].includes(state)
+    await table.put(ID, {
+      ...record,
+      state,
+      givenAway,
+      places:
+        state === 'planned' ? undefined : [{ machine: 'web', disk: 'vda', destination: 'd', format: 'raw' }],
+      disks: record.disks.map((disk) => (roots ? { ...disk, root: `b3:${'cd'.repeat(32)}` } : disk)),
+    })
+    const scripted = await openScripted()
+    scripted.cloud.state.web = machine
+    const { relocations, cloud } = await openScripted({ ...scripted, table })
+    await until(relocations, ends)
+    t.is(cloud.state.web, ends === 'rolled-back' ? 'running' : ends === 'finalized' ? 'stopped' : 'paused')
+    if (roots) t.false(cloud.did.some((what) => what.startsWith('snapshot')))
+  })
+}
