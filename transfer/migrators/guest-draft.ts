@@ -113,7 +113,7 @@ export function draftOver(guest: GuestFiles): GuestDraft {
         ...(after && { after: Uint8Array.from(after) }),
         ...defined({ mode, uid, gid }),
         ...((earlier?.secret || options.secret) && { secret: true }),
-        ...(notes.length > 0 && { note: [...new Set(notes)].join('; ') }),
+        ...(notes.length > 0 && { note: [...new Set(notes)].join('\n') }),
       }
       checkSizes(
         change,
