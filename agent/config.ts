@@ -216,6 +216,7 @@ name = ${JSON.stringify(name)}
 #   machines = "/var/lib/fluidcloud/machines"
 #   [clouds.libvirt]
 #   uri = "qemu:///system"
+#   images = "/var/lib/libvirt/images"
 #   [clouds.local]
 #   machines = "/var/lib/fluidcloud/services"
 #   programs = ["/usr/local/bin/shop"]

@@ -21,6 +21,10 @@ export interface QemuCloudConfig {
 export interface LibvirtCloudConfig {
   /** As virsh --connect takes it. */
   readonly uri: string
+  /** Folder in which QEMU may make files: scratch files and sockets of snapshots. */
+  readonly images: string
+  /** How machines are defined; those that are there stay as they are. */
+  readonly accel: 'tcg' | 'kvm'
 }
 
 export interface LocalCloudConfig {
@@ -54,8 +58,12 @@ function readQemu(value: unknown): QemuCloudConfig {
 }
 
 function readLibvirt(value: unknown): LibvirtCloudConfig {
-  const table = readSection(value, 'clouds.libvirt', ['uri'])
-  return { uri: readKey(table.uri, 'clouds.libvirt.uri', uri, 'qemu:///system') }
+  const table = readSection(value, 'clouds.libvirt', ['uri', 'images', 'accel'])
+  return {
+    uri: readKey(table.uri, 'clouds.libvirt.uri', uri, 'qemu:///system'),
+    images: readKey(table.images, 'clouds.libvirt.images', folder, '/var/lib/libvirt/images'),
+    accel: readKey(table.accel, 'clouds.libvirt.accel', accel, 'tcg'),
+  }
 }
 
 function readLocal(value: unknown): LocalCloudConfig {
@@ -91,10 +99,11 @@ const programs: Reader<string[]> = (value) =>
     ? (value as string[]).map(normalize)
     : new Wanted('a list of absolute paths of programs such as ["/usr/local/bin/shop"]')
 
+// Images and sockets of snapshots are files of this host, so the libvirt is too.
 const uri: Reader<string> = (value) =>
-  typeof value === 'string' && /^[a-z][a-z0-9+.-]*:\/\/[\x21-\x7e]{0,1000}$/.test(value)
+  typeof value === 'string' && /^qemu(\+unix)?:\/\/\/(system|session)(\?[\x21-\x7e]{1,1000})?$/.test(value)
     ? value
-    : new Wanted('a URI of libvirt such as "qemu:///system"')
+    : new Wanted('a libvirt of this host, such as "qemu:///system"')
 
 function listOf(value: unknown, isMember: (member: unknown) => boolean): boolean {
   return Array.isArray(value) && value.length <= MAX_LISTED && value.every(isMember)

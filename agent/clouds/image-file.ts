@@ -29,7 +29,9 @@ export async function settleImage(path: string): Promise<void> {
 }
 
 /** Removes the regular files among a machine's disks; devices are left, and what it may only read: others may share it. */
-export async function removeImages(disks: readonly DescribedDisk[]): Promise<void> {
+export async function removeImages(
+  disks: readonly Pick<DescribedDisk, 'path' | 'readOnly'>[],
+): Promise<void> {
   for (const { path, readOnly } of disks) {
     if (readOnly) continue
     const found = await stat(path).catch(() => undefined)

@@ -18,8 +18,10 @@ export async function openCloud(kind: CloudKind, config: CloudsConfig): Promise<
       const { openQemuCloud } = await import('./qemu.ts')
       return openQemuCloud(configured(config.qemu, kind))
     }
-    case 'libvirt':
-      throw new FluidError('CLOUD_FAILED', `No driver for ${configured(config.libvirt, kind).uri} yet`)
+    case 'libvirt': {
+      const { openLibvirtCloud } = await import('./libvirt.ts')
+      return openLibvirtCloud(configured(config.libvirt, kind))
+    }
     case 'local': {
       const { openLocalCloud } = await import('./local.ts')
       return openLocalCloud(configured(config.local, kind))

@@ -91,7 +91,7 @@ test('parseConfig() reads clouds that are named, with what they need', (t) => {
     programs = ["/usr/local/bin/shop"]`
   t.deepEqual(parseConfig(text).clouds, {
     qemu: { machines: '/m/', accel: 'tcg', bridges: [] },
-    libvirt: { uri: 'qemu:///system' },
+    libvirt: { uri: 'qemu:///system', images: '/var/lib/libvirt/images', accel: 'tcg' },
     local: { machines: '/s', programs: ['/usr/local/bin/shop'] },
   })
 })
@@ -150,6 +150,8 @@ test(refuses, '[clouds.qemu]\nmachines = "/m"\naccel = "xen"', /clouds\.qemu\.ac
 test(refuses, '[clouds.qemu]\nmachines = "/m"\nbridges = ["../x"]', /clouds\.qemu\.bridges/)
 test(refuses, '[clouds.local]\nmachines = "/m"\nprograms = ["sh"]', /clouds\.local\.programs/)
 test(refuses, '[clouds.libvirt]\nuri = "x"', /clouds\.libvirt\.uri/)
+test(refuses, '[clouds.libvirt]\nuri = "qemu+ssh://host/system"', /clouds\.libvirt\.uri.*this host/)
+test(refuses, '[clouds.libvirt]\nimages = "x"', /clouds\.libvirt\.images/)
 test(refuses, 'name =', /not valid TOML/)
 
 test('nearest() suggests only what could be a slip', (t) => {

@@ -23,6 +23,8 @@ export interface CloudStage {
 export interface CloudUnderTest {
   open(t: ExecutionContext): Promise<CloudStage>
   readonly live: boolean
+  /** True where a machine has one live snapshot at a time, whosever it is. */
+  readonly oneAtATime?: boolean
   /** Why the suite cannot run here. */
   readonly skip?: string
 }
@@ -31,7 +33,7 @@ export const DISK_BYTES = 4 << 20
 const MiB = 1 << 20
 
 /** Registers the suite under the name of the driver. */
-export function testCloud(driver: string, { open, live, skip }: CloudUnderTest): void {
+export function testCloud(driver: string, { open, live, oneAtATime, skip }: CloudUnderTest): void {
   const declare = (
     test: TestFn,
     criterion: string,
@@ -337,7 +339,8 @@ export function testCloud(driver: string, { open, live, skip }: CloudUnderTest):
     await stage.startOne()
     const [one, two] = [ownerId(), ownerId()]
     await using kept = await cloud.snapshot('one', one)
-    await cloud.snapshot('one', two)
+    if (oneAtATime) await t.throwsAsync(cloud.snapshot('one', two), { code: 'CLOUD_FAILED' })
+    else await cloud.snapshot('one', two)
     const before = await Promise.all(kept.disks.map(contentOf))
     await cloud.release(two)
     const after = await Promise.all(kept.disks.map(contentOf))

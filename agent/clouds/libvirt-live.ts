@@ -1,0 +1,188 @@
+/**
+ * Snapshots of a domain that has a QEMU, running or paused. Each is a backup job with a checkpoint, which libvirt makes at one
+ * instant. What was written is told since the checkpoint that the owner's folder names: that of its last snapshot that was
+ * disposed. So an agent that dies loses no write, whenever it does; without such a checkpoint a new chain, and epoch, begins.
+ */
+import { randomBytes } from 'node:crypto'
+import { rm } from 'node:fs/promises'
+import { FluidError } from '../../protocol/errors.ts'
+import { readDirtyBitmap } from '../../transfer/backends/nbd-dirty.ts'
+import { formatNbdUnixUrl } from '../../transfer/backends/nbd-url.ts'
+import type { DiskSnapshot, Snapshot } from './cloud.ts'
+import { abortBackup, exportedBitmap, formatBackup, runningBackup } from './libvirt-backup.ts'
+import {
+  type Checkpoint,
+  checkpointsOf,
+  formatCheckpoint,
+  nameCheckpoint,
+  removeCheckpoint,
+} from './libvirt-checkpoints.ts'
+import type { DomainDisk } from './libvirt-domain.ts'
+import type { OwnerFolder } from './libvirt-folder.ts'
+import { saidBy, type Virsh } from './libvirt-virsh.ts'
+import type { Element } from './libvirt-xml.ts'
+
+/** A domain as a snapshot finds it. */
+export interface LiveDomain {
+  readonly uuid: string
+  readonly name: string
+  /** Its XML as it runs. */
+  readonly live: Element
+  readonly disks: readonly DomainDisk[]
+  readonly sizes: ReadonlyMap<string, number>
+}
+
+/** Begins a backup job for `owner`. Throws CLOUD_FAILED, also while another has one. */
+export async function openLiveSnapshot(
+  virsh: Virsh,
+  domain: LiveDomain,
+  folder: OwnerFolder,
+  owner: string,
+  signal: AbortSignal | undefined,
+): Promise<Snapshot> {
+  const { uuid, live, disks } = domain
+  await folder.make(live)
+  await endBackupOf(virsh, domain, folder)
+  const base = await tidyChain(virsh, domain, folder, owner)
+  signal?.throwIfAborted()
+  const begun = await beginBackup(virsh, domain, folder, owner, base).catch(async (error: unknown) => {
+    if (!base || !/checkpoint|bitmap/i.test(saidBy(error))) throw error
+    // A bitmap is lost when a QEMU is killed, and with a disk that was replaced. Then nothing is known of what was written.
+    await removeCheckpoint(virsh, uuid, base, disks)
+    return beginBackup(virsh, domain, folder, owner, undefined)
+  })
+  const end = async () => {
+    if ((await runningBackup(virsh, uuid)) === begun.socket) await abortBackup(virsh, uuid)
+    await rm(begun.socket, { force: true })
+    for (const scratch of begun.scratches) await rm(scratch, { force: true })
+  }
+  try {
+    const shown = await Promise.all(begun.disks.map((disk) => shownDisk(domain, disk, begun, signal)))
+    return { disks: shown, [Symbol.asyncDispose]: once(() => settle(virsh, domain, folder, begun, end)) }
+  } catch (error) {
+    // Nobody saw it: what it would have told is the next one's to tell.
+    await end().catch(() => {})
+    if (begun.checkpoint) await removeCheckpoint(virsh, uuid, begun.checkpoint, disks).catch(() => {})
+    throw error
+  }
+}
+
+/** Ends a job that an agent of this owner left. Throws CLOUD_FAILED when the job is somebody else's. */
+async function endBackupOf(virsh: Virsh, { uuid, name }: LiveDomain, folder: OwnerFolder): Promise<void> {
+  const socket = await runningBackup(virsh, uuid)
+  if (socket === undefined) return
+  if (!socket.startsWith(`${folder.path}/`))
+    throw new FluidError(
+      'CLOUD_FAILED',
+      `Another backup of ${name} is under way, and libvirt has one at a time`,
+      {
+        hint: `Wait for it, or end it: virsh domjobabort ${name}`,
+      },
+    )
+  await abortBackup(virsh, uuid)
+}
+
+/** Removes every checkpoint of the owner but the one to tell from, which it returns. */
+async function tidyChain(
+  virsh: Virsh,
+  { uuid, disks }: LiveDomain,
+  folder: OwnerFolder,
+  owner: string,
+): Promise<Checkpoint | undefined> {
+  const marked = await folder.base(uuid)
+  let base: Checkpoint | undefined
+  for (const checkpoint of await checkpointsOf(virsh, uuid, owner)) {
+    if (checkpoint.name === marked) base = checkpoint
+    else await removeCheckpoint(virsh, uuid, checkpoint, disks)
+  }
+  return base
+}
+
+interface Begun {
+  readonly socket: string
+  readonly scratches: readonly string[]
+  readonly disks: readonly DomainDisk[]
+  /** Undefined when no disk can be tracked. */
+  readonly checkpoint?: Checkpoint
+  readonly base?: Checkpoint
+}
+
+async function beginBackup(
+  virsh: Virsh,
+  { uuid, name, disks }: LiveDomain,
+  folder: OwnerFolder,
+  owner: string,
+  base: Checkpoint | undefined,
+): Promise<Begun> {
+  const shown = disks.filter((disk) => !disk.readOnly)
+  if (shown.length === 0) throw new FluidError('CLOUD_FAILED', `${name} has no disk that is written to`)
+  const tracked = shown.filter(isTracked).map(({ target }) => target)
+  const untracked = disks.filter((disk) => disk.readOnly || !isTracked(disk)).map(({ target }) => target)
+  const left = disks.filter((disk) => disk.readOnly).map(({ target }) => target)
+  const checkpoint =
+    tracked.length === 0
+      ? undefined
+      : nameCheckpoint(owner, base?.chain ?? randomBytes(8).toString('hex'), (base?.number ?? 0) + 1)
+  const socket = folder.socket(uuid, randomBytes(4).toString('hex'))
+  const plan = shown.map((disk) => ({
+    target: disk.target,
+    scratch: `${socket}.${disk.target}`,
+    since: isTracked(disk) ? base?.name : undefined,
+  }))
+  const files = [await folder.write(uuid, 'backup.xml', formatBackup({ socket, disks: plan, others: left }))]
+  if (checkpoint)
+    files.push(await folder.write(uuid, 'checkpoint.xml', formatCheckpoint(checkpoint, tracked, untracked)))
+  const begun = { socket, scratches: plan.map(({ scratch }) => scratch), disks: shown, checkpoint, base }
+  try {
+    // Not ended by a signal: whether it has begun would then be unknown.
+    await virsh(['backup-begin', uuid, ...files])
+  } finally {
+    for (const file of files) await rm(file, { force: true })
+  }
+  return begun
+}
+
+/** Bitmaps live in qcow2 images only. */
+function isTracked({ format }: DomainDisk): boolean {
+  return format === 'qcow2'
+}
+
+async function shownDisk(
+  { sizes }: LiveDomain,
+  disk: DomainDisk,
+  { socket, checkpoint, base }: Begun,
+  signal: AbortSignal | undefined,
+): Promise<DiskSnapshot> {
+  const url = formatNbdUnixUrl(socket, { exportName: disk.target })
+  const epoch =
+    isTracked(disk) && checkpoint
+      ? `libvirt-${checkpoint.chain}`
+      : `libvirt-untracked-${randomBytes(8).toString('hex')}`
+  const told = base !== undefined && isTracked(disk)
+  return {
+    disk: disk.id,
+    sizeBytes: sizes.get(disk.target) ?? 0,
+    url,
+    epoch,
+    ...(told ? { dirty: await readDirtyBitmap(url, exportedBitmap(disk.target), { signal }) } : {}),
+  }
+}
+
+/** The owner has what it wanted: what is written from this snapshot on is the next one's. */
+async function settle(
+  virsh: Virsh,
+  { uuid, disks }: LiveDomain,
+  folder: OwnerFolder,
+  { checkpoint, base }: Begun,
+  end: () => Promise<void>,
+): Promise<void> {
+  if (checkpoint) await folder.setBase(uuid, checkpoint.name)
+  await end()
+  // What fails here is taken up by the next snapshot, or by release().
+  if (base) await removeCheckpoint(virsh, uuid, base, disks).catch(() => {})
+}
+
+function once(work: () => Promise<void>): () => Promise<void> {
+  let begun: Promise<void> | undefined
+  return () => (begun ??= work())
+}

@@ -1,0 +1,158 @@
+/**
+ * The `libvirt` cloud: domains of one libvirt on this host, through virsh. While a domain has a QEMU its disks are shown by
+ * a backup job of libvirt, one at a time, and otherwise by their images.
+ */
+import { FluidError } from '../../protocol/errors.ts'
+import type { Cloud } from './cloud.ts'
+import type { LibvirtCloudConfig } from './cloud-config.ts'
+import { abortBackup, runningBackup } from './libvirt-backup.ts'
+import { bytesSince, checkpointsOf, removeCheckpoint } from './libvirt-checkpoints.ts'
+import { defineDomain, undefineDomain } from './libvirt-define.ts'
+import { type DomainMachine, imagesOf, readDomain } from './libvirt-domain.ts'
+import { ownerFolder } from './libvirt-folder.ts'
+import { abilitiesOf, diskSizesOf, domainOf, domainsOf } from './libvirt-host.ts'
+import { openLiveSnapshot } from './libvirt-live.ts'
+import { domainState, holdDomain, startDomain, stopDomain } from './libvirt-power.ts'
+import { openStoppedSnapshot } from './libvirt-stopped.ts'
+import { createVirsh } from './libvirt-virsh.ts'
+import { type Element, parseXml } from './libvirt-xml.ts'
+import { createTurns } from './turns.ts'
+
+/** Connects once, to see what this libvirt can. Throws CLOUD_FAILED. */
+export async function openLibvirtCloud({ uri, images, accel }: LibvirtCloudConfig): Promise<Cloud> {
+  const virsh = createVirsh(uri)
+  const { firmware, live } = await abilitiesOf(virsh, accel)
+  const inTurn = createTurns()
+  /** Starting and stopping have turns of their own: power is taken whatever else is under way. */
+  const inPowerTurn = createTurns()
+  /** Snapshots of stopped machines that are open here. */
+  const open = new Map<AsyncDisposable, string>()
+
+  const xmlOf = async (uuid: string, how: readonly string[], signal?: AbortSignal): Promise<Element> =>
+    parseXml(await virsh(['dumpxml', uuid, ...how], { signal }), 'domain')
+
+  async function described(uuid: string, signal?: AbortSignal): Promise<DomainMachine> {
+    return readDomain(await xmlOf(uuid, [], signal), await xmlOf(uuid, ['--inactive'], signal))
+  }
+
+  /** Closes snapshots of stopped machines: those of one owner, or all. */
+  async function closeStopped(owner?: string): Promise<void> {
+    for (const [shown, whose] of open)
+      if (owner === undefined || owner === whose) await shown[Symbol.asyncDispose]()
+  }
+
+  async function stoppedSnapshot(uuid: string, name: string, owner: string, signal: AbortSignal | undefined) {
+    const about = await virsh(['dominfo', uuid], { signal })
+    if (/^Managed save:\s+yes$/m.test(about))
+      throw new FluidError(
+        'CLOUD_FAILED',
+        `${name} was put to sleep with its memory saved (virsh managedsave)`,
+        {
+          hint: `Start it, or let its memory go: virsh managedsave-remove ${name}`,
+        },
+      )
+    const { disks } = await described(uuid, signal)
+    const shown = await openStoppedSnapshot(
+      { name, disks, sizes: await diskSizesOf(virsh, uuid, signal) },
+      signal,
+    )
+    open.set(shown, owner)
+    return {
+      disks: shown.disks,
+      async [Symbol.asyncDispose]() {
+        open.delete(shown)
+        await shown[Symbol.asyncDispose]()
+      },
+    }
+  }
+
+  async function liveSnapshot(uuid: string, name: string, owner: string, signal: AbortSignal | undefined) {
+    if (!live)
+      throw new FluidError('CLOUD_FAILED', `This libvirt cannot tell what ${name} writes`, {
+        hint: 'Live snapshots need libvirt 7 and QEMU 5.2 or newer; stop the machine and move it without --live',
+      })
+    const running = await xmlOf(uuid, [], signal)
+    const sizes = await diskSizesOf(virsh, uuid, signal)
+    const domain = { uuid, name, live: running, disks: (await described(uuid, signal)).disks, sizes }
+    const shown = await openLiveSnapshot(virsh, domain, ownerFolder(images, owner), owner, signal)
+    return {
+      disks: shown.disks,
+      [Symbol.asyncDispose]: async () => inTurn(name, undefined, async () => shown[Symbol.asyncDispose]()),
+    }
+  }
+
+  async function releaseIn(uuid: string, owner: string): Promise<void> {
+    const folder = ownerFolder(images, owner)
+    const socket = await runningBackup(virsh, uuid)
+    if (socket?.startsWith(`${folder.path}/`)) await abortBackup(virsh, uuid)
+    const mine = await checkpointsOf(virsh, uuid, owner)
+    if (mine.length === 0) return
+    const disks = imagesOf(await xmlOf(uuid, []))
+    for (const checkpoint of mine) await removeCheckpoint(virsh, uuid, checkpoint, disks)
+  }
+
+  return {
+    kind: 'libvirt',
+    supports: { live, pause: true, formats: ['raw', 'qcow2'], firmware },
+    machines: async ({ signal } = {}) => [...(await domainsOf(virsh, signal)).keys()].sort(),
+    async machine(name, { signal } = {}) {
+      const uuid = await domainOf(virsh, name, signal)
+      const { disks, ...machine } = await described(uuid, signal)
+      const sizes = await diskSizesOf(virsh, uuid, signal)
+      return {
+        ...machine,
+        disks: disks.map(({ target, device: _, ...disk }) => ({
+          ...disk,
+          sizeBytes: sizes.get(target) ?? 0,
+        })),
+      }
+    },
+    state: async (name, { signal } = {}) => domainState(virsh, await domainOf(virsh, name, signal), signal),
+    snapshot: async (name, owner, { signal } = {}) =>
+      inTurn(name, signal, async () => {
+        checkOwner(owner)
+        const uuid = await domainOf(virsh, name, signal)
+        const stopped = (await domainState(virsh, uuid, signal)) === 'stopped'
+        return stopped ? stoppedSnapshot(uuid, name, owner, signal) : liveSnapshot(uuid, name, owner, signal)
+      }),
+    async dirtyBytes(name, owner, { signal } = {}) {
+      checkOwner(owner)
+      const uuid = await domainOf(virsh, name, signal)
+      if ((await domainState(virsh, uuid, signal)) === 'stopped') return 0
+      const last = (await checkpointsOf(virsh, uuid, owner)).at(-1)
+      return last ? bytesSince(virsh, uuid, last) : 0
+    },
+    pause: async (name, { signal } = {}) =>
+      inTurn(name, signal, async () => holdDomain(virsh, await domainOf(virsh, name, signal), true, signal)),
+    resume: async (name, { signal } = {}) =>
+      inTurn(name, signal, async () => holdDomain(virsh, await domainOf(virsh, name, signal), false, signal)),
+    start: async (name, { signal } = {}) =>
+      inPowerTurn(name, signal, async () => startDomain(virsh, await domainOf(virsh, name, signal), signal)),
+    stop: async (name, { graceMs, signal }) =>
+      inPowerTurn(name, signal, async () =>
+        stopDomain(virsh, await domainOf(virsh, name, signal), graceMs, signal),
+      ),
+    define: async (machine, { signal } = {}) =>
+      inTurn(machine.name, signal, async () => defineDomain(virsh, machine, { accel, firmware }, signal)),
+    undefine: async (name, { disks, signal }) =>
+      inPowerTurn(name, signal, async () => {
+        const uuid = (await domainsOf(virsh, signal)).get(name)
+        if (uuid === undefined) return
+        await undefineDomain(virsh, uuid, name, { disks, signal })
+      }),
+    async release(owner, { signal } = {}) {
+      checkOwner(owner)
+      await closeStopped(owner)
+      for (const [name, uuid] of await domainsOf(virsh, signal))
+        await inTurn(name, signal, async () => releaseIn(uuid, owner))
+      await ownerFolder(images, owner).remove()
+    },
+    async [Symbol.asyncDispose]() {
+      await closeStopped()
+    },
+  }
+}
+
+function checkOwner(owner: string): void {
+  if (!/^[0-9a-f]{32}$/.test(owner)) throw new TypeError(`${owner} is no owner's id`)
+}
