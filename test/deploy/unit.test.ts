@@ -52,6 +52,24 @@ withSystemd('fluidcloud-agent.service is verified by systemd', async (t) => {
   t.is(stdout + stderr, '')
 })
 
+for (const name of ['block-devices.conf', 'machines.conf']) {
+  withSystemd(`fluidcloud-agent.service is verified by systemd with ${name}`, async (t) => {
+    const scratch = await mkdtemp(join(tmpdir(), 'fluidcloud-unit-'))
+    t.teardown(() => rm(scratch, { recursive: true }))
+    const here = join(scratch, 'fluidcloud-agent.service')
+    const dropin = await readFile(join(checkout, 'deploy', 'systemd', name), 'utf8')
+    await writeFile(here, `${text.replaceAll('/opt/fluidcloud', checkout)}\n${dropin}`)
+    const args = ['verify', '--man=no', '--recursive-errors=no', here]
+    const { stdout, stderr } = await run('systemd-analyze', args)
+    t.is(stdout + stderr, '')
+  })
+}
+
+test('machines.conf ends the agent alone: machines and guards live on', async (t) => {
+  const dropin = await readFile(join(checkout, 'deploy', 'systemd', 'machines.conf'), 'utf8')
+  t.regex(dropin, /^KillMode=process$/m)
+})
+
 test('fluidcloud-agent.service starts the launcher as its own user with its state folder', (t) => {
   t.regex(text, /^ExecStart=\/opt\/fluidcloud\/bin\/fluidcloud agent$/m)
   t.regex(text, /^User=fluidcloud$/m)
