@@ -8,7 +8,7 @@
 export type RelocationState =
   // The plan is kept; the target may hold a reservation. In: the start.
   | 'planned'
-  // Disks travel for the first time, the machines run. In: planned, paused, cutting-over after a failed attempt.
+  // Disks travel for the first time, the machines run. In: planned, paused.
   | 'pre-copying'
   // What was written meanwhile travels, round after round.
   | 'converging'
@@ -41,8 +41,6 @@ export type RelocationEvent =
   | 'copied'
   /** Machines are to be stopped: what is left fits, or the owner wants it now, or it is no live relocation. */
   | 'cut-over'
-  /** The cut-over could not be finished in time; the machines run again and rounds go on. */
-  | 'retreat'
   | 'pause'
   | 'resume'
   /** Resumed before the target was asked. */
@@ -77,7 +75,7 @@ export const RELOCATION_TRANSITIONS: Readonly<Record<RelocationState, Row>> = {
   },
   converging: { 'cut-over': 'cutting-over', pause: 'paused', 'roll-back': 'rolling-back' },
   paused: { resume: 'pre-copying', 'start over': 'planned', 'roll-back': 'rolling-back' },
-  'cutting-over': { 'hand-over': 'adapting', retreat: 'pre-copying', 'roll-back': 'rolling-back' },
+  'cutting-over': { 'hand-over': 'adapting', 'roll-back': 'rolling-back' },
   adapting: {
     'target starts': 'starting',
     'target checks': 'verifying',
