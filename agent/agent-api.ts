@@ -63,6 +63,7 @@ export function createAgentApi(all: AgentApiParts): AgentApi {
     bandwidth: spec.bandwidth,
     verifyDeep: spec.verifyDeep ?? false,
     replace: spec.replace ?? false,
+    inPlace: checkInPlace(spec),
     format: spec.format ?? 'raw',
     compression: spec.compression ?? 'auto',
   })
@@ -88,8 +89,8 @@ export function createAgentApi(all: AgentApiParts): AgentApi {
         rssBytes: process.memoryUsage.rss(),
         peers: await Promise.all((await peers.list()).map(report)),
         jobs: jobs.list(),
-        refused: { ...mesh.refusals.snapshot(), ...prefixed('socket-', listener.refused) },
         relocations: relocations.relocations.list(),
+        refused: { ...mesh.refusals.snapshot(), ...prefixed('socket-', listener.refused) },
         directory: directory && { agents: directory.size },
         relay: relay?.report(),
         reachedThrough: relayClient.reservedAt.length > 0 ? relayClient.reservedAt : undefined,
@@ -184,13 +185,13 @@ export function createAgentApi(all: AgentApiParts): AgentApi {
       jobs: () => jobs.list(),
     }),
 
-    async bench({ peer, bytes, lanes }, { signal = forever } = {}) {
     ...createRelocationCalls({
       ...relocations,
       peers,
       matcher: createMatcher({ client: brokers, jobs: () => jobs.list() }),
     }),
 
+    async bench({ peer, bytes, lanes }, { signal = forever } = {}) {
       const record = await peers.resolve(peer)
       return benchPeer(parts, record.peer, { bytes, lanes, signal })
     },
@@ -199,6 +200,14 @@ export function createAgentApi(all: AgentApiParts): AgentApi {
       ...(await checkPeers(parts, await peers.list())),
     ],
   }
+}
+
+/** Whether the version there is to be changed in place. Throws USAGE where there can be none. */
+function checkInPlace({ inPlace, replace, format = 'raw' }: MoveSpec): true | undefined {
+  if (!inPlace) return undefined
+  if (!replace) throw new FluidError('USAGE', '--in-place changes a version: say --replace too')
+  if (format !== 'raw') throw new FluidError('USAGE', '--in-place is for raw targets only')
+  return true
 }
 
 function isPending(answer: PeerRecord | PendingRecord): answer is PendingRecord {

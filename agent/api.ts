@@ -148,6 +148,8 @@ export interface MoveSpec {
   readonly format?: 'raw' | 'qcow2'
   readonly compression?: 'auto' | 'on' | 'off'
 }
+  /** The version that is replaced itself becomes the new one, where it can; with `replace`. */
+  readonly inPlace?: boolean
 
 export interface PlanReport {
   readonly feasible: boolean
@@ -162,6 +164,8 @@ export interface PlanReport {
   readonly freeBytes?: number
   readonly chunking?: string
   readonly codecs?: readonly string[]
+  /** The version that is replaced is changed in place. */
+  readonly inPlace?: boolean
   readonly lanes?: number
   readonly needsApproval: boolean
   /** What speaks for caution, though not against the move; for people. */
@@ -361,10 +365,6 @@ export interface MatchReport {
   readonly better?: boolean
 }
 
-/** What every long call takes: `signal` aborts when the caller went away or asked to stop. */
-export interface CallOptions {
-  readonly signal?: AbortSignal
-}
 /** A relocation as `relocate` and `watch` show it. Bytes are numbers; seconds are absent until they are known. */
 export interface RelocationReport {
   /** Its id, which the verbs about jobs take too. */
@@ -494,6 +494,10 @@ export interface RelocationPlanReport {
 
 /** Every call. Streams yield until done or aborted; closing the terminal stops the stream, never the job. */
 export interface AgentApi {
+/** What every long call takes: `signal` aborts when the caller went away or asked to stop. */
+export interface CallOptions {
+  readonly signal?: AbortSignal
+}
   id(): Promise<IdReport>
   status(): Promise<StatusReport>
   stop(): Promise<void>
@@ -542,10 +546,6 @@ export interface AgentApi {
   verify(options: { job: string; deep: boolean }, call?: CallOptions): Promise<VerifyReport>
   receipt(options: { job: string }): Promise<ReceiptReport>
 
-  /** Publishes the offer file `text`, and goes on renewing it; `file` is its absolute path. Brokers: multiaddrs, or none for those known. */
-  offersPublish(
-    options: { text: string; file: string; brokers: readonly string[] },
-    call?: CallOptions,
   /** Looks at clouds and guests, and asks the target; changes nothing. */
   relocationPlan(spec: RelocationSpec, call?: CallOptions): Promise<RelocationPlanReport>
   /** Plans, keeps the plan and begins. Throws what stands against it. */
@@ -568,6 +568,10 @@ export interface AgentApi {
     options: { offer: string; brokers: readonly string[] },
     call?: CallOptions,
   ): Promise<OwnOfferReport>
+  /** Publishes the offer file `text`, and goes on renewing it; `file` is its absolute path. Brokers: multiaddrs, or none for those known. */
+  offersPublish(
+    options: { text: string; file: string; brokers: readonly string[] },
+    call?: CallOptions,
   /** What brokers hold, a page at a time. */
   offersList(options: { brokers: readonly string[] }, call?: CallOptions): AsyncIterable<OfferPage>
   offersOwn(): Promise<OwnOfferReport[]>

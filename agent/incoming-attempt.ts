@@ -78,7 +78,8 @@ async function converse(attempt: IncomingAttempt): Promise<void> {
     startedAt: job.record.startedAt ?? Date.now(),
     error: undefined,
   })
-  const { place = (options: PlacementOptions) => openPlacement(job.record.target!, options) } = attempt
+  const target = { ...job.record.target!, inPlace: agreement.inPlace }
+  const { place = (options: PlacementOptions) => openPlacement(target, options) } = attempt
   await using placement = await place({
     job: job.id,
     sizeBytes: agreement.sizeBytes,
@@ -86,6 +87,8 @@ async function converse(attempt: IncomingAttempt): Promise<void> {
     fileMode: parts.config.fileMode,
     signal,
   })
+  if (placement.obstacle !== undefined)
+    parts.log.warn({ job: job.id }, `Staged beside the version there, not in place: ${placement.obstacle}`)
   // A journal is worth what is staged: gone, or of another state of the source, and everything is looked at again.
   if (!placement.resumed || job.record.snapshot !== agreement.snapshot) await journal.clear()
   await job.update({ snapshot: agreement.snapshot, placed: placement.identity })
@@ -94,6 +97,7 @@ async function converse(attempt: IncomingAttempt): Promise<void> {
   if (placement.previous !== undefined && job.record.scope !== undefined) {
     await indexPrevious(parts, job.record.scope, placement.previous, {
       signal,
+      at: placement.previousAt,
       onRead: (bytes) => stream.working(bytes),
     })
   }
@@ -101,6 +105,8 @@ async function converse(attempt: IncomingAttempt): Promise<void> {
     await flow(attempt, placement, journal, { endpoint, senderAt, roundTripMs })
   } catch (error) {
     if (error instanceof FluidError && error.code === 'CANCELLED') {
+      // First, so that an old version that is put back is never taken for the new one.
+      await job.update({ placed: undefined })
       await placement.discard()
       await journal.clear()
     }
@@ -289,7 +295,7 @@ async function isAlreadyPlaced({ job, agreement }: IncomingAttempt, journal: Jou
   const { target, placed } = job.record
   if (target?.kind !== 'file' || placed === undefined || !journal.done.contains(0, agreement.sizeBytes))
     return false
-  return await isPlaced(target, placed)
+  return await isPlaced(target, job.id, placed)
 }
 
 async function sendCommitted({ viaduct }: IncomingAttempt, journal: Journal): Promise<void> {

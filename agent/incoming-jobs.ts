@@ -245,11 +245,10 @@ async function settle(
       parts.mesh.refusals.count(error.code === 'CHUNK_DIGEST' ? 'chunk-digest' : 'lane-violation')
     }
     // First, so that whoever is told that the job is over finds nothing of it.
-    if (NEVER_RESUMED.has(error.code)) await registry.discard(job)
-    await job.become(
-      error.retryable || error.code === 'PROTOCOL_VIOLATION' ? 'reconnecting' : 'failed',
-      error,
-    )
+    const again = error.retryable || error.code === 'PROTOCOL_VIOLATION'
+    // Nor is a version that was to be changed in place kept from its name by a job that is over.
+    if (NEVER_RESUMED.has(error.code) || (!again && job.record.options.inPlace)) await registry.discard(job)
+    await job.become(again ? 'reconnecting' : 'failed', error)
   }
 }
 
@@ -269,6 +268,7 @@ function recordOf(peer: string, job: string, offer: Offer, grant: Grant, target:
       lanes: offer.lanes,
       verifyDeep: offer.verifyDeep,
       replace: offer.replace,
+      inPlace: offer.inPlace,
       format: offer.targetFormat === 'qcow2' ? 'qcow2' : 'raw',
       compression: offer.compression,
     },

@@ -125,13 +125,14 @@ async function readPlaced(
 ): Promise<VolumeDigest> {
   const { stream } = viaduct
   await placement.sink.sync()
-  await using source = await openSource(placement.sinkUrl)
-  if (placement.sinkUrl.startsWith('file:')) dropCachedPages(fileURLToPath(placement.sinkUrl))
+  const { readUrl: url = placement.sinkUrl } = placement
+  await using source = await openSource(url)
+  if (url.startsWith('file:')) dropCachedPages(fileURLToPath(url))
   const totalBytes = agreement.sizeBytes
   let toldAt = 0
   return await readDigest(
     parts.pool,
-    { url: placement.sinkUrl, source: { ...source, sizeBytes: totalBytes } },
+    { url, source: { ...source, sizeBytes: totalBytes } },
     agreement.chunking as Chunking,
     {
       lanes: VERIFY_LANES,

@@ -36,18 +36,18 @@ export async function indexCompleted({ index, level }: JobParts, job: Job): Prom
 
 /**
  * Makes the chunks of the version that a job replaces findable in the scope of its grant, unless they are already: also
- * when it was put there by hand.
+ * when it was put there by hand. `at`: where it lies now, if not under its name.
  */
 export async function indexPrevious(
   parts: JobParts,
   scope: Scope,
   path: string,
-  { signal, onRead }: { signal: AbortSignal; onRead?: (bytes: number) => void },
+  { signal, at = path, onRead }: { signal: AbortSignal; at?: string; onRead?: (bytes: number) => void },
 ): Promise<void> {
-  const stamp = await stampOf(path)
+  const stamp = await stampOf(at)
   if ((await parts.index.stampOf(scope, path)) === stamp) return
   parts.log.info({ path }, 'Reading the version that is there, to send only what differs')
-  await indexFile(parts, scope, path, signal, ({ end }) => onRead?.(end))
+  await indexFile(parts, scope, { path, at }, signal, ({ end }) => onRead?.(end))
   await parts.index.setStamp(scope, path, stamp)
 }
 
@@ -55,11 +55,11 @@ export async function indexPrevious(
 async function indexFile(
   parts: JobParts,
   scope: Scope,
-  path: string,
+  { path, at = path }: { path: string; at?: string },
   signal: AbortSignal,
   onWindow?: (window: JournalRecord) => void,
 ): Promise<void> {
-  await using volume = await prepareSource(path, { lanes: SCAN_LANES + 1, signal, format: 'raw' })
+  await using volume = await prepareSource(at, { lanes: SCAN_LANES + 1, signal, format: 'raw' })
   const file = await parts.index.numberOf(path)
   const reading = { lanes: SCAN_LANES, signal }
   for await (const window of readRecords(parts.pool, volume, CHUNKING_FASTCDC_64K, reading)) {
@@ -90,7 +90,7 @@ export async function* indexSeed(
   for await (const path of filesBelow(folder, MAX_SEED_DEPTH)) {
     signal.throwIfAborted()
     if (done.files >= MAX_SEED_FILES) break
-    await indexFile(parts, SEED_SCOPE, path, signal, ({ entries }) => {
+    await indexFile(parts, SEED_SCOPE, { path }, signal, ({ entries }) => {
       done.chunks += entries.length / ENTRY_BYTES
       done.bytes += dataBytesOf(entries)
     })

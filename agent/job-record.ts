@@ -12,6 +12,8 @@ export interface JobOptions {
   readonly bandwidth?: number
   readonly verifyDeep: boolean
   readonly replace: boolean
+  /** The version that is replaced may become the new one; with `replace` only. */
+  readonly inPlace?: boolean
   readonly format: 'raw' | 'qcow2'
   readonly compression: 'auto' | 'on' | 'off'
 }

@@ -402,6 +402,8 @@ export class Jobs implements AsyncDisposable {
   async #discard(job: Job): Promise<void> {
     const { target } = job.record
     if (target?.kind === 'file') {
+      // First, so that an old version that is put back is never taken for the new one.
+      await job.update({ placed: undefined })
       await discardStaging(target, job.id).catch((error: unknown) => {
         this.#parts.log.warn(
           { job: job.id, error: asFluidError(error).message },

@@ -7,6 +7,7 @@ import { grantedTarget } from '../protocol/grant.ts'
 import type { OfferFacts } from '../protocol/offer.ts'
 import type { Destination } from '../transfer/destination.ts'
 import { resolveDestinationName } from '../transfer/destination-name.ts'
+import { inPlaceBytes } from '../transfer/file-placement.ts'
 import { blockUrl, openSink } from '../transfer/open.ts'
 import type { Job } from './job.ts'
 import type { JobParts } from './job-parts.ts'
@@ -19,7 +20,8 @@ export function targetOf(grant: Grant, offer: Offer): Destination {
   if (target !== undefined)
     return isAbsolute(target) ? { kind: 'block', path: target } : { kind: 'nbd', url: target }
   const format = offer.targetFormat === 'qcow2' ? 'qcow2' : 'raw'
-  return { kind: 'file', folder: grant.folder, name: offer.destination, format, replace: offer.replace }
+  const { destination: name, replace, inPlace = false } = offer
+  return { kind: 'file', folder: grant.folder, name, format, replace, inPlace: inPlace && replace }
 }
 
 /** What answerOffer() has to know of a target: what is there, what is free for this peer, what can be written. */
@@ -67,7 +69,16 @@ export async function factsOf(
   const freeBytes = Math.max(0, bavail * bsize - claimed)
   const exists = await existsAt(target)
   const finished = known?.record.state === 'complete' || known?.record.placed !== undefined
-  return { ...none, busy, resumes, approved, exists: exists && !finished, freeBytes }
+  const held = target.inPlace ? await inPlaceBytes(target, known?.id).catch(() => undefined) : undefined
+  return {
+    ...none,
+    busy,
+    resumes,
+    approved,
+    exists: exists && !finished,
+    freeBytes,
+    ...(typeof held === 'number' && { inPlaceBytes: held }),
+  }
 }
 
 /**

@@ -50,7 +50,7 @@ export function offerAgain(
 
 function commonOffer(parts: JobParts, record: Offered, endpoint: LaneEndpoint | undefined) {
   const { chunkings, codecs } = capabilities(parts)
-  const { format, replace, verifyDeep, compression } = record.options
+  const { format, replace, inPlace, verifyDeep, compression } = record.options
   return {
     job: Buffer.from(record.job, 'hex'),
     destination: record.destination,
@@ -63,5 +63,6 @@ function commonOffer(parts: JobParts, record: Offered, endpoint: LaneEndpoint | 
     endpoint,
     compression,
     bench: record.bench,
+    ...(inPlace && { inPlace: true as const }),
   }
 }

@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { asFluidError, FluidError } from '../protocol/errors.ts'
 import { decodeAgreement } from '../protocol/agreement.ts'
+import type { Agreement } from '../protocol/control-message.ts'
 import { JOB_ID_BYTES } from '../protocol/limits.ts'
 import { prepareSource, type PreparedSource } from '../transfer/prepared-source.ts'
 import type { ErrorReport, MoveSpec, PlanReport } from './api.ts'
@@ -39,14 +40,26 @@ export async function planMove(
     allocatedBytes: answer?.allocatedBytes ?? 0,
     targetFormat: options.format,
     replacesExisting: agreement?.replacesExisting ?? false,
+    inPlace: agreement?.inPlace,
     freeBytes: agreement?.freeBytes,
     chunking: agreement?.chunking,
     codecs: agreement?.codecs,
     lanes: agreement?.lanes,
     needsApproval: answer?.needsApproval ?? false,
-    warnings: sourceWarnings(spec.source),
+    warnings: [...sourceWarnings(spec.source), ...inPlaceWarnings(options, agreement)],
     reasons,
   }
+}
+
+/** What changing a version in place means, or that it will not be. */
+function inPlaceWarnings({ inPlace }: JobOptions, agreement: Agreement | undefined): string[] {
+  if (!inPlace || !agreement) return []
+  const { destination } = agreement
+  return [
+    agreement.inPlace
+      ? `Until the job is done nothing lies under ${destination} there: the version that does becomes the new one. If the job is cancelled or fails, it is put back`
+      : `The new version will be made beside the old one and not in place: there is none, it is in use or has other names, or the peer cannot`,
+  ]
 }
 
 async function askTarget(

@@ -9,6 +9,8 @@ export interface FileDestination {
   readonly format: 'raw' | 'qcow2'
   /** True when a file of this name is to be replaced. */
   readonly replace: boolean
+  /** True when that file itself is to become the new version, if it can: see adopted-file.ts. */
+  readonly inPlace?: boolean
 }
 
 /** Where a volume goes. */
@@ -34,12 +36,18 @@ export const DEFAULT_FILE_MODE = 0o600
 export interface Placement extends AsyncDisposable {
   /** What each lane worker gives to openSink(); valid until the placement is disposed, in this process only. */
   readonly sinkUrl: string
+  /** Where what was written can be read, if not there: an address for openSource(). */
+  readonly readUrl?: string
   /** The main thread's own, for sync and final checks. It may be larger than the volume (devices, qcow2). */
   readonly sink: Sink
   /** True when what this job wrote earlier is still there; always so for devices and exports, which have no staging. */
   readonly resumed: boolean
   /** Absolute path of an existing version under the final name. */
   readonly previous?: string
+  /** Where that version lies now, if it was taken from under its name to be updated in place. */
+  readonly previousAt?: string
+  /** Why it could not be updated in place, though asked for. */
+  readonly obstacle?: string
   /** Names the staged file for good, also under its final name: see isPlaced(). */
   readonly identity: string
   /** Makes everything durable and puts it under its final name. Throws NAME_EXISTS when it was taken meanwhile. */

@@ -1,15 +1,24 @@
 /**
  * Staging of a file: `.<name>.<job>.part` beside its destination, mode 0600, made under a third name first, so
- * that a staging file that exists is a complete one whenever we were killed. Everything goes through the
- * descriptor of the folder.
+ * that a staging file that exists is a complete one whenever we were killed; or the version that is replaced itself, see
+ * adopted-file.ts. Everything goes through the descriptor of the folder.
  */
 import { constants } from 'node:fs'
-import { lstat, open, rename, unlink, type FileHandle } from 'node:fs/promises'
+import { lstat, open, rename, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { FluidError } from '../protocol/errors.ts'
-import { MAX_NAME_BYTES, QEMU_STOP_TIMEOUT_MS } from '../protocol/limits.ts'
-import { errnoOf, reason, targetSyncError } from './backends/bounds.ts'
+import { QEMU_STOP_TIMEOUT_MS } from '../protocol/limits.ts'
+import {
+  adopt,
+  adoptionObstacle,
+  commitAdopted,
+  discardAdopted,
+  finishDecided,
+  resumeAdoption,
+} from './adopted-file.ts'
+import { adoptedUrl, openAdoptedSink } from './adopted-sink.ts'
+import { errnoOf, reason } from './backends/bounds.ts'
 import { openNbdSink } from './backends/nbd.ts'
 import { createQcow2, openQcow2 } from './backends/qemu-image.ts'
 import type { QemuNbd } from './backends/qemu-nbd.ts'
@@ -30,6 +39,14 @@ import {
 import { cloneFile, renameNoReplace } from './linux.ts'
 import { fileUrl } from './open.ts'
 import type { Sink } from './sink.ts'
+import {
+  distrusted,
+  openEntry,
+  removeEntry,
+  stagingNames,
+  syncFile,
+  type StagingNames,
+} from './staging-files.ts'
 
 const SECTOR_BYTES = 512
 /** Between attempts to open a qcow2 that the qemu-nbd of a killed agent still flushes. */
@@ -46,13 +63,13 @@ export async function openFilePlacement(
     await openDestinationFolder(destination.folder, destination.name, folderMode(fileMode)),
   )
   const path = join(folder.path, folder.leaf)
-  const found = await checkFinalName(folder, destination.replace)
   const names = stagingNames(folder.leaf, options.job)
-  const resumed = (await reopenStaging(folder, names.part, destination, options)) ?? false
-  if (!resumed) await createStaging(folder, names, destination, found, options)
+  const { resumed, found, adopted, obstacle } = await openStaging(folder, names, destination, options)
   const staging = stack.use(await openEntry(folder, names.part))
   const { dev, ino } = await staging.stat({ bigint: true })
-  const { url, sink, server } = await openStagedSink(folder, names.part, destination, options)
+  const { url, sink, server } = adopted
+    ? await openAdopted(folder, names)
+    : await openStagedSink(folder, names.part, destination, options)
   const services = stack.use(new AsyncDisposableStack())
   if (server) services.use(server)
   services.use(sink)
@@ -63,9 +80,12 @@ export async function openFilePlacement(
 
   return {
     sinkUrl: url,
+    readUrl: adopted ? fileUrl(pathIn(folder, names.part)) : url,
     sink,
     resumed,
     previous: found ? path : undefined,
+    previousAt: adopted ? pathIn(folder, names.part) : path,
+    obstacle,
     identity: `${dev}:${ino}`,
     async commit(signal) {
       signal?.throwIfAborted()
@@ -73,9 +93,14 @@ export async function openFilePlacement(
         await sink.sync()
         // qemu writes its tables until it ends.
         await services.disposeAsync()
-        await staging.chmod(fileMode)
+        if (!adopted) await staging.chmod(fileMode)
         await syncFile(staging)
         durable = true
+      }
+      if (adopted) {
+        await commitAdopted(folder, names, options.sizeBytes)
+        settled = true
+        return { path }
       }
       const replaced = destination.replace ? await openOld(folder) : undefined
       try {
@@ -99,11 +124,87 @@ export async function openFilePlacement(
   }
 }
 
+interface Staging {
+  /** It was there already. */
+  readonly resumed: boolean
+  /** A version lies, or lay until now, under the final name. */
+  readonly found: boolean
+  /** The staging file is that version. */
+  readonly adopted: boolean
+  /** Why it is not, though asked for. */
+  readonly obstacle?: string
+}
+
+/** Makes the staging file, or finds what is there of it. */
+async function openStaging(
+  folder: DestinationFolder,
+  names: StagingNames,
+  destination: FileDestination,
+  options: PlacementOptions,
+): Promise<Staging> {
+  if (await resumeAdoption(folder, names, options.sizeBytes))
+    return { resumed: true, found: false, adopted: true }
+  const found = await checkFinalName(folder, destination.replace)
+  if (await reopenStaging(folder, names.part, destination, options))
+    return { resumed: true, found, adopted: false }
+  let obstacle: string | undefined
+  if (found && destination.inPlace && destination.format === 'raw') {
+    obstacle = await adopt(folder, names, options.sizeBytes).catch((cause: unknown) => {
+      throw creationError(join(folder.path, folder.leaf), options.sizeBytes, cause)
+    })
+    if (obstacle === undefined) return { resumed: false, found, adopted: true }
+  }
+  await createStaging(folder, names, destination, found, options)
+  return { resumed: false, found, adopted: false, obstacle }
+}
+
+async function openAdopted(
+  folder: DestinationFolder,
+  names: StagingNames,
+): Promise<{ url: string; sink: Sink; server?: QemuNbd }> {
+  const file = {
+    part: pathIn(folder, names.part),
+    undo: pathIn(folder, names.undo),
+    former: join(folder.path, folder.leaf),
+  }
+  return { url: adoptedUrl(file), sink: await openAdoptedSink(file) }
+}
+
 /**
- * True when the file under the destination's final name is the one that was staged as `identity`: the job was
- * killed between commit and its own record of it.
+ * Bytes that the version under the final name takes up, which `job` can update in place or is updating; or why it cannot
+ * be, for people.
  */
-export async function isPlaced(destination: FileDestination, identity: string): Promise<boolean> {
+export async function inPlaceBytes(destination: FileDestination, job?: string): Promise<number | string> {
+  if (destination.format !== 'raw') return 'only raw files are updated in place'
+  const none = 'there is no version to update'
+  const found = await findDestinationFolder(destination.folder, destination.name)
+  if (!found) return none
+  await using folder = found
+  if (job !== undefined) {
+    const { undo } = stagingNames(folder.leaf, job)
+    if (await lstat(pathIn(folder, undo)).catch(() => undefined)) return 0
+  }
+  const opened = await openEntry(folder, folder.leaf).catch((error: unknown) =>
+    errnoOf(error) === 'ENOENT' ? none : reason(error),
+  )
+  if (typeof opened === 'string') return opened
+  await using version = opened
+  return (await adoptionObstacle(version)) ?? (await version.stat()).blocks * 512
+}
+
+/**
+ * True when the file under the destination's final name is the one that `job` staged as `identity`: it was killed
+ * between commit and its own record of it. A commit that was decided and not done is done.
+ */
+export async function isPlaced(
+  destination: FileDestination,
+  job: string,
+  identity: string,
+): Promise<boolean> {
+  const opened = await findDestinationFolder(destination.folder, destination.name)
+  if (!opened) return false
+  await using folder = opened
+  if ((await finishDecided(folder, stagingNames(folder.leaf, job))) === 'roll-back') return false
   const path = await resolveDestinationName(destination.folder, destination.name)
   const found = await lstat(path, { bigint: true }).catch(() => undefined)
   return found !== undefined && `${found.dev}:${found.ino}` === identity
@@ -115,19 +216,6 @@ export async function discardStaging(destination: FileDestination, job: string):
   if (!found) return
   await using folder = found
   await removeStaging(folder, stagingNames(folder.leaf, job))
-}
-
-interface StagingNames {
-  readonly part: string
-  readonly fresh: string
-}
-
-/** The job makes the name unique, so a long destination name can be cut. */
-function stagingNames(leaf: string, job: string): StagingNames {
-  const room = MAX_NAME_BYTES - Buffer.byteLength(`..${job}.part`)
-  let base = leaf
-  while (Buffer.byteLength(base) > room) base = Array.from(base).slice(0, -1).join('')
-  return { part: `.${base}.${job}.part`, fresh: `.${base}.${job}.new` }
 }
 
 /** True when a regular file has the final name. Throws NAME_EXISTS or NAME_INVALID when nothing may be put there. */
@@ -154,11 +242,7 @@ async function reopenStaging(
   destination: FileDestination,
   { sizeBytes }: PlacementOptions,
 ): Promise<true | undefined> {
-  const path = join(folder.path, part)
-  const distrust = (why: string) =>
-    new FluidError('TARGET_WRITE', `Cannot resume from ${path}: ${why}`, {
-      hint: 'Cancel the job and start it again',
-    })
+  const distrust = (why: string) => distrusted(folder, part, why)
   let staging: FileHandle
   try {
     staging = await openEntry(folder, part)
@@ -182,10 +266,6 @@ function folderMode(fileMode: number): number {
   return 0o700 | (fileMode & 0o044) | ((fileMode & 0o044) >> 2)
 }
 
-function openEntry(folder: DestinationFolder, entry: string): Promise<FileHandle> {
-  return open(pathIn(folder, entry), constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK)
-}
-
 async function createStaging(
   folder: DestinationFolder,
   names: StagingNames,
@@ -193,7 +273,7 @@ async function createStaging(
   previous: boolean,
   { sizeBytes, signal }: PlacementOptions,
 ): Promise<void> {
-  await remove(folder, names.fresh)
+  await removeEntry(folder, names.fresh)
   const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
   try {
     await using file = await open(pathIn(folder, names.fresh), flags, 0o600)
@@ -205,7 +285,7 @@ async function createStaging(
     await renameNoReplace(pathIn(folder, names.fresh), pathIn(folder, names.part))
     await folder.handle.sync()
   } catch (cause) {
-    await remove(folder, names.fresh)
+    await removeEntry(folder, names.fresh)
     throw creationError(join(folder.path, folder.leaf), sizeBytes, cause)
   }
 }
@@ -305,23 +385,10 @@ async function putInPlace(
   }
 }
 
-async function syncFile(handle: FileHandle): Promise<void> {
-  await handle.sync().catch((error: unknown) => {
-    throw targetSyncError(error)
-  })
-}
-
 async function removeStaging(folder: DestinationFolder, names: StagingNames): Promise<void> {
-  await remove(folder, names.part)
-  await remove(folder, names.fresh)
+  // An adopted file is the old version, and goes back under its name; then there is none under this one.
+  await discardAdopted(folder, names)
+  await removeEntry(folder, names.part)
+  await removeEntry(folder, names.fresh)
   await syncFile(folder.handle)
-}
-
-async function remove(folder: DestinationFolder, entry: string): Promise<void> {
-  await unlink(pathIn(folder, entry)).catch((cause: unknown) => {
-    if (errnoOf(cause) === 'ENOENT') return
-    throw new FluidError('TARGET_WRITE', `Cannot remove ${join(folder.path, entry)}: ${reason(cause)}`, {
-      cause,
-    })
-  })
 }

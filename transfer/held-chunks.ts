@@ -6,6 +6,7 @@
  * used, so a stale hint costs a re-send. Neighbours are read and written together.
  */
 import { closeSync, constants, openSync, readSync } from 'node:fs'
+import type { Range } from '../protocol/extent.ts'
 import { WINDOW_BYTES } from '../protocol/limits.ts'
 import { digestPosition, entryLength, entryOffset } from '../protocol/manifest.ts'
 import type { ChunkIndex, Scope } from './chunk-index.ts'
@@ -42,6 +43,8 @@ export function createHeldChunks(
 ): HeldChunks {
   const scratch = Buffer.allocUnsafeSlow(WINDOW_BYTES)
   const files = new Map<number, number>()
+  /** Files of the index that are what the sink itself was before. */
+  const former = new Map<number, boolean>()
 
   async function fill(window: OpenWindow): Promise<void> {
     const staged: Candidate[] = []
@@ -54,7 +57,9 @@ export function createHeldChunks(
       }
     }
     await take(window, staged)
-    if (window.missingCount > 0) await take(window, lookUp(window))
+    if (window.missingCount === 0) return
+    sink.prepare?.(missingRanges(window))
+    await take(window, lookUp(window))
   }
 
   /** Makes the parts of [from, to) that no entry covers read as zeros. */
@@ -85,11 +90,19 @@ export function createHeldChunks(
       for (const scope of index?.scopes ?? []) {
         const location = index!.chunks.find(scope, window.entries, at)
         if (!location) continue
-        candidates.push({ entry, file: location.file, offset: location.offset, scope })
+        const file = isFormer(location.file) ? SINK : location.file
+        candidates.push({ entry, file, offset: location.offset, scope })
         break
       }
     }
     return candidates
+  }
+
+  function isFormer(file: number): boolean {
+    if (sink.former === undefined) return false
+    let is = former.get(file)
+    if (is === undefined) former.set(file, (is = index!.chunks.pathOf(file) === sink.former))
+    return is
   }
 
   /**
@@ -216,6 +229,24 @@ function follows(window: OpenWindow, a: Candidate, b: Candidate): boolean {
     b.offset === a.offset + length &&
     entryOffset(window.entries, b.entry) === entryOffset(window.entries, a.entry) + length
   )
+}
+
+/** What of a window is still to be written: neighbours together. */
+function missingRanges(window: OpenWindow): Range[] {
+  const ranges: Range[] = []
+  let start = 0
+  let end = -1
+  for (let entry = 0; entry < window.missing.length; entry++) {
+    if (!window.missing[entry]) continue
+    const at = entryOffset(window.entries, entry)
+    if (at !== end) {
+      if (end >= 0) ranges.push({ start, end })
+      start = at
+    }
+    end = at + entryLength(window.entries, entry)
+  }
+  if (end >= 0) ranges.push({ start, end })
+  return ranges
 }
 
 /** The first entry that begins at or after `offset`. */

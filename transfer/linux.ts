@@ -17,6 +17,10 @@ const FALLOC_KEEP_SIZE_PUNCH_HOLE = 0x01 | 0x02
 const BLKZEROOUT = 0x127f
 const FICLONE = 0x40049409
 const F_DUPFD_CLOEXEC = 1030
+const F_SETSIG = 10
+const F_SETLEASE = 1024
+const F_WRLCK = 1
+const F_UNLCK = 2
 const POSIX_FADV_WILLNEED = 3
 const POSIX_FADV_DONTNEED = 4
 const SYNC_FILE_RANGE_WRITE = 2
@@ -139,6 +143,19 @@ export function duplicateFd(fd: number): number {
   const copy = libc.fcntl(fd, F_DUPFD_CLOEXEC, 'int', 0)
   if (copy < 0) throw systemError('fcntl', koffi.errno())
   return copy
+}
+
+/**
+ * True when anyone, in any process of this machine, has the file open beside `fd`, which is for writing: the kernel leases
+ * it to nobody then. False also where leases are unknown (network file systems) or only an owner may ask.
+ */
+export function isOpenElsewhere(fd: number): boolean {
+  if (!libc) return false
+  // Whoever opens it meanwhile waits until we let go, which we are told by a signal: one that does nothing, not SIGIO.
+  libc.fcntl(fd, F_SETSIG, 'int', os.signals.SIGURG)
+  if (libc.fcntl(fd, F_SETLEASE, 'int', F_WRLCK) !== 0) return koffi.errno() === os.errno.EAGAIN
+  libc.fcntl(fd, F_SETLEASE, 'int', F_UNLCK)
+  return false
 }
 
 /** The kernel's smoothed round trip of a connected TCP socket, milliseconds; undefined when there is none to ask. */

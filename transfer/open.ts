@@ -1,6 +1,7 @@
 /** From an address to its backend; the only place that knows all of them. Lane workers open volumes through this. */
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { FluidError } from '../protocol/errors.ts'
+import { openAdoptedSink, parseAdoptedUrl } from './adopted-sink.ts'
 import { openBlockSink, openBlockSource } from './backends/block-device.ts'
 import { createDiscardSink, parseDiscardUrl } from './backends/discard.ts'
 import { createGeneratedSource, parseGeneratedUrl } from './backends/generated.ts'
@@ -20,11 +21,13 @@ export async function openSource(url: string): Promise<Source> {
   throw unknownAddress(url)
 }
 
-/** Opens file:, block:, nbd:, nbd+unix: and discard: addresses for writing. Throws USAGE, TARGET_WRITE. */
+/** Opens file:, block:, nbd:, nbd+unix:, adopted: and discard: addresses for writing. Throws USAGE, TARGET_WRITE. */
 export async function openSink(url: string): Promise<Sink> {
   if (isNbdUrl(url)) return openNbdSink(url)
   if (url.startsWith('file:')) return openRawSink(fileURLToPath(url))
   if (url.startsWith('block:')) return openBlockSink(pathOfBlockUrl(url))
+  const adopted = parseAdoptedUrl(url)
+  if (adopted) return openAdoptedSink(adopted)
   const discardBytes = parseDiscardUrl(url)
   if (discardBytes !== undefined) return createDiscardSink(discardBytes)
   throw unknownAddress(url)

@@ -1,5 +1,5 @@
 /** What a volume is written to. Implementations live in backends/ and pass test/conformance/sink.ts. */
-import type { Extent } from '../protocol/extent.ts'
+import type { Extent, Range } from '../protocol/extent.ts'
 
 /** A writable volume of fixed size. One instance belongs to one thread; several may be open on the same volume. */
 export interface Sink extends AsyncDisposable {
@@ -12,6 +12,10 @@ export interface Sink extends AsyncDisposable {
     /** True when several threads may each open the volume; false: one writer only. */
     readonly shared: boolean
   }
+  /** Of a version that is updated in place: the path by which the chunk index knows what it held. */
+  readonly former?: string
+  /** Told before these ranges are written, of what is written soon; only saves time. */
+  prepare?(ranges: readonly Range[]): void
   /** Writes all of `bytes` at `offset`; may finish at once. Throws NO_SPACE or TARGET_WRITE with the offset. */
   write(bytes: Uint8Array, offset: number): void | Promise<void>
   /** Makes the range read as zeros, deallocating where it can. */

@@ -26,6 +26,7 @@ interface MoveOptions {
   readonly bwlimit?: number
   readonly verify?: 'deep'
   readonly replace?: boolean
+  readonly inPlace?: boolean
   readonly format?: 'raw' | 'qcow2'
   readonly compress?: 'auto' | 'on' | 'off'
   readonly dryRun?: boolean
@@ -50,6 +51,7 @@ export function addMoveCommands(program: Command, runtime: Runtime): void {
     [
       'fluidcloud move disk.raw geneva:disk.raw',
       'fluidcloud move disk.qcow2 geneva:db.qcow2 --format qcow2 --verify deep',
+      'fluidcloud move disk.raw geneva:disk.raw --replace --in-place',
       'fluidcloud move /dev/vg0/db geneva:db --streams 16 --bwlimit 1Gbit/s --detach',
     ],
   ).action(agentAction(runtime, move))
@@ -77,6 +79,10 @@ function addMoveOptions(command: Command): Command {
     .addOption(
       new Option('--overwrite, --replace', 'put the new version in the place of one that has this name'),
     )
+    .option(
+      '--in-place',
+      'with --replace: change the version there itself, without a copy; until the job is done nothing has its name',
+    )
     .addOption(choice('--format <format>', 'format at the target (default: raw)', ['raw', 'qcow2']))
     .addOption(choice('--compress <when>', 'compress on the way (default: auto)', ['auto', 'on', 'off']))
 }
@@ -89,6 +95,7 @@ function toSpec(context: Context, source: string, target: string, options: MoveO
     bandwidth: options.bwlimit,
     verifyDeep: options.verify === 'deep' || undefined,
     replace: options.replace,
+    inPlace: options.inPlace,
     format: options.format,
     compression: options.compress,
   }

@@ -44,13 +44,14 @@ const moveShape: Shape = {
   bandwidth: 'number?',
   verifyDeep: 'boolean?',
   replace: 'boolean?',
+  inPlace: 'boolean?',
   format: 'string?',
   compression: 'string?',
 }
 
-/** Every call and what it takes. A call that is not here cannot be made. */
 const relocationShape: Shape = { text: 'string', peer: 'string?', brokers: 'list', live: 'boolean?' }
 
+/** Every call and what it takes. A call that is not here cannot be made. */
 export const CALLS: Readonly<Record<CallName, Shape>> = {
   id: {},
   status: {},
@@ -91,7 +92,6 @@ export const CALLS: Readonly<Record<CallName, Shape>> = {
   cancel: { job: 'string' },
   verify: { job: 'string', deep: 'boolean' },
   receipt: { job: 'string' },
-  offersPublish: { text: 'string', file: 'string', brokers: 'list' },
   relocationPlan: relocationShape,
   relocate: relocationShape,
   relocations: {},
@@ -108,6 +108,7 @@ export const CALLS: Readonly<Record<CallName, Shape>> = {
   matchWatch: { text: 'string', brokers: 'list' },
   bench: { peer: 'string', bytes: 'number', lanes: 'number?' },
   doctor: {},
+  offersPublish: { text: 'string', file: 'string', brokers: 'list' },
 }
 
 const choices: Readonly<Record<string, readonly string[]>> = {

@@ -212,7 +212,12 @@ export function formatPlan(plan: PlanReport, style: Style): string {
       ['target', `${printable(`${plan.peer}:${plan.destination}`)} (${plan.targetFormat})`],
       ['size', what],
       ['free there', plan.freeBytes === undefined ? undefined : formatBytes(plan.freeBytes)],
-      ['replaces', plan.replacesExisting ? style.yellow('the version that has this name now') : undefined],
+      [
+        'replaces',
+        plan.replacesExisting
+          ? style.yellow(`the version that has this name now${plan.inPlace ? ', in place' : ''}`)
+          : undefined,
+      ],
       ['approval', plan.needsApproval ? style.yellow('the owner of the target is asked first') : undefined],
       [
         'how',

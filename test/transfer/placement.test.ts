@@ -162,10 +162,10 @@ test('openPlacement() refuses an existing name unless it is to be replaced', asy
   t.is(placement.previous, path)
   await placement.sink.write(Buffer.from('new'), 0)
   t.is(await readFile(path, 'utf8'), 'old version', 'until commit')
-  t.false(await isPlaced(raw(folder), placement.identity))
+  t.false(await isPlaced(raw(folder), 'j6', placement.identity))
   await placement.commit()
   t.is(await readFile(path, 'utf8'), 'new')
-  t.true(await isPlaced(raw(folder), placement.identity))
+  t.true(await isPlaced(raw(folder), 'j6', placement.identity))
 })
 
 test('commit() never replaces a file made meanwhile, and can be tried again', async (t) => {

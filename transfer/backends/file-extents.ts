@@ -16,13 +16,27 @@ export function tellsHoles(fd: number): boolean {
 }
 
 /** Data of the file within [from, to), ascending; everything where the file system cannot tell. */
-export function* fileExtents(fd: number, from: number, to: number): Generator<Extent> {
-  let at = from
-  while (at < to) {
-    const found = nextData(fd, at, to)
-    if (!found) return
-    yield* wholeRange(found.start, found.end)
-    at = found.end
+export function fileExtents(fd: number, from: number, to: number): Generator<Extent> {
+  return openFileExtents(fd)(from, to)
+}
+
+/**
+ * The same for many short ranges of one file. tmpfs looks for a hole page by page, to the end of the data however short the
+ * range is: so the data found last is remembered. What became a hole since is told as data, which is no harm.
+ */
+export function openFileExtents(fd: number): (from: number, to: number) => Generator<Extent> {
+  let last = { start: 0, end: 0 }
+  return function* (from, to) {
+    for (let at = from; at < to;) {
+      if (at < last.start || at >= last.end) {
+        const found = nextData(fd, at, to)
+        if (!found) return
+        last = found
+      }
+      const end = Math.min(last.end, to)
+      yield* wholeRange(Math.max(at, last.start), end)
+      at = end
+    }
   }
 }
 
@@ -33,13 +47,14 @@ export function* wholeRange(from: number, to: number): Generator<Extent> {
   }
 }
 
+/** The first data that begins before `to`, and all of it. */
 function nextData(fd: number, from: number, to: number): { start: number; end: number } | undefined {
   try {
     const start = seekData(fd, from)
     if (start === undefined || start >= to) return undefined
     const hole = seekHole(fd, start) ?? to
     // A hole found at `start` itself means the file changed between the two calls: take it as data up to `to`.
-    return { start, end: hole <= start ? to : Math.min(hole, to) }
+    return { start, end: hole <= start ? to : hole }
   } catch (error) {
     if (unsupported(error)) return { start: from, end: to }
     throw error

@@ -10,7 +10,7 @@ import { adviseDontNeed, adviseWillNeed, punchHole } from '../linux.ts'
 import type { Sink } from '../sink.ts'
 import type { Source } from '../source.ts'
 import { checkBounds, sourceReadError, targetReadError, targetSyncError, targetWriteError } from './bounds.ts'
-import { fileExtents, tellsHoles } from './file-extents.ts'
+import { fileExtents, openFileExtents, tellsHoles } from './file-extents.ts'
 import { openWriteTurns, OUTSIDE_WRITE_BYTES } from './write-turns.ts'
 
 const fdatasyncOf = promisify(fdatasync)
@@ -97,6 +97,7 @@ export async function openRawSink(path: string): Promise<Sink> {
   }
   const sizeBytes = found.size
   const turns = openWriteTurns(fd)
+  const extents = openFileExtents(fd)
   let open = true
   let lost: FluidError | undefined
   return {
@@ -118,7 +119,7 @@ export async function openRawSink(path: string): Promise<Sink> {
       readBack(fd, target, offset, path)
     },
     async *written(from, to) {
-      yield* fileExtents(fd, from, Math.min(to, sizeBytes))
+      yield* extents(from, Math.min(to, sizeBytes))
     },
     async sync() {
       if (lost) throw lost

@@ -90,7 +90,9 @@ export const upgradedDisk: Case = {
     await using line = await openLoopback()
     const contenders = [
       fluidcloud(),
+      fluidcloud('--in-place'),
       fluidcloud('--compress', 'on'),
+      fluidcloud('--in-place', '--compress', 'on'),
       rsyncOverSsh([...inPlace, '-z', '--zc=zstd'], cipher),
       rsyncOverSsh(inPlace, cipher),
       rsyncDaemon([...inPlace, '-z', '--zc=zstd']),
