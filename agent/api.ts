@@ -145,11 +145,11 @@ export interface MoveSpec {
   readonly bandwidth?: number
   readonly verifyDeep?: boolean
   readonly replace?: boolean
+  /** The version that is replaced itself becomes the new one, where it can; with `replace`. */
+  readonly inPlace?: boolean
   readonly format?: 'raw' | 'qcow2'
   readonly compression?: 'auto' | 'on' | 'off'
 }
-  /** The version that is replaced itself becomes the new one, where it can; with `replace`. */
-  readonly inPlace?: boolean
 
 export interface PlanReport {
   readonly feasible: boolean
@@ -161,11 +161,11 @@ export interface PlanReport {
   readonly allocatedBytes: number
   readonly targetFormat: string
   readonly replacesExisting: boolean
+  /** The version that is replaced is changed in place. */
+  readonly inPlace?: boolean
   readonly freeBytes?: number
   readonly chunking?: string
   readonly codecs?: readonly string[]
-  /** The version that is replaced is changed in place. */
-  readonly inPlace?: boolean
   readonly lanes?: number
   readonly needsApproval: boolean
   /** What speaks for caution, though not against the move; for people. */
@@ -491,13 +491,13 @@ export interface RelocationPlanReport {
   readonly reasons: readonly ErrorReport[]
 }
 
-
-/** Every call. Streams yield until done or aborted; closing the terminal stops the stream, never the job. */
-export interface AgentApi {
 /** What every long call takes: `signal` aborts when the caller went away or asked to stop. */
 export interface CallOptions {
   readonly signal?: AbortSignal
 }
+
+/** Every call. Streams yield until done or aborted; closing the terminal stops the stream, never the job. */
+export interface AgentApi {
   id(): Promise<IdReport>
   status(): Promise<StatusReport>
   stop(): Promise<void>
@@ -563,15 +563,15 @@ export interface CallOptions {
   /** Removes machines and disks here. */
   finalize(options: { job: string; keepDisks?: boolean }): Promise<RelocationReport>
 
+  /** Publishes the offer file `text`, and goes on renewing it; `file` is its absolute path. Brokers: multiaddrs, or none for those known. */
+  offersPublish(
+    options: { text: string; file: string; brokers: readonly string[] },
+    call?: CallOptions,
   ): Promise<OwnOfferReport>
   offersWithdraw(
     options: { offer: string; brokers: readonly string[] },
     call?: CallOptions,
   ): Promise<OwnOfferReport>
-  /** Publishes the offer file `text`, and goes on renewing it; `file` is its absolute path. Brokers: multiaddrs, or none for those known. */
-  offersPublish(
-    options: { text: string; file: string; brokers: readonly string[] },
-    call?: CallOptions,
   /** What brokers hold, a page at a time. */
   offersList(options: { brokers: readonly string[] }, call?: CallOptions): AsyncIterable<OfferPage>
   offersOwn(): Promise<OwnOfferReport[]>
@@ -591,8 +591,8 @@ export interface CallOptions {
 export const STREAMING_CALLS = [
   'seedAdd',
   'watch',
+  'relocationWatch',
   'offersList',
   'match',
   'matchWatch',
 ] as const satisfies readonly (keyof AgentApi)[]
-  'relocationWatch',

@@ -101,6 +101,7 @@ export const CALLS: Readonly<Record<CallName, Shape>> = {
   cutover: { job: 'string' },
   rollback: { job: 'string' },
   finalize: { job: 'string', keepDisks: 'boolean?' },
+  offersPublish: { text: 'string', file: 'string', brokers: 'list' },
   offersWithdraw: { offer: 'string', brokers: 'list' },
   offersList: { brokers: 'list' },
   offersOwn: {},
@@ -108,7 +109,6 @@ export const CALLS: Readonly<Record<CallName, Shape>> = {
   matchWatch: { text: 'string', brokers: 'list' },
   bench: { peer: 'string', bytes: 'number', lanes: 'number?' },
   doctor: {},
-  offersPublish: { text: 'string', file: 'string', brokers: 'list' },
 }
 
 const choices: Readonly<Record<string, readonly string[]>> = {
