@@ -1,5 +1,6 @@
 /** The agent: opens its parts in order, wires them, and owns their closing. What they do is in their own files. */
 import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { multiaddr } from '@multiformats/multiaddr'
 import { ClassicLevel } from 'classic-level'
 import { pino, type Logger } from 'pino'
@@ -15,7 +16,9 @@ import { createBrokerClient } from './broker-client.ts'
 import { openOfferPublisher, type OwnOffer } from './broker-offers.ts'
 import { createClouds } from './clouds/open-cloud.ts'
 import { openRelocations } from './conduit/open-relocations.ts'
+import { openTargetHost } from './conduit/open-target-host.ts'
 import type { RelocationRecord } from './conduit/relocation-record.ts'
+import type { ArrivalRecord } from './conduit/target-record.ts'
 import { loadConfig, type Config } from './config.ts'
 import { openDataListener, type DataListener } from './data-listener.ts'
 import { openHome } from './home.ts'
@@ -109,6 +112,9 @@ export async function createAgent(options: AgentOptions): Promise<Agent> {
   const { node } = mesh
   const publisher = stack.use(await openOfferPublisher({ identity, node, client: brokers, table: offers }))
   const clouds = stack.use(createClouds(config.clouds))
+  const arrivals = store.table<ArrivalRecord>('arrivals')
+  const folder = join(home.path, 'arrivals')
+  stack.use(await openTargetHost({ parts, jobs, clouds, table: arrivals, folder }))
   const relocations = stack.use(
     await openRelocations(parts, jobs, clouds, store.table<RelocationRecord>('relocations')),
   )

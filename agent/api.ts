@@ -1,5 +1,6 @@
 /** What the command line can ask of a running agent, over its Unix socket. Plain data only. */
 import type { ErrorCode } from '../protocol/errors.ts'
+import type { RelocateChange, RelocateGrant } from '../protocol/relocate-grant.ts'
 import type { RelocationState } from './conduit/relocation-state.ts'
 import type { RelayReport } from './relay.ts'
 
@@ -70,6 +71,8 @@ export interface GrantReport {
   readonly approve: 'auto' | 'ask'
   /** Names that stand for devices or exports the owner opened to this peer. */
   readonly targets: Readonly<Record<string, string>>
+  /** Services that may be relocated to this agent; absent: none. */
+  readonly relocate?: RelocateGrant
 }
 
 export interface PeerReport {
@@ -522,14 +525,16 @@ export interface AgentApi {
 
   policyShow(options: { peer?: string }): Promise<{ peers: PeerReport[]; seeds: SeedReport[] }>
   /** Changes only what is given; `targets` entries with an empty value are removed; `deny` takes the whole grant away. */
-  policySet(options: {
-    peer: string
-    folder?: string
-    maxBytes?: number
-    approve?: 'auto' | 'ask'
-    targets?: Record<string, string>
-    deny?: boolean
-  }): Promise<PeerReport>
+  policySet(
+    options: {
+      peer: string
+      folder?: string
+      maxBytes?: number
+      approve?: 'auto' | 'ask'
+      targets?: Record<string, string>
+      deny?: boolean
+    } & RelocateChange,
+  ): Promise<PeerReport>
   seedAdd(options: { folder: string }, call?: CallOptions): AsyncIterable<SeedReport>
   seedRemove(options: { folder: string }): Promise<void>
   seedList(): Promise<SeedReport[]>

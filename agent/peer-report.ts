@@ -44,8 +44,8 @@ export function pendingReport(record: PendingRecord): PendingReport {
   return { peer, name, direction, since: new Date(since).toISOString() }
 }
 
-function grantReport({ folder, maxBytes, approve, targets }: Grant): GrantReport {
-  return { folder, maxBytes, approve, targets }
+function grantReport({ folder, maxBytes, approve, targets, relocate }: Grant): GrantReport {
+  return { folder, maxBytes, approve, targets, ...(relocate && { relocate }) }
 }
 
 function withPeer(addr: string, peer: string): string {

@@ -8,6 +8,7 @@ import { basename, isAbsolute, join, relative, resolve } from 'node:path'
 import { FluidError } from '../protocol/errors.ts'
 import type { Grant as GrantTerms } from '../protocol/grant.ts'
 import { MAX_VOLUME_BYTES } from '../protocol/limits.ts'
+import { RELOCATE_DEFAULTS, type RelocateChange, type RelocateGrant } from '../protocol/relocate-grant.ts'
 import type { GrantSummary } from '../protocol/pairing-codec.ts'
 import type { Home } from './home.ts'
 import type { StateStore, WriteOp } from './state-store.ts'
@@ -19,7 +20,7 @@ export interface Grant extends GrantTerms {
 }
 
 /** What policy set may change; what is left out stays. An empty target value removes that target. */
-export interface GrantChange {
+export interface GrantChange extends RelocateChange {
   readonly folder?: string
   readonly maxBytes?: number
   readonly approve?: 'auto' | 'ask'
@@ -89,12 +90,14 @@ export function createPolicy(options: { store: StateStore; home: Home }): Policy
     if (!Number.isSafeInteger(maxBytes) || maxBytes < 0 || maxBytes > MAX_VOLUME_BYTES) {
       throw new FluidError('USAGE', `A limit of ${maxBytes} bytes is outside 0 to ${MAX_VOLUME_BYTES}`)
     }
+    const relocate = mergeRelocate(before?.relocate, change)
     return {
       id: before?.folder === folder ? before.id : randomBytes(8).toString('hex'),
       folder,
       maxBytes,
       approve: change.approve ?? before?.approve ?? 'auto',
       targets: mergeTargets(before?.targets ?? {}, change.targets ?? {}),
+      ...(relocate && { relocate }),
     }
   }
 
@@ -145,6 +148,29 @@ function mergeTargets(before: Grant['targets'], change: Grant['targets']): Grant
     }
   }
   return Object.fromEntries(merged)
+}
+
+function mergeRelocate(before: RelocateGrant | undefined, change: RelocateChange): RelocateGrant | undefined {
+  const { relocate, maxVcpus, maxMemoryBytes, maxMachines, networks, forwards, migrators } = change
+  const terms = { maxVcpus, maxMemoryBytes, maxMachines, networks, forwards, migrators }
+  const given = Object.entries(terms).filter(([, value]) => value !== undefined)
+  if (relocate === undefined && given.length === 0) return before
+  if (relocate === 'none') {
+    if (given.length === 0) return undefined
+    throw new FluidError('USAGE', 'Where nothing may be relocated, nothing else about it can be set')
+  }
+  const cloud = relocate ?? before?.cloud
+  if (cloud === undefined) {
+    throw new FluidError('USAGE', 'Nothing may be relocated here yet, so a cloud must be named', {
+      hint: 'Add --relocate qemu, or another cloud of this host',
+    })
+  }
+  for (const [name, most] of given) {
+    if (typeof most === 'number' && (!Number.isSafeInteger(most) || most < 0))
+      throw new FluidError('USAGE', `A limit of ${most} (${name}) is no whole number of 0 or more`)
+  }
+  const merged: RelocateGrant = { ...RELOCATE_DEFAULTS, ...before, ...Object.fromEntries(given), cloud }
+  return migrators?.length === 1 && migrators[0] === 'all' ? { ...merged, migrators: undefined } : merged
 }
 
 /** True when `inner` is `outer` or lies in it. Both are real paths. */

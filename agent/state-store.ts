@@ -7,7 +7,17 @@ import type { AbstractSublevel } from 'abstract-level'
 import { ClassicLevel } from 'classic-level'
 import { FluidError } from '../protocol/errors.ts'
 
-const TABLES = ['peers', 'grants', 'tickets', 'pending', 'seeds', 'jobs', 'offers', 'relocations'] as const
+const TABLES = [
+  'peers',
+  'grants',
+  'tickets',
+  'pending',
+  'seeds',
+  'jobs',
+  'offers',
+  'relocations',
+  'arrivals',
+] as const
 export type TableName = (typeof TABLES)[number]
 
 /** One change of a batch; made by a table's putOp() and delOp(). */

@@ -1,5 +1,7 @@
 /** What the owner of an agent allows one paired peer to do there. */
 
+import type { RelocateGrant } from './relocate-grant.ts'
+
 /** Written by the owner alone; a peer is told only its summary (pairing.md, Paired). */
 export interface Grant {
   /** The folder that destination names lie in: an absolute path. */
@@ -10,6 +12,8 @@ export interface Grant {
   readonly approve: 'auto' | 'ask'
   /** Names that stand for a device or an export, which need not lie in the folder. */
   readonly targets: Readonly<Record<string, string>>
+  /** Services that may be relocated to this agent; undefined: none. */
+  readonly relocate?: RelocateGrant
 }
 
 /** The device or export that `name` stands for, if the grant opens one under it. */

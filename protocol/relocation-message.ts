@@ -94,7 +94,7 @@ export interface Objected {
 export interface Final extends Parties {
   /** BLAKE3 of the body of the plan, 32 bytes. */
   readonly planDigest: Uint8Array
-  /** Roots as 64 hex digits. */
+  /** Roots as receipts have them. */
   readonly disks: readonly { readonly machine: string; readonly disk: string; readonly root: string }[]
 }
 

@@ -25,6 +25,7 @@ import {
   MAX_TEXT_BYTES,
   RELOCATION_ID_BYTES,
 } from './limits.ts'
+import { formatRoot, parseRoot } from './manifest.ts'
 import { fluidcloud } from './pb/relocation.js'
 import { isPeerId } from './peer-id.ts'
 import { verifyPeerSignature } from './peer-signature.ts'
@@ -81,14 +82,14 @@ const BODIES: { readonly [K in BodyKind]: BodyCodec<SignedBodies[K]> } = {
       v1.Final.encode({
         ...writeParties(parties),
         planDigest,
-        disks: disks.map((disk) => ({ ...disk, root: Buffer.from(disk.root, 'hex') })),
+        disks: disks.map((disk) => ({ ...disk, root: parseRoot(disk.root) })),
       }).finish(),
     decode: (bytes) => {
       const wire = decodeMessage('Final', (reader) => v1.Final.decode(reader), bytes)
       const disks = list('Final disks', wire.disks ?? [], MAX_DISKS, (_, disk) => ({
         machine: machineName('Machine', disk.machine ?? ''),
         disk: partId('Disk', disk.disk ?? ''),
-        root: hex('Root', disk.root, DIGEST_BYTES),
+        root: formatRoot(digest('Root', disk.root)),
       }))
       const names = disks.map(({ machine, disk }) => `${machine}/${disk}`)
       if (new Set(names).size < names.length) throw violation('A final disk comes twice')

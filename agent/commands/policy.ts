@@ -1,6 +1,8 @@
 /** `policy`: what a paired peer may do here. */
 import type { Command } from 'commander'
 import { FluidError } from '../../protocol/errors.ts'
+import { MAX_VCPUS } from '../../protocol/limits.ts'
+import type { RelocateChange } from '../../protocol/relocate-grant.ts'
 import type { AgentApi, PeerReport, SeedReport } from '../api.ts'
 import { describeGrant, formatPolicy, formatSeeds } from '../output/peer-text.ts'
 import { printable } from '../output/text.ts'
@@ -9,6 +11,7 @@ import {
   agentAction,
   choice,
   describe,
+  integerOption,
   listOption,
   sizeOption,
   type Context,
@@ -20,6 +23,13 @@ interface SetOptions {
   readonly max?: number
   readonly approve?: 'auto' | 'ask'
   readonly target?: string[]
+  readonly relocate?: RelocateChange['relocate']
+  readonly maxVcpus?: number
+  readonly maxMemory?: number
+  readonly maxMachines?: number
+  readonly networks?: string
+  readonly migrators?: string
+  readonly forwards?: 'loopback' | 'any'
   readonly deny?: boolean
 }
 
@@ -55,6 +65,23 @@ export function addPolicyCommands(program: Command, runtime: Runtime): void {
         'open a block device or nbd URL under a name; NAME= closes it; may be repeated',
       ),
     )
+    .addOption(
+      choice(
+        '--relocate <cloud>',
+        'take in services it relocates, in that cloud of this host; none: no more',
+        ['qemu', 'libvirt', 'local', 'none'],
+      ),
+    )
+    .addOption(
+      integerOption('--max-vcpus <n>', 'processors of its machines together; 0: no limit', 0, MAX_VCPUS),
+    )
+    .addOption(sizeOption('--max-memory <size>', 'memory of its machines together; 0: no limit'))
+    .addOption(integerOption('--max-machines <n>', 'machines at a time; 0: no limit', 0, 1_000_000))
+    .option('--networks <a,b>', 'networks its machines may be put on')
+    .option('--migrators <a,b>', 'Migrators it may ask for; "all": those allowed in config.toml')
+    .addOption(
+      choice('--forwards <where>', 'ports of this host that may lead to its machines', ['loopback', 'any']),
+    )
     .option('--deny', 'take everything away')
   describe(
     set,
@@ -63,6 +90,7 @@ export function addPolicyCommands(program: Command, runtime: Runtime): void {
     [
       'fluidcloud policy set geneva --into /srv/images --approve ask',
       'fluidcloud policy set geneva --target db=/dev/vg0/db',
+      'fluidcloud policy set geneva --relocate libvirt --max-vcpus 8 --max-memory 16GiB --networks default',
       'fluidcloud policy set geneva --deny',
     ],
   ).action(agentAction(runtime, setPolicy))
@@ -76,7 +104,8 @@ async function setPolicy(
   options: SetOptions,
 ): Promise<void> {
   const { into, max, approve, target, deny } = options
-  const given = [into, max, approve, target].some((value) => value !== undefined)
+  const relocate = relocateOf(options)
+  const given = [into, max, approve, target, ...Object.values(relocate)].some((value) => value !== undefined)
   if (deny && given)
     throw new FluidError('USAGE', '--deny takes everything away and goes with no other option')
   if (!deny && !given)
@@ -89,6 +118,7 @@ async function setPolicy(
     maxBytes: max,
     approve,
     targets: target && parseTargets(context, target),
+    ...relocate,
     deny,
   })
   context.report(
@@ -97,6 +127,24 @@ async function setPolicy(
     (style) =>
       `${style.green(style.symbols.ok)} ${style.bold(printable(changed.name))} may now: ${printable(describeGrant(changed.grant))}\n`,
   )
+}
+
+/** What is to change of what may be relocated here. */
+function relocateOf(options: SetOptions): RelocateChange {
+  const { relocate, maxVcpus, maxMemory, maxMachines, networks, migrators, forwards } = options
+  return {
+    relocate,
+    maxVcpus,
+    maxMemoryBytes: maxMemory,
+    maxMachines,
+    networks: networks === undefined ? undefined : names(networks),
+    migrators: migrators === undefined ? undefined : names(migrators),
+    forwards,
+  }
+}
+
+function names(list: string): string[] {
+  return list.split(',').flatMap((name) => name.trim() || [])
 }
 
 function parseTargets(context: Context, targets: readonly string[]): Record<string, string> {

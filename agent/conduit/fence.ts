@@ -10,13 +10,15 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { FluidError } from '../../protocol/errors.ts'
 import { isAlive, signalProcess } from '../clouds/processes.ts'
-import { NEVER, readWatching, writeOrder, writeWord, type GuardOrder } from './guard-files.ts'
+import { NEVER, readOrder, readWatching, writeOrder, writeWord, type GuardOrder } from './guard-files.ts'
 
 export interface Fence {
   /** Starts a guard unless one watches; machines may start when it resolves. Throws CLOUD_FAILED. */
   raise(order: GuardOrder): Promise<void>
   /** True while a guard watches. */
   isRaised(): Promise<boolean>
+  /** True from raise() until lift(), whether the guard lives or not. */
+  exists(): Promise<boolean>
   /** Machines may run until then; see lease-clock.ts. In force when it resolves. */
   extend(until: number): Promise<void>
   /** No machine may run; the guard holds them. */
@@ -42,8 +44,8 @@ export function createFence(folder: string): Fence {
   async function raise(order: GuardOrder): Promise<void> {
     if (await isRaised()) return
     await mkdir(folder, { recursive: true, mode: 0o700 })
+    // Without a word there is no lease; with one, it holds on.
     await writeOrder(folder, order)
-    await writeWord(folder, NEVER)
     const output = await open(join(folder, 'guard.log'), 'a', 0o600)
     try {
       const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', PROGRAM, folder], {
@@ -74,6 +76,7 @@ export function createFence(folder: string): Fence {
   return {
     raise,
     isRaised,
+    exists: async () => (await readOrder(folder)) !== undefined,
     extend: (until) => writeWord(folder, { until }),
     close: () => writeWord(folder, NEVER),
     async lift() {

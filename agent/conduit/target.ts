@@ -75,6 +75,7 @@ export type RelocationAnswer =
 
 /** The source's word that its machines are stopped and these are their final disks. */
 export interface Handover {
+  /** Roots as the receipts of the moves have them: b3: and 64 hex digits. */
   readonly disks: readonly { readonly machine: string; readonly disk: string; readonly root: string }[]
 }
 

@@ -78,6 +78,13 @@ export const CALLS: Readonly<Record<CallName, Shape>> = {
     maxBytes: 'number?',
     approve: 'string?',
     targets: 'map?',
+    relocate: 'string?',
+    maxVcpus: 'number?',
+    maxMemoryBytes: 'number?',
+    maxMachines: 'number?',
+    networks: 'list?',
+    forwards: 'string?',
+    migrators: 'list?',
     deny: 'boolean?',
   },
   seedAdd: { folder: 'string' },
@@ -115,6 +122,8 @@ const choices: Readonly<Record<string, readonly string[]>> = {
   approve: ['auto', 'ask'],
   format: ['raw', 'qcow2'],
   compression: ['auto', 'on', 'off'],
+  relocate: ['qemu', 'libvirt', 'local', 'none'],
+  forwards: ['loopback', 'any'],
 }
 
 /** True for calls that answer with a stream. */

@@ -112,7 +112,23 @@ export function describeGrant(grant: GrantReport | undefined): string {
   const limit = grant.maxBytes > 0 ? `, at most ${formatBytes(grant.maxBytes)}` : ''
   const targets = Object.keys(grant.targets)
   const devices = targets.length > 0 ? `, ${targets.join(', ')}` : ''
-  return `write into ${grant.folder}${limit}${devices}${grant.approve === 'ask' ? ', asks first' : ''}`
+  const services = grant.relocate ? `, relocate services (${describeRelocate(grant.relocate)})` : ''
+  return `write into ${grant.folder}${limit}${devices}${services}${grant.approve === 'ask' ? ', asks first' : ''}`
+}
+
+function describeRelocate(grant: NonNullable<GrantReport['relocate']>): string {
+  const { cloud, maxVcpus, maxMemoryBytes, maxMachines, networks, forwards, migrators } = grant
+  return [
+    `${cloud} cloud`,
+    maxMachines > 0 && `${maxMachines} machines`,
+    maxVcpus > 0 && `${maxVcpus} processors`,
+    maxMemoryBytes > 0 && formatBytes(maxMemoryBytes),
+    `networks ${networks.join(', ') || 'none'}`,
+    forwards === 'any' && 'ports of any address',
+    migrators && `Migrators ${migrators.join(', ') || 'none'}`,
+  ]
+    .filter((part) => part !== false && part !== undefined)
+    .join('; ')
 }
 
 function describeGranted(granted: PeerReport['granted']): string {
@@ -163,6 +179,7 @@ export function formatPolicy(
             grant.maxBytes > 0 ? `at most ${formatBytes(grant.maxBytes)} a volume` : 'no limit but the disk',
           ],
           ['approve', grant.approve === 'auto' ? 'by itself' : 'asks for each job'],
+          ['relocate', grant.relocate && printable(describeRelocate(grant.relocate))],
           ...targets,
         ],
         style,

@@ -1,4 +1,5 @@
 /** One message of every kind of a relocation, and every body that is signed; see samples.ts. */
+import { formatRoot } from '../../protocol/manifest.ts'
 import type {
   Outcome,
   Parties,
@@ -101,8 +102,8 @@ export const bodies: { readonly [K in BodyKind]: SignedBodies[K] } = {
     ...parties,
     planDigest: bodyDigest(encodeBody('plan', plan)),
     disks: [
-      { machine: 'shop-web', disk: 'vda', root: Buffer.from(ascending(0x40, 32)).toString('hex') },
-      { machine: 'shop-web', disk: 'vdb', root: Buffer.from(ascending(0x41, 32)).toString('hex') },
+      { machine: 'shop-web', disk: 'vda', root: formatRoot(ascending(0x40, 32)) },
+      { machine: 'shop-web', disk: 'vdb', root: formatRoot(ascending(0x41, 32)) },
     ],
   },
   term,
