@@ -2,6 +2,7 @@
 import { FluidError } from '../../protocol/errors.ts'
 import type { GuestDraft } from './guest-draft.ts'
 import { editText } from './edit-text.ts'
+import { hasSystemd } from './has-systemd.ts'
 import { endedText, lineEnd, linesOf } from './guest-text.ts'
 
 const LABEL = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/i
@@ -25,12 +26,6 @@ export async function hostname(draft: GuestDraft, name: string): Promise<void> {
       '/etc/cloud/cloud.cfg.d/99-fluidcloud-hostname.cfg',
       Buffer.from('preserve_hostname: true\n'),
     )
-}
-
-export async function hasSystemd(draft: GuestDraft): Promise<boolean> {
-  for (const path of ['/usr/lib/systemd/systemd', '/lib/systemd/systemd'])
-    if (await draft.entry(path)) return true
-  return false
 }
 
 async function ownName(draft: GuestDraft): Promise<string | undefined> {

@@ -1,0 +1,153 @@
+/** ifupdown: stanzas of /etc/network/interfaces and interfaces.d. */
+import { editText } from './edit-text.ts'
+import { linesOf, readText } from './guest-text.ts'
+import type { ConfiguredInterface, NetworkStack } from './network-stack.ts'
+import { familyOf, type InterfaceInput } from './network-input.ts'
+import { hasSystemd } from './has-systemd.ts'
+import { nameByMac } from './network-networkd.ts'
+
+const FILE = '/etc/network/interfaces'
+const FOLDER = '/etc/network/interfaces.d'
+/** What says addresses; all else in a stanza stays. */
+const ADDRESS_KEYS = new Set([
+  'address',
+  'netmask',
+  'broadcast',
+  'network',
+  'gateway',
+  'metric',
+  'pointopoint',
+])
+const DNS_KEYS = new Set(['dns-nameservers', 'dns-nameserver'])
+
+export const ifupdown: NetworkStack = {
+  name: 'ifupdown',
+
+  async find(draft) {
+    const found: ConfiguredInterface[] = []
+    for (const path of [
+      FILE,
+      ...(await draft.list(FOLDER))
+        .filter((name) => /^[\w-]+$/.test(name))
+        .map((name) => `${FOLDER}/${name}`),
+    ]) {
+      const { text } = readText((await draft.read(path)) ?? new Uint8Array())
+      const names = new Set([...text.matchAll(/^\s*iface\s+(\S+)\s+inet6?\s/gm)].map(([, name]) => name))
+      for (const name of names) {
+        if (name === 'lo' || name.includes(':')) continue
+        const stanza = stanzas(text).find((each) => each.name === name && /^\s*hwaddress\s/im.test(each.text))
+        const [, mac] = /^\s*hwaddress\s+(?:ether\s+)?(\S+)/im.exec(stanza?.text ?? '') ?? []
+        found.push({ path, id: name, name, mac: mac?.toLowerCase() })
+      }
+    }
+    return found
+  },
+
+  async adapt(draft, { path, id, mac }, wanted) {
+    const name = wanted.rename ?? id
+    await editText(draft, path, (text) => {
+      let now = text
+      if (mac !== undefined)
+        now = inStanzas(now, id, (stanza) =>
+          stanza.replaceAll(/^(\s*hwaddress\s+(?:ether\s+)?)\S+/gim, `$1${wanted.mac}`),
+        )
+      if (wanted.method !== undefined) now = withAddresses(now, id, wanted)
+      return name === id ? now : renamed(now, id, name)
+    })
+    // Where udev names cards by their place, the new machine may give another name.
+    if (wanted.rename !== undefined && (await hasSystemd(draft))) await nameByMac(draft, wanted)
+  },
+}
+
+interface Stanza {
+  /** Undefined for what is no iface stanza. */
+  readonly name?: string
+  readonly family?: 4 | 6
+  readonly text: string
+}
+
+/** The text in pieces that are it again when joined; comments and blank lines at the end of a stanza follow it. */
+function stanzas(text: string): Stanza[] {
+  const found: { name?: string; family?: 4 | 6; text: string }[] = []
+  for (const line of linesOf(text)) {
+    const [, name, family] = /^\s*iface\s+(\S+)\s+(inet6?)\s/.exec(line) ?? []
+    const begins = /^\s*(?:iface|auto|allow-\S+|mapping|source(?:-directory)?|no-auto-down|rename)\s/.test(
+      line,
+    )
+    const isApart = /^\s*(?:#.*)?$/.test(line)
+    const current = found.at(-1)
+    if (name !== undefined) found.push({ name, family: family === 'inet' ? 4 : 6, text: line })
+    else if (!current || begins || (isApart && current.name !== undefined)) found.push({ text: line })
+    // Options go on after a comment among them.
+    else if (
+      current.name === undefined &&
+      !isApart &&
+      found.at(-2)?.name !== undefined &&
+      /^\s+\S/.test(line)
+    ) {
+      const above = found.at(-2)!
+      above.text += current.text + line
+      found.pop()
+    } else current.text += line
+  }
+  return found
+}
+
+function inStanzas(text: string, id: string, edit: (stanza: string, family: 4 | 6) => string): string {
+  return stanzas(text)
+    .map((each) => (each.name === id ? edit(each.text, each.family!) : each.text))
+    .join('')
+}
+
+function withAddresses(text: string, id: string, wanted: InterfaceInput): string {
+  const { method, addresses = [], gateways = [], nameservers } = wanted
+  const has = (family: 4 | 6) => stanzas(text).some((each) => each.name === id && each.family === family)
+  const familiesWanted = new Set(method === 'dhcp' ? [4 as const] : addresses.map(familyOf))
+  let dnsPlaced = false
+  const build = (family: 4 | 6, indent: string): string => {
+    const own = <T extends string>(values: readonly T[]) =>
+      values.filter((value) => familyOf(value) === family)
+    const lines =
+      method === 'dhcp'
+        ? []
+        : [
+            ...own(addresses).map((each) => `address ${each}`),
+            ...own(gateways).map((each) => `gateway ${each}`),
+          ]
+    if (nameservers !== undefined && nameservers.length > 0 && !dnsPlaced) {
+      dnsPlaced = true
+      lines.push(`dns-nameservers ${nameservers.join(' ')}`)
+    }
+    return lines.map((line) => `${indent}${line}\n`).join('')
+  }
+  const seen = new Set<4 | 6>()
+  const edited = inStanzas(text, id, (stanza, family) => {
+    // One stanza a family holds all; of a family without addresses none is left.
+    if (seen.has(family) || !familiesWanted.has(family)) return ''
+    seen.add(family)
+    const [head, ...options] = linesOf(stanza)
+    const indent = /^[ \t]+/.exec(options.find((line) => /^[ \t]+\S/.test(line)) ?? '')?.[0] ?? '    '
+    const kept = options.filter((line) => {
+      const key = line.trim().split(/\s+/)[0].toLowerCase()
+      return !ADDRESS_KEYS.has(key) && !(nameservers !== undefined && DNS_KEYS.has(key))
+    })
+    const ended = head.endsWith('\n') ? head : `${head}\n`
+    const asked = ended.replace(/(\sinet6?\s+)\S+/, `$1${method === 'dhcp' ? 'dhcp' : 'static'}`)
+    return asked + build(family, indent) + kept.join('')
+  })
+  const missing = [...familiesWanted].filter((family) => !has(family))
+  const more = missing.map(
+    (family) => `\niface ${id} inet${family === 6 ? '6' : ''} static\n${build(family, '    ')}`,
+  )
+  return edited.replace(/([^\n])$/, '$1\n') + more.join('')
+}
+
+/** The name on every line that is about the interface. */
+function renamed(text: string, from: string, to: string): string {
+  return linesOf(text)
+    .map((line) => {
+      if (!/^\s*(?:iface|auto|allow-\S+|mapping)\s/.test(line)) return line
+      return line.replaceAll(/\S+/g, (word, at: number) => (at > 0 && word === from ? to : word))
+    })
+    .join('')
+}
