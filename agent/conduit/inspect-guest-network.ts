@@ -18,18 +18,18 @@ const MAX_CHARACTERS = 1024 * 1024
 
 /** Lines that fix an address, as each stack writes them. */
 const ADDRESSES = [
-  /^\s*address\s+([0-9a-fA-F.:]+(?:\/\d+)?)\s*$/gm,
-  /^\s*Address\s*=\s*([0-9a-fA-F.:]+(?:\/\d+)?)\s*$/gm,
-  /^\s*address\d*\s*=\s*([0-9a-fA-F.:]+(?:\/\d+)?)/gm,
-  /^\s*-\s*["']?([0-9a-fA-F.:]+\/\d+)["']?:?\s*$/gm,
+  /^[ \t]*address\s+([0-9a-fA-F.:]+(?:\/\d+)?)\s*$/gm,
+  /^[ \t]*Address\s*=\s*([0-9a-fA-F.:]+(?:\/\d+)?)\s*$/gm,
+  /^[ \t]*address\d*\s*=\s*([0-9a-fA-F.:]+(?:\/\d+)?)/gm,
+  /^[ \t]*-\s*["']?([0-9a-fA-F.:]+\/\d+)["']?:?\s*$/gm,
   /addresses:\s*\[\s*["']?([0-9a-fA-F.:]+\/\d+)/gm,
 ]
 const INTERFACES = [
-  /^\s*iface\s+(\S+)/gm,
-  /^\s*Name\s*=\s*(\S+)/gm,
-  /^\s*interface-name\s*=\s*(\S+)/gm,
-  /^\s*set-name:\s*["']?([\w.-]+)/gm,
-  /^\s+((?:eth|en|eno|ens|enp|wl)\w*):\s*$/gm,
+  /^[ \t]*iface\s+(\S+)/gm,
+  /^[ \t]*Name\s*=\s*(\S+)/gm,
+  /^[ \t]*interface-name\s*=\s*(\S+)/gm,
+  /^[ \t]*set-name:\s*["']?([\w.-]+)/gm,
+  /^[ \t]+((?!ethernets)(?:eth|en|wl)\w*):\s*$/gm,
 ]
 const MACS = /\b(?:[0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}\b/g
 

@@ -12,7 +12,10 @@ import { openSource } from '../../transfer/open.ts'
 import type { Source } from '../../transfer/source.ts'
 import type { GuestReport, InspectedMachine, ReportedDisk, ReportedVolume } from './guest-report.ts'
 import { bootObjections } from './inspect-guest-boot.ts'
+import { inspectListeners } from './inspect-guest-listeners.ts'
 import { inspectNetwork } from './inspect-guest-network.ts'
+import { inspectReferences } from './inspect-guest-references.ts'
+import { inspectServices } from './inspect-guest-services.ts'
 import { inspectSystem } from './inspect-guest-system.ts'
 import type { Objection } from './target.ts'
 
@@ -51,6 +54,8 @@ export async function inspectGuest(
     }
   }
   const { tree, fstab } = guest
+  const services = await inspectServices(tree)
+  const { references, notes: more } = await inspectReferences(tree)
   return {
     ...emptyReport(surveyed, guest),
     root: guest.root.name,
@@ -60,7 +65,10 @@ export async function inspectGuest(
       return { spec, path, type, ...(volume && { volume: volume.name }) }
     }),
     network: await inspectNetwork(tree),
-    notes: [...notes, ...guest.notes].slice(0, MAX_GUEST_FINDINGS),
+    services: services.map(({ name }) => name),
+    listeners: await inspectListeners(tree, services),
+    references,
+    notes: [...notes, ...guest.notes, ...more].slice(0, MAX_GUEST_FINDINGS),
     objections: boots ? await bootObjections(surveyed, machine, tree) : [],
   }
 }
@@ -88,7 +96,10 @@ function rootObjections(volumes: readonly GuestVolume[], notFound: Objection): O
 function notesOf(disks: readonly SurveyedDisk[]): string[] {
   return disks.flatMap(({ id, table, volumes }) => [
     ...table.notes.map((note) => `${id}: ${note}`),
-    ...volumes.flatMap(({ name, ext }) => (ext?.note === undefined ? [] : [`${name}: ${ext.note}`])),
+    ...volumes.flatMap(({ name, ext }) => [
+      ...(ext?.note === undefined ? [] : [`${name}: ${ext.note}`]),
+      ...(ext?.hasErrors ? [`${name}: its kernel noted errors in this file system`] : []),
+    ]),
   ])
 }
 
