@@ -8,6 +8,7 @@ import type { Parties, RelocationMessage, Signed } from '../../protocol/relocati
 import { bodyDigest, signBody, type BodyKind } from '../../protocol/relocation-signed.ts'
 import type { Cloud } from '../clouds/cloud.ts'
 import { createTurns } from '../clouds/turns.ts'
+import { crashPoint } from './crash-point.ts'
 import { createFence, type Fence } from './fence.ts'
 import { createLeaseHolder, type LeaseHolder } from './target-lease.ts'
 import { diskPaths, holdMachine, letRun, machineHere, removeDisks, removeMachine } from './target-machines.ts'
@@ -117,6 +118,7 @@ export class Arrival implements AsyncDisposable {
       if (state !== 'healthy')
         throw new FluidError('JOB_STATE', `A relocation that is ${state} here cannot be committed`)
       await this.update({ state: 'committed', ...this.evidence('pledge', signed) })
+      crashPoint('target-committed')
       await this.#letGo()
     })
   }
@@ -140,6 +142,7 @@ export class Arrival implements AsyncDisposable {
       if (this.record.state === 'released' && this.record.evidence.release)
         return signedOf(this.record.evidence.release)
       await this.update({ state: 'releasing', reason })
+      crashPoint('target-releasing')
       await this.#task
       await this.clear()
       const signed = await signBody('release', this.parties, this.#parts.identity.sign)
@@ -180,6 +183,7 @@ export class Arrival implements AsyncDisposable {
     this.#restLeases()
     const cloud = await this.cloud()
     if (await this.fence.exists()) await this.fence.close()
+    crashPoint('target-clearing')
     for (const planned of record.request.machines.toReversed())
       if (record.made.includes(planned.machine.name))
         await removeMachine(cloud, await machineHere(record, planned))
