@@ -2,9 +2,13 @@
  * Reads of a guest's disk, in pages that are kept while they are few. What a disk says of itself is hostile: whoever asks
  * for bytes outside it, or outside a partition, is told that the guest is damaged.
  */
+import { setImmediate as turn } from 'node:timers/promises'
 import { FluidError } from '../../protocol/errors.ts'
 import { GUEST_PAGE_BYTES, MAX_GUEST_PAGES } from '../../protocol/limits.ts'
 import type { Source } from '../source.ts'
+
+/** Reads after which others get a turn: files answer at once, and a hostile disk must not hold up timers and signals. */
+const READS_PER_TURN = 1024
 
 /** A disk or a part of one, readable at any place. */
 export interface DiskReader {
@@ -34,9 +38,11 @@ export function createDiskReader(source: Source, options: { signal?: AbortSignal
     if (!known) found.catch(() => pages.delete(index))
     return found
   }
+  let reads = 0
   return {
     sizeBytes: source.sizeBytes,
     async read(offset, lengthBytes) {
+      if (++reads % READS_PER_TURN === 0) await turn()
       options.signal?.throwIfAborted()
       checkInside(source.sizeBytes, offset, lengthBytes)
       const target = Buffer.allocUnsafe(lengthBytes)

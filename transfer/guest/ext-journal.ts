@@ -34,6 +34,8 @@ const TAG_ESCAPED = 0x1
 const TAG_SAME_UUID = 0x2
 const TAG_LAST = 0x8
 const COMMIT_CHECKSUM_AT = 16
+/** 1 GiB in the usual blocks of 4 KiB; a place is kept for each. */
+const MAX_JOURNAL_BLOCKS = 2 ** 18
 
 interface Tag {
   readonly target: number
@@ -62,7 +64,8 @@ export async function readExtJournal(reader: BlockReader, inode: ExtInode): Prom
   const broken = (why: string): ExtJournal => ({ ...none, broken: why })
   if (inode.kind !== 'file' || inode.inline || inode.encrypted) return broken('its inode is no file')
   const blocks = Math.floor(inode.sizeBytes / blockBytes)
-  if (blocks < 2 || inode.sizeBytes > MAX_GUEST_JOURNAL_BYTES) return broken('its size is impossible')
+  if (blocks < 2 || blocks > MAX_JOURNAL_BLOCKS || inode.sizeBytes > MAX_GUEST_JOURNAL_BYTES)
+    return broken('its size is impossible')
   const blockAt = (index: number) => readContent(reader, inode, index * blockBytes, blockBytes)
   const facts = parseSuperblock(await blockAt(0), blocks, blockBytes)
   if (typeof facts === 'string') return broken(facts)
