@@ -30,4 +30,9 @@ export interface EditMigrator extends MigratorFacts {
   check(input: unknown): void
   /** In order; one change a path. Throws GUEST_UNSUPPORTED when this guest cannot be edited so. */
   changes(guest: GuestFiles, input: unknown, context: MigratorContext): Promise<FileChange[]>
+  /**
+   * Run at the target before cut-over, where there is one: proves that what the changes lead to can be reached from there.
+   * Throws MIGRATOR_FAILED with what cannot, and without any secret.
+   */
+  testAccess?(input: unknown, options: { readonly signal: AbortSignal }): Promise<void>
 }

@@ -6,7 +6,9 @@ export type Read<T> = (value: unknown, at: string) => T
 
 type Fields = Readonly<Record<string, Read<unknown>>>
 export type Of<R> = R extends Read<infer T> ? T : never
-type ObjectOf<F extends Fields> = { readonly [K in keyof F]: Of<F[K]> }
+type ObjectOf<F extends Fields> = {
+  readonly [K in keyof F as undefined extends Of<F[K]> ? never : K]: Of<F[K]>
+} & { readonly [K in keyof F as undefined extends Of<F[K]> ? K : never]?: Of<F[K]> }
 
 /** Says what stands at `at` and what was wanted; the value itself is not told: it may be secret. */
 export function wanted(at: string, what: string): FluidError {

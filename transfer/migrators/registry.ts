@@ -6,6 +6,7 @@
 import { FluidError } from '../../protocol/errors.ts'
 import type { EditMigrator, MigratorFacts } from '../migrator.ts'
 import { adaptGuest } from './adapt-guest.ts'
+import { rebindObjectStore } from './rebind-object-store.ts'
 import { rewriteConfig } from './rewrite-config.ts'
 
 /** What the local operator allowed beside the built-in ones. */
@@ -18,7 +19,7 @@ export interface AllowedMigrators {
 
 const NO_OTHERS: AllowedMigrators = { allow: [] }
 
-const EDITORS: readonly EditMigrator[] = [adaptGuest, rewriteConfig]
+const EDITORS: readonly EditMigrator[] = [adaptGuest, rewriteConfig, rebindObjectStore]
 
 /**
  * The Migrator of that name whose version has the same major as `version` (1 or 1.2.3). Throws POLICY_DENIED for one that
