@@ -11,22 +11,15 @@ import { serveViaducts, type IncomingRegistry } from './incoming-jobs.ts'
 import type { Job } from './job.ts'
 import { failAtPeer } from './end-at-peer.ts'
 import { JobList } from './job-list.ts'
+import { JobRuns, type JobRun } from './job-runs.ts'
 import { changed, overWithin, watchJobs } from './job-watch.ts'
-import { createPlaces, type Places } from './places.ts'
 import type { JobParts } from './job-parts.ts'
 import { freshRecord, type JobOptions, type JobRecord } from './job-record.ts'
 import { readJobVolume } from './job-volume.ts'
-import { runOutgoingJob, type JobSignals } from './outgoing-job.ts'
+import { runOutgoingJob } from './outgoing-job.ts'
 import type { Table } from './state-store.ts'
 import { indexCompleted } from './indexing.ts'
-import { beginRound, renewedBytes, requireOwner, type RoundReport, type RoundSnapshot } from './rounds.ts'
-
-/** What runs of a job at present, and how its owner's wishes reach it. */
-interface Running {
-  readonly abort: AbortController
-  readonly wishes: Set<() => void>
-  readonly ended: Promise<void>
-}
+import { requireOwner, runRound, type RoundReport, type RoundSnapshot } from './rounds.ts'
 
 /** Where the volume of rounds comes from, for people, and where it goes. */
 export interface RoundsSpec {
@@ -38,20 +31,16 @@ export interface RoundsSpec {
 export class Jobs implements AsyncDisposable {
   readonly #parts: JobParts
   readonly #list: JobList
-  readonly #running = new Map<string, Running>()
-  /** For outgoing jobs. */
-  readonly #places: Places
+  readonly #runs: JobRuns
   /** Jobs whose receivers are being told that they failed. */
   readonly #telling = new Set<string>()
-  readonly #stopping = new AbortController()
-  readonly #peerConnected = new Set<(peer: string) => void>()
   readonly #owned = new AsyncDisposableStack()
   #indexing: Promise<void> = Promise.resolve()
 
   private constructor(parts: JobParts, list: JobList) {
     this.#parts = parts
     this.#list = list
-    this.#places = createPlaces(parts.config.limits.jobs)
+    this.#runs = new JobRuns(parts.config.limits.jobs, parts.log)
   }
 
   /** Loads the jobs, serves viaducts, and goes on with what was unfinished. */
@@ -61,13 +50,13 @@ export class Jobs implements AsyncDisposable {
     jobs.#owned.use(await serveViaducts(parts, jobs.#registry()))
     const connected = (event: { detail: { toString(): string } }) => {
       const peer = event.detail.toString()
-      for (const listener of jobs.#peerConnected) listener(peer)
+      jobs.#runs.peerConnected(peer)
       for (const job of jobs.#list) if (job.record.peer === peer) jobs.#tellFailure(job)
     }
     parts.mesh.node.addEventListener('peer:connect', connected)
     jobs.#owned.defer(() => parts.mesh.node.removeEventListener('peer:connect', connected))
     const sampling = setInterval(() => {
-      for (const id of jobs.#running.keys()) jobs.#list.find(id)?.sample()
+      for (const id of jobs.#runs.ids()) jobs.#list.find(id)?.sample()
     }, PROGRESS_INTERVAL_MS)
     jobs.#owned.defer(() => clearInterval(sampling))
     await jobs.#goOn()
@@ -132,37 +121,15 @@ export class Jobs implements AsyncDisposable {
     snapshot: RoundSnapshot,
     { last, signal }: { last: boolean; signal: AbortSignal },
   ): Promise<RoundReport> {
-    signal.throwIfAborted()
     const job = this.get(id)
     this.#refuseIfOver(job, 'moved on')
-    await this.#running.get(job.id)?.ended
-    const { counters, sizeBytes } = job.record
-    const before = { sentBytes: counters.sentBytes, wireBytes: counters.wireBytes, at: performance.now() }
-    const rounds = await beginRound(job, snapshot, { last })
-    const renewed = renewedBytes(job.record)
-    if (last || renewed > 0 || job.report().doneBytes < sizeBytes) {
-      const running = this.#startOutgoing(job)
-      const stop = () => running.abort.abort(signal.reason)
-      signal.addEventListener('abort', stop, { once: true })
-      if (signal.aborted) stop()
-      await running.ended.finally(() => signal.removeEventListener('abort', stop))
-    }
-    const { state, error, root } = job.record
-    if (state !== 'complete' && signal.aborted) {
-      await job.become('paused')
-      throw signal.reason as Error
-    }
-    this.#stopping.signal.throwIfAborted()
-    if (error) throw new FluidError(error.code, error.message, { hint: error.hint, job: job.id })
-    if (state === 'cancelled') throw new FluidError('CANCELLED', `Job ${job.id} was cancelled`)
-    return {
-      round: rounds.number,
-      renewedBytes: renewed,
-      sentBytes: counters.sentBytes - before.sentBytes,
-      wireBytes: counters.wireBytes - before.wireBytes,
-      seconds: (performance.now() - before.at) / 1000,
-      root: state === 'complete' ? root : undefined,
-    }
+    await this.#runs.get(job.id)?.ended
+    return await runRound(job, snapshot, {
+      last,
+      signal,
+      stopping: this.#runs.stopping,
+      start: () => this.#startOutgoing(job),
+    })
   }
 
   async pause(id: string, owner?: string): Promise<Job> {
@@ -170,8 +137,8 @@ export class Jobs implements AsyncDisposable {
     requireOwner(job, owner)
     this.#refuseIfOver(job, 'paused')
     await job.update({ wanted: 'pause' })
-    this.#wish(job)
-    if (!this.#running.has(job.id)) await job.become('paused')
+    this.#runs.wish(job)
+    if (!this.#runs.get(job.id)) await job.become('paused')
     return job
   }
 
@@ -191,11 +158,11 @@ export class Jobs implements AsyncDisposable {
     }
     this.#refuseIfOver(job, 'resumed')
     await job.update({ wanted: 'run', approved: direction === 'in' ? true : undefined })
-    this.#wish(job)
-    if (direction === 'out' && !this.#running.has(job.id)) {
+    this.#runs.wish(job)
+    if (direction === 'out' && !this.#runs.get(job.id)) {
       await job.become('connecting')
       this.#startOutgoing(job)
-    } else if (direction === 'in' && !this.#running.has(job.id)) {
+    } else if (direction === 'in' && !this.#runs.get(job.id)) {
       if (state !== 'awaiting-approval') await job.become('reconnecting')
       this.#wake(job.record.peer)
     }
@@ -213,9 +180,9 @@ export class Jobs implements AsyncDisposable {
       await job.update({ state: 'reconnecting', finishedAt: undefined })
     this.#refuseIfOver(job, 'cancelled')
     await job.update({ wanted: 'cancel' })
-    const running = this.#running.get(job.id)
+    const running = this.#runs.get(job.id)
     if (running) {
-      this.#wish(job)
+      this.#runs.wish(job)
       await overWithin(job, CANCEL_WAIT_MS)
     } else if (job.record.direction === 'in') {
       await this.#discard(job)
@@ -238,9 +205,7 @@ export class Jobs implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#stopping.abort(new FluidError('INTERRUPTED', 'The agent is stopping'))
-    for (const { abort } of this.#running.values()) abort.abort(this.#stopping.signal.reason)
-    await Promise.allSettled([...this.#running.values()].map(({ ended }) => ended))
+    await this.#runs.stop()
     await this.#indexing
     await this.#owned.disposeAsync()
   }
@@ -275,15 +240,15 @@ export class Jobs implements AsyncDisposable {
     dialPeer(this.#parts.mesh, peer, { signal: AbortSignal.timeout(WAKE_TIMEOUT_MS) }).catch(() => {})
   }
 
-  #startOutgoing(job: Job): Running {
-    const before = this.#running.get(job.id)
+  #startOutgoing(job: Job): JobRun {
+    const before = this.#runs.get(job.id)
     if (before) return before
-    const running = this.#open(job, (signals) => runOutgoingJob(this.#parts, job, signals))
+    const running = this.#runs.open(job, (signals) => runOutgoingJob(this.#parts, job, signals))
     void running.ended.then(() => {
       this.#tellFailure(job)
       const { state, wanted, rounds } = job.record
       // Resumed in the moment in which the run came to rest.
-      if (state === 'paused' && wanted === 'run' && !rounds && !this.#stopping.signal.aborted)
+      if (state === 'paused' && wanted === 'run' && !rounds && !this.#runs.stopping.aborted)
         this.#startOutgoing(job)
     })
     return running
@@ -291,74 +256,14 @@ export class Jobs implements AsyncDisposable {
 
   /** Tells the receiver of a job that failed for good, if it does not know; otherwise it would wait for ever. */
   #tellFailure(job: Job): void {
-    if (!job.record.untold || this.#telling.has(job.id) || this.#stopping.signal.aborted) return
+    if (!job.record.untold || this.#telling.has(job.id) || this.#runs.stopping.aborted) return
     this.#telling.add(job.id)
-    failAtPeer(this.#parts, job, this.#stopping.signal)
+    failAtPeer(this.#parts, job, this.#runs.stopping)
       .then(() => job.update({ untold: undefined }))
       .catch((error: unknown) =>
         this.#parts.log.debug({ job: job.id, error }, 'The receiver of a failed job could not be told'),
       )
       .finally(() => this.#telling.delete(job.id))
-  }
-
-  #open(job: Job, run: (signals: JobSignals) => Promise<void>): Running {
-    const abort = new AbortController()
-    const wishes = new Set<() => void>()
-    const signals: JobSignals = {
-      signal: AbortSignal.any([abort.signal, this.#stopping.signal]),
-      onWish: (listener) => {
-        wishes.add(listener)
-        return { [Symbol.dispose]: () => void wishes.delete(listener) }
-      },
-      place: () => this.#place(job, signals),
-      wait: (ms) => this.#wait(job, ms, wishes, abort.signal),
-    }
-    const ended = run(signals)
-      .catch((error: unknown) => {
-        if (!this.#stopping.signal.aborted)
-          this.#parts.log.debug({ job: job.id, error }, 'A job attempt ended')
-      })
-      .finally(() => {
-        if (this.#running.get(job.id) === running) this.#running.delete(job.id)
-      })
-    const running: Running = { abort, wishes, ended }
-    this.#running.set(job.id, running)
-    return running
-  }
-
-  async #place(job: Job, { signal, onWish }: JobSignals): Promise<Disposable> {
-    // A machine stands still meanwhile.
-    if (job.record.rounds?.last) return { [Symbol.dispose]() {} }
-    const leave = new AbortController()
-    const heed = () => {
-      if (job.record.wanted !== 'run') leave.abort()
-    }
-    using _wish = onWish(heed)
-    heed()
-    return await this.#places.take(AbortSignal.any([leave.signal, signal]))
-  }
-
-  #wait(job: Job, ms: number, wishes: Set<() => void>, signal: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      const done = () => {
-        clearTimeout(timer)
-        this.#peerConnected.delete(connected)
-        wishes.delete(done)
-        signal.removeEventListener('abort', done)
-        this.#stopping.signal.removeEventListener('abort', done)
-        resolve()
-      }
-      const connected = (peer: string) => peer === job.record.peer && done()
-      const timer = setTimeout(done, ms)
-      this.#peerConnected.add(connected)
-      wishes.add(done)
-      signal.addEventListener('abort', done, { once: true })
-      this.#stopping.signal.addEventListener('abort', done, { once: true })
-    })
-  }
-
-  #wish(job: Job): void {
-    for (const listener of Array.from(this.#running.get(job.id)?.wishes ?? [])) listener()
   }
 
   #registry(): IncomingRegistry {
@@ -368,13 +273,13 @@ export class Jobs implements AsyncDisposable {
       add: (record) => this.#list.add(record),
       runAlone: async (job, attempt) => {
         // What is still being indexed is worth waiting for: the next version finds its chunks.
-        await this.#indexing
-        for (let before = this.#running.get(job.id); before; before = this.#running.get(job.id)) {
+        if (job.record.startedAt === undefined) await this.#indexing
+        for (let before = this.#runs.get(job.id); before; before = this.#runs.get(job.id)) {
           before.abort.abort(new FluidError('INTERRUPTED', 'The sender started another attempt'))
           await before.ended
         }
         let failure: unknown
-        const running = this.#open(job, async (signals) => {
+        const running = this.#runs.open(job, async (signals) => {
           await attempt(signals).catch((error: unknown) => (failure = error))
         })
         await running.ended

@@ -17,19 +17,9 @@ import { prepareSource } from '../transfer/prepared-source.ts'
 import { cancelAtPeer } from './end-at-peer.ts'
 import type { Job } from './job.ts'
 import type { JobParts } from './job-parts.ts'
+import type { JobSignals } from './job-runs.ts'
 import { runOutgoing } from './outgoing-attempt.ts'
 import { forgetRenewed, roundsSnapshot } from './rounds.ts'
-
-/** How the owner's wishes and the mesh reach a running job. */
-export interface JobSignals {
-  /** Aborted when the agent stops. */
-  readonly signal: AbortSignal
-  onWish(listener: () => void): Disposable
-  /** A place among the jobs that run; none, and at once, when the owner wants the job to pause or to end. */
-  place(): Promise<Disposable>
-  /** Resolves after `ms`, sooner when the peer connects or the owner has a wish. */
-  wait(ms: number): Promise<void>
-}
 
 /** After these the job rests, with its error, until its owner resumes it. */
 const PAUSING: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['NO_SPACE', 'TARGET_WRITE', 'SOURCE_READ'])

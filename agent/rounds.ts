@@ -12,6 +12,7 @@ import { MAX_RANGES_PER_FRAME, WINDOW_BYTES } from '../protocol/limits.ts'
 import type { Journal } from '../transfer/journal.ts'
 import type { Job } from './job.ts'
 import type { Rounds } from './job-record.ts'
+import type { JobRun } from './job-runs.ts'
 
 /** The volume at one instant. */
 export interface RoundSnapshot {
@@ -33,6 +34,53 @@ export interface RoundReport {
   readonly seconds: number
   /** Of the whole volume; after the last round only. */
   readonly root?: string
+}
+
+/** How a round is run. */
+export interface RoundRun {
+  /** The last one completes the job. */
+  readonly last: boolean
+  readonly signal: AbortSignal
+  /** Aborted when the agent stops. */
+  readonly stopping: AbortSignal
+  /** Has the job run until it rests or is over. */
+  start(): JobRun
+}
+
+/** Jobs.round(), of a job that nothing runs of. */
+export async function runRound(
+  job: Job,
+  snapshot: RoundSnapshot,
+  { last, signal, stopping, start }: RoundRun,
+): Promise<RoundReport> {
+  signal.throwIfAborted()
+  const { counters, sizeBytes } = job.record
+  const before = { sentBytes: counters.sentBytes, wireBytes: counters.wireBytes, at: performance.now() }
+  const rounds = await beginRound(job, snapshot, { last })
+  const renewed = renewedBytes(job.record)
+  if (last || renewed > 0 || job.report().doneBytes < sizeBytes) {
+    const { abort, ended } = start()
+    const stop = () => abort.abort(signal.reason)
+    signal.addEventListener('abort', stop, { once: true })
+    if (signal.aborted) stop()
+    await ended.finally(() => signal.removeEventListener('abort', stop))
+  }
+  const { state, error, root } = job.record
+  if (state !== 'complete' && signal.aborted) {
+    await job.become('paused')
+    throw signal.reason as Error
+  }
+  stopping.throwIfAborted()
+  if (error) throw new FluidError(error.code, error.message, { hint: error.hint, job: job.id })
+  if (state === 'cancelled') throw new FluidError('CANCELLED', `Job ${job.id} was cancelled`)
+  return {
+    round: rounds.number,
+    renewedBytes: renewed,
+    sentBytes: counters.sentBytes - before.sentBytes,
+    wireBytes: counters.wireBytes - before.wireBytes,
+    seconds: (performance.now() - before.at) / 1000,
+    root: state === 'complete' ? root : undefined,
+  }
 }
 
 /** What identifies the state that a round's journal belongs to. */
