@@ -70,12 +70,17 @@ export function readDomain(live: Element, config: Element): DomainMachine {
   }
 }
 
+/** True for the XML of a domain that has a QEMU now. */
+export function isActive(domain: Element): boolean {
+  return attr(domain, 'id') !== undefined
+}
+
 /** Disks with something in them. Throws CLOUD_FAILED for one that is neither file nor block device here. */
-export function readDisks(
-  live: Element,
-  name: string,
-  ids: Readonly<Record<string, string>> = {},
-): DomainDisk[] {
+export function disksOf(domain: Element, name: string): DomainDisk[] {
+  return readDisks(domain, name, readMetadata(domain)?.disks ?? {})
+}
+
+function readDisks(live: Element, name: string, ids: Readonly<Record<string, string>>): DomainDisk[] {
   const bootsFromDisk = all(live, 'os', 'boot').some((boot) => attr(boot, 'dev') === 'hd')
   const disks: DomainDisk[] = []
   for (const disk of all(live, 'devices', 'disk')) {

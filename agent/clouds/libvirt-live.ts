@@ -19,6 +19,7 @@ import {
 } from './libvirt-checkpoints.ts'
 import type { DomainDisk } from './libvirt-domain.ts'
 import type { OwnerFolder } from './libvirt-folder.ts'
+import { diskSizesOf } from './libvirt-host.ts'
 import { saidBy, type Virsh } from './libvirt-virsh.ts'
 import type { Element } from './libvirt-xml.ts'
 
@@ -29,7 +30,6 @@ export interface LiveDomain {
   /** Its XML as it runs. */
   readonly live: Element
   readonly disks: readonly DomainDisk[]
-  readonly sizes: ReadonlyMap<string, number>
 }
 
 /** Begins a backup job for `owner`. Throws CLOUD_FAILED, also while another has one. */
@@ -42,14 +42,20 @@ export async function openLiveSnapshot(
 ): Promise<Snapshot> {
   const { uuid, live, disks } = domain
   await folder.make(live)
-  await endBackupOf(virsh, domain, folder)
-  const base = await tidyChain(virsh, domain, folder, owner)
+  const [sizes, socket, known, marked] = await Promise.all([
+    diskSizesOf(virsh, uuid, signal),
+    runningBackup(virsh, uuid),
+    checkpointsOf(virsh, uuid, owner),
+    folder.base(uuid),
+  ])
+  if (socket !== undefined) await endBackupOf(virsh, domain, folder, socket)
   signal?.throwIfAborted()
-  const begun = await beginBackup(virsh, domain, folder, owner, base).catch(async (error: unknown) => {
+  const base = known.find(({ name }) => name === marked)
+  const next = { owner, number: (known.at(-1)?.number ?? 0) + 1 }
+  const begun = await beginBackup(virsh, domain, folder, { ...next, base }).catch((error: unknown) => {
     if (!base || !/checkpoint|bitmap/i.test(saidBy(error))) throw error
     // A bitmap is lost when a QEMU is killed, and with a disk that was replaced. Then nothing is known of what was written.
-    await removeCheckpoint(virsh, uuid, base, disks)
-    return beginBackup(virsh, domain, folder, owner, undefined)
+    return beginBackup(virsh, domain, folder, next)
   })
   const end = async () => {
     if ((await runningBackup(virsh, uuid)) === begun.socket) await abortBackup(virsh, uuid)
@@ -57,8 +63,18 @@ export async function openLiveSnapshot(
     for (const scratch of begun.scratches) await rm(scratch, { force: true })
   }
   try {
-    const shown = await Promise.all(begun.disks.map((disk) => shownDisk(domain, disk, begun, signal)))
-    return { disks: shown, [Symbol.asyncDispose]: once(() => settle(virsh, domain, folder, begun, end)) }
+    const shown = Promise.all(begun.disks.map((disk) => shownDisk(disk, sizes, begun, signal)))
+    // Those that nothing is told from any more. What fails here is for the next snapshot, or release().
+    for (const checkpoint of known)
+      if (checkpoint !== begun.base) await removeCheckpoint(virsh, uuid, checkpoint, disks).catch(() => {})
+    return {
+      disks: await shown,
+      [Symbol.asyncDispose]: once(async () => {
+        // The owner has what it wanted: what is written from this snapshot on is the next one's.
+        if (begun.checkpoint) await folder.setBase(uuid, begun.checkpoint.name)
+        await end()
+      }),
+    }
   } catch (error) {
     // Nobody saw it: what it would have told is the next one's to tell.
     await end().catch(() => {})
@@ -68,9 +84,12 @@ export async function openLiveSnapshot(
 }
 
 /** Ends a job that an agent of this owner left. Throws CLOUD_FAILED when the job is somebody else's. */
-async function endBackupOf(virsh: Virsh, { uuid, name }: LiveDomain, folder: OwnerFolder): Promise<void> {
-  const socket = await runningBackup(virsh, uuid)
-  if (socket === undefined) return
+async function endBackupOf(
+  virsh: Virsh,
+  { uuid, name }: LiveDomain,
+  folder: OwnerFolder,
+  socket: string,
+): Promise<void> {
   if (!socket.startsWith(`${folder.path}/`))
     throw new FluidError(
       'CLOUD_FAILED',
@@ -80,22 +99,6 @@ async function endBackupOf(virsh: Virsh, { uuid, name }: LiveDomain, folder: Own
       },
     )
   await abortBackup(virsh, uuid)
-}
-
-/** Removes every checkpoint of the owner but the one to tell from, which it returns. */
-async function tidyChain(
-  virsh: Virsh,
-  { uuid, disks }: LiveDomain,
-  folder: OwnerFolder,
-  owner: string,
-): Promise<Checkpoint | undefined> {
-  const marked = await folder.base(uuid)
-  let base: Checkpoint | undefined
-  for (const checkpoint of await checkpointsOf(virsh, uuid, owner)) {
-    if (checkpoint.name === marked) base = checkpoint
-    else await removeCheckpoint(virsh, uuid, checkpoint, disks)
-  }
-  return base
 }
 
 interface Begun {
@@ -111,8 +114,7 @@ async function beginBackup(
   virsh: Virsh,
   { uuid, name, disks }: LiveDomain,
   folder: OwnerFolder,
-  owner: string,
-  base: Checkpoint | undefined,
+  { owner, number, base }: { owner: string; number: number; base?: Checkpoint },
 ): Promise<Begun> {
   const shown = disks.filter((disk) => !disk.readOnly)
   if (shown.length === 0) throw new FluidError('CLOUD_FAILED', `${name} has no disk that is written to`)
@@ -122,7 +124,7 @@ async function beginBackup(
   const checkpoint =
     tracked.length === 0
       ? undefined
-      : nameCheckpoint(owner, base?.chain ?? randomBytes(8).toString('hex'), (base?.number ?? 0) + 1)
+      : nameCheckpoint(owner, base?.chain ?? randomBytes(8).toString('hex'), number)
   const socket = folder.socket(uuid, randomBytes(4).toString('hex'))
   const plan = shown.map((disk) => ({
     target: disk.target,
@@ -148,8 +150,8 @@ function isTracked({ format }: DomainDisk): boolean {
 }
 
 async function shownDisk(
-  { sizes }: LiveDomain,
   disk: DomainDisk,
+  sizes: ReadonlyMap<string, number>,
   { socket, checkpoint, base }: Begun,
   signal: AbortSignal | undefined,
 ): Promise<DiskSnapshot> {
@@ -166,20 +168,6 @@ async function shownDisk(
     epoch,
     ...(told ? { dirty: await readDirtyBitmap(url, exportedBitmap(disk.target), { signal }) } : {}),
   }
-}
-
-/** The owner has what it wanted: what is written from this snapshot on is the next one's. */
-async function settle(
-  virsh: Virsh,
-  { uuid, disks }: LiveDomain,
-  folder: OwnerFolder,
-  { checkpoint, base }: Begun,
-  end: () => Promise<void>,
-): Promise<void> {
-  if (checkpoint) await folder.setBase(uuid, checkpoint.name)
-  await end()
-  // What fails here is taken up by the next snapshot, or by release().
-  if (base) await removeCheckpoint(virsh, uuid, base, disks).catch(() => {})
 }
 
 function once(work: () => Promise<void>): () => Promise<void> {

@@ -1,6 +1,5 @@
 /** States of a domain, and what changes them. */
 import { setTimeout as delay } from 'node:timers/promises'
-import { FluidError } from '../../protocol/errors.ts'
 import type { MachineState } from './cloud.ts'
 import { saidBy, type Virsh } from './libvirt-virsh.ts'
 
@@ -21,23 +20,21 @@ export async function domainState(virsh: Virsh, uuid: string, signal?: AbortSign
   return STATES[await wordFor(virsh, uuid, signal)] ?? 'running'
 }
 
-/** Holds the processors, or lets them go on. Throws CLOUD_FAILED for a domain that does not run. */
-export async function holdDomain(
-  virsh: Virsh,
-  uuid: string,
-  hold: boolean,
-  signal?: AbortSignal,
-): Promise<void> {
-  const word = await wordFor(virsh, uuid, signal)
-  const state = STATES[word] ?? 'running'
-  if (state === 'stopped')
-    throw new FluidError(
-      'CLOUD_FAILED',
-      `The domain does not run, so it cannot be ${hold ? 'paused' : 'resumed'}`,
-    )
-  if (state === (hold ? 'paused' : 'running')) return
-  const command = hold ? 'suspend' : word === 'pmsuspended' ? 'dompmwakeup' : 'resume'
-  await virsh([command, uuid], { signal })
+/** Stops the processors; QEMU flushes its disks. Throws CLOUD_FAILED for a domain that does not run. */
+export async function holdDomain(virsh: Virsh, uuid: string, signal?: AbortSignal): Promise<void> {
+  // Of one that is paused already libvirt says nothing.
+  await virsh(['suspend', uuid], { signal })
+}
+
+/** Lets the processors go on. Throws CLOUD_FAILED for a domain that does not run. */
+export async function resumeDomain(virsh: Virsh, uuid: string, signal?: AbortSignal): Promise<void> {
+  try {
+    await virsh(['resume', uuid], { signal })
+  } catch (error) {
+    if (/already running/.test(saidBy(error))) return
+    if (!/dompmwakeup|pmsuspended|suspended by the guest/i.test(saidBy(error))) throw error
+    await virsh(['dompmwakeup', uuid], { signal })
+  }
 }
 
 /** Starts a domain that is shut off. */

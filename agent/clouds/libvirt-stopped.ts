@@ -6,11 +6,18 @@ import { fingerprintOf, openQemuImage } from '../../transfer/backends/qemu-image
 import { blockUrl, fileUrl } from '../../transfer/open.ts'
 import type { DiskSnapshot, Snapshot } from './cloud.ts'
 import { imageIdentity, settleImage } from './image-file.ts'
-import type { LiveDomain } from './libvirt-live.ts'
+import type { DomainDisk } from './libvirt-domain.ts'
+
+interface StoppedDomain {
+  readonly name: string
+  readonly disks: readonly DomainDisk[]
+  /** By target. */
+  readonly sizes: ReadonlyMap<string, number>
+}
 
 /** Throws CLOUD_FAILED for an image that cannot be read. */
 export async function openStoppedSnapshot(
-  { name, disks, sizes }: Pick<LiveDomain, 'name' | 'disks' | 'sizes'>,
+  { name, disks, sizes }: StoppedDomain,
   signal: AbortSignal | undefined,
 ): Promise<Snapshot> {
   await using stack = new AsyncDisposableStack()

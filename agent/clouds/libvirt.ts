@@ -3,19 +3,19 @@
  * a backup job of libvirt, one at a time, and otherwise by their images.
  */
 import { FluidError } from '../../protocol/errors.ts'
-import type { Cloud } from './cloud.ts'
+import type { Cloud, Snapshot } from './cloud.ts'
 import type { LibvirtCloudConfig } from './cloud-config.ts'
 import { abortBackup, runningBackup } from './libvirt-backup.ts'
 import { bytesSince, checkpointsOf, removeCheckpoint } from './libvirt-checkpoints.ts'
 import { defineDomain, undefineDomain } from './libvirt-define.ts'
-import { type DomainMachine, imagesOf, readDomain } from './libvirt-domain.ts'
+import { disksOf, imagesOf, isActive, readDomain } from './libvirt-domain.ts'
 import { ownerFolder } from './libvirt-folder.ts'
 import { abilitiesOf, diskSizesOf, domainOf, domainsOf } from './libvirt-host.ts'
 import { openLiveSnapshot } from './libvirt-live.ts'
-import { domainState, holdDomain, startDomain, stopDomain } from './libvirt-power.ts'
+import { domainState, holdDomain, resumeDomain, startDomain, stopDomain } from './libvirt-power.ts'
 import { openStoppedSnapshot } from './libvirt-stopped.ts'
 import { createVirsh } from './libvirt-virsh.ts'
-import { type Element, parseXml } from './libvirt-xml.ts'
+import { type Element, first, parseXml, text } from './libvirt-xml.ts'
 import { createTurns } from './turns.ts'
 
 /** Connects once, to see what this libvirt can. Throws CLOUD_FAILED. */
@@ -31,8 +31,22 @@ export async function openLibvirtCloud({ uri, images, accel }: LibvirtCloudConfi
   const xmlOf = async (uuid: string, how: readonly string[], signal?: AbortSignal): Promise<Element> =>
     parseXml(await virsh(['dumpxml', uuid, ...how], { signal }), 'domain')
 
-  async function described(uuid: string, signal?: AbortSignal): Promise<DomainMachine> {
-    return readDomain(await xmlOf(uuid, [], signal), await xmlOf(uuid, ['--inactive'], signal))
+  /** UUIDs that were found by name. */
+  const found = new Map<string, string>()
+
+  /** A domain by its name, and its XML as it is now. Throws MACHINE_UNKNOWN. */
+  async function lookUp(name: string, signal?: AbortSignal): Promise<{ uuid: string; domain: Element }> {
+    const known = found.get(name)
+    if (known !== undefined) {
+      const domain = await xmlOf(known, [], signal).catch(() => undefined)
+      signal?.throwIfAborted()
+      if (domain && text(first(domain, 'name')) === name) return { uuid: known, domain }
+      found.delete(name)
+    }
+    const uuid = await domainOf(virsh, name, signal)
+    const domain = await xmlOf(uuid, [], signal)
+    found.set(name, uuid)
+    return { uuid, domain }
   }
 
   /** Closes snapshots of stopped machines: those of one owner, or all. */
@@ -41,21 +55,18 @@ export async function openLibvirtCloud({ uri, images, accel }: LibvirtCloudConfi
       if (owner === undefined || owner === whose) await shown[Symbol.asyncDispose]()
   }
 
-  async function stoppedSnapshot(uuid: string, name: string, owner: string, signal: AbortSignal | undefined) {
+  async function stoppedSnapshot(
+    { uuid, domain, name }: { uuid: string; domain: Element; name: string },
+    owner: string,
+    signal: AbortSignal | undefined,
+  ): Promise<Snapshot> {
     const about = await virsh(['dominfo', uuid], { signal })
     if (/^Managed save:\s+yes$/m.test(about))
-      throw new FluidError(
-        'CLOUD_FAILED',
-        `${name} was put to sleep with its memory saved (virsh managedsave)`,
-        {
-          hint: `Start it, or let its memory go: virsh managedsave-remove ${name}`,
-        },
-      )
-    const { disks } = await described(uuid, signal)
-    const shown = await openStoppedSnapshot(
-      { name, disks, sizes: await diskSizesOf(virsh, uuid, signal) },
-      signal,
-    )
+      throw new FluidError('CLOUD_FAILED', `${name} sleeps with its memory saved (virsh managedsave)`, {
+        hint: `Start it, or let its memory go: virsh managedsave-remove ${name}`,
+      })
+    const sizes = await diskSizesOf(virsh, uuid, signal)
+    const shown = await openStoppedSnapshot({ name, disks: disksOf(domain, name), sizes }, signal)
     open.set(shown, owner)
     return {
       disks: shown.disks,
@@ -66,15 +77,17 @@ export async function openLibvirtCloud({ uri, images, accel }: LibvirtCloudConfi
     }
   }
 
-  async function liveSnapshot(uuid: string, name: string, owner: string, signal: AbortSignal | undefined) {
+  async function liveSnapshot(
+    { uuid, domain, name }: { uuid: string; domain: Element; name: string },
+    owner: string,
+    signal: AbortSignal | undefined,
+  ): Promise<Snapshot> {
     if (!live)
       throw new FluidError('CLOUD_FAILED', `This libvirt cannot tell what ${name} writes`, {
         hint: 'Live snapshots need libvirt 7 and QEMU 5.2 or newer; stop the machine and move it without --live',
       })
-    const running = await xmlOf(uuid, [], signal)
-    const sizes = await diskSizesOf(virsh, uuid, signal)
-    const domain = { uuid, name, live: running, disks: (await described(uuid, signal)).disks, sizes }
-    const shown = await openLiveSnapshot(virsh, domain, ownerFolder(images, owner), owner, signal)
+    const machine = { uuid, name, live: domain, disks: disksOf(domain, name) }
+    const shown = await openLiveSnapshot(virsh, machine, ownerFolder(images, owner), owner, signal)
     return {
       disks: shown.disks,
       [Symbol.asyncDispose]: async () => inTurn(name, undefined, async () => shown[Symbol.asyncDispose]()),
@@ -96,8 +109,9 @@ export async function openLibvirtCloud({ uri, images, accel }: LibvirtCloudConfi
     supports: { live, pause: true, formats: ['raw', 'qcow2'], firmware },
     machines: async ({ signal } = {}) => [...(await domainsOf(virsh, signal)).keys()].sort(),
     async machine(name, { signal } = {}) {
-      const uuid = await domainOf(virsh, name, signal)
-      const { disks, ...machine } = await described(uuid, signal)
+      const { uuid, domain } = await lookUp(name, signal)
+      const next = isActive(domain) ? await xmlOf(uuid, ['--inactive'], signal) : domain
+      const { disks, ...machine } = readDomain(domain, next)
       const sizes = await diskSizesOf(virsh, uuid, signal)
       return {
         ...machine,
@@ -111,9 +125,10 @@ export async function openLibvirtCloud({ uri, images, accel }: LibvirtCloudConfi
     snapshot: async (name, owner, { signal } = {}) =>
       inTurn(name, signal, async () => {
         checkOwner(owner)
-        const uuid = await domainOf(virsh, name, signal)
-        const stopped = (await domainState(virsh, uuid, signal)) === 'stopped'
-        return stopped ? stoppedSnapshot(uuid, name, owner, signal) : liveSnapshot(uuid, name, owner, signal)
+        const found = { name, ...(await lookUp(name, signal)) }
+        return isActive(found.domain)
+          ? liveSnapshot(found, owner, signal)
+          : stoppedSnapshot(found, owner, signal)
       }),
     async dirtyBytes(name, owner, { signal } = {}) {
       checkOwner(owner)
@@ -123,9 +138,9 @@ export async function openLibvirtCloud({ uri, images, accel }: LibvirtCloudConfi
       return last ? bytesSince(virsh, uuid, last) : 0
     },
     pause: async (name, { signal } = {}) =>
-      inTurn(name, signal, async () => holdDomain(virsh, await domainOf(virsh, name, signal), true, signal)),
+      inTurn(name, signal, async () => holdDomain(virsh, await domainOf(virsh, name, signal), signal)),
     resume: async (name, { signal } = {}) =>
-      inTurn(name, signal, async () => holdDomain(virsh, await domainOf(virsh, name, signal), false, signal)),
+      inTurn(name, signal, async () => resumeDomain(virsh, await domainOf(virsh, name, signal), signal)),
     start: async (name, { signal } = {}) =>
       inPowerTurn(name, signal, async () => startDomain(virsh, await domainOf(virsh, name, signal), signal)),
     stop: async (name, { graceMs, signal }) =>

@@ -5,7 +5,7 @@
  */
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { cp, mkdir, readFile, writeFile } from 'node:fs/promises'
+import { cp, mkdir, readdir, readFile, readlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { hasProgram, run } from '../helpers/programs.ts'
@@ -17,6 +17,8 @@ export interface LibvirtLab {
   readonly images: string
   /** Output of one command. */
   virsh(...args: string[]): Promise<string>
+  /** Ends the QEMUs of all its machines by SIGKILL, as a lack of memory would. */
+  killMachines(): Promise<void>
 }
 
 /** Why there can be no private libvirt here, or undefined. */
@@ -77,7 +79,17 @@ export async function openLibvirtLab(t: Owner): Promise<LibvirtLab> {
     await cp(join(folder, 'cache'), probed, { recursive: true, preserveTimestamps: true })
     process.once('exit', () => execFileSync('rm', ['-rf', `${folder}.probed`]))
   }
-  return { uri, images: join(folder, 'images'), virsh }
+  return { uri, images: join(folder, 'images'), virsh, killMachines: async () => killQemus(child.pid!) }
+}
+
+/** `outside` is the process that made the namespaces of the daemon. */
+async function killQemus(outside: number): Promise<void> {
+  const inside = await readlink(`/proc/${outside}/ns/pid_for_children`)
+  for (const pid of await readdir('/proc')) {
+    const space = await readlink(`/proc/${pid}/ns/pid`).catch(() => '')
+    const command = await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '')
+    if (space === inside && command.startsWith('qemu-system')) process.kill(Number(pid), 'SIGKILL')
+  }
 }
 
 async function configure(folder: string): Promise<void> {
