@@ -43,11 +43,16 @@ export async function runDebugfs(
     files,
     commands,
   )
-  if (status === 0) return
+  // A full file system makes no bad status, only words.
+  if (status === 0 && said === '') return
   const full = /No space|not allocate/i.test(said)
-  throw new FluidError(full ? 'NO_SPACE' : 'TARGET_WRITE', `debugfs failed on ${target.name}: ${said}`, {
-    ...(full && { hint: 'Free space inside the guest, on the file system of that file' }),
-  })
+  throw new FluidError(
+    full ? 'NO_SPACE' : 'TARGET_WRITE',
+    `debugfs failed on ${target.name}: ${said || `status ${status}`}`,
+    {
+      ...(full && { hint: 'Free space inside the guest, on the file system of that file' }),
+    },
+  )
 }
 
 /** Writes what the journal holds to its places, and empties it. Throws TARGET_WRITE. */
@@ -63,7 +68,8 @@ export async function recount(target: ToolTarget): Promise<void> {
 async function runE2fsck(target: ToolTarget, args: readonly string[]): Promise<void> {
   const { status, said } = await runTool('e2fsck', [...args, diskOf(target)], target, [], [])
   // 1: it corrected what it was asked to.
-  if (status > 1) throw new FluidError('TARGET_WRITE', `e2fsck failed on ${target.name}: ${said}`)
+  if (status > 1)
+    throw new FluidError('TARGET_WRITE', `e2fsck failed on ${target.name}: ${said || `status ${status}`}`)
 }
 
 /** A name as debugfs takes it. Throws GUEST_UNSUPPORTED for one that it would take for something else. */
@@ -119,7 +125,7 @@ async function runTool(
     const lines = said.split('\n').filter((line) => line !== '' && !/^(debugfs|e2fsck) \d/.test(line))
     ended.resolve({
       status: status ?? 128,
-      said: lines.join('; ').slice(0, 1000) || `status ${status ?? 'none'}`,
+      said: lines.join('; ').slice(0, 1000),
     })
   })
   child.stdin.on('error', () => {})
