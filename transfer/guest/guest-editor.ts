@@ -32,6 +32,8 @@ export interface GuestEditor {
 /** Folders that one file may need made. */
 const MAX_NEW_FOLDERS = 32
 const REGULAR = 0o100_000
+/** Names of files that are not in their place yet; a run that was cut off may leave one. */
+const STAGED = '.fluidcloud-edit-'
 
 export function createGuestEditor({ targetOf, reopen }: EditorParts): GuestEditor {
   /** Runs commands in a folder, then gives that folder as it is now. */
@@ -53,7 +55,7 @@ export function createGuestEditor({ targetOf, reopen }: EditorParts): GuestEdito
       const folder = place ? parent : await makeFolders(parent, names.slice(0, -1), change)
       const name = names.at(-1) as string
       const old = place?.inode
-      const staged = old ? `.fluidcloud-${randomBytes(6).toString('hex')}` : name
+      const staged = old ? `${STAGED}${randomBytes(6).toString('hex')}` : name
       const attributes = old ? await extOf(folder.volume).attributes(old) : []
       const final = {
         mode: owner.mode ?? old?.mode ?? 0o644,
@@ -63,6 +65,7 @@ export function createGuestEditor({ targetOf, reopen }: EditorParts): GuestEdito
       // Refused before anything is made.
       quoted(name)
       attributes.forEach((attribute) => quoted(attribute.name))
+      await discardStaged(folder, change)
       const file = { bytes, ...final, attributes, old }
       const made = await stage(folder, staged, file, change).catch(async (error: unknown) => {
         await change(folder, [`rm ${quoted(staged)}`]).catch(() => {})
@@ -103,6 +106,19 @@ async function makeFolders(parent: Place, names: readonly string[], change: Chan
     folder = { volume: now.volume, inode, path: now.path === '/' ? `/${name}` : `${now.path}/${name}` }
   }
   return folder
+}
+
+/** Takes away what a run that was cut off left in a folder. */
+async function discardStaged(folder: Place, change: Change): Promise<void> {
+  const entries = await extOf(folder.volume).entries(folder.inode)
+  const left = entries.filter(
+    ({ name }) => name.startsWith(STAGED) && /^[0-9a-f]{12}$/.test(name.slice(STAGED.length)),
+  )
+  if (left.length > 0)
+    await change(
+      folder,
+      left.map(({ name }) => `rm ${quoted(name)}`),
+    )
 }
 
 interface StagedFile extends Required<Owner> {

@@ -22,6 +22,9 @@ interface ToolEnd {
 /** Descriptors of a child beyond its first three: the disk, then what is passed along. */
 const DISK_FD = 3
 
+/** What e2fsck says when it looks for the file system at the disk's start. */
+const REOPEN_FAILED = 'while trying to re-open'
+
 /** What the tool calls the n-th file passed along. */
 export function passedFile(index: number): string {
   return `/proc/self/fd/${DISK_FD + 1 + index}`
@@ -55,9 +58,21 @@ export async function runDebugfs(
   )
 }
 
-/** Writes what the journal holds to its places, and empties it. Throws TARGET_WRITE. */
+/**
+ * Writes what the journal holds to its places, and empties it. Throws TARGET_WRITE.
+ *
+ * e2fsck (1.47.0 and before) replays and empties the journal, then forgets the offset when it opens the file system
+ * again to take away the flag that says so (e2fsck_run_ext3_journal() in journal.c). The flag is taken away here, and
+ * e2fsck asked again: it would replay once more if anything were left.
+ */
 export async function replayJournal(target: ToolTarget): Promise<void> {
-  await runE2fsck(target, ['-y', '-E', 'journal_only'])
+  const args = ['-y', '-E', 'journal_only']
+  const { status, said } = await runTool('e2fsck', [...args, diskOf(target)], target, [], [])
+  if (status > 1 && !said.includes(REOPEN_FAILED)) throw e2fsckError(target, said, status)
+  if (status > 1) {
+    await runDebugfs(target, ['feature -needs_recovery'])
+    await runE2fsck(target, args)
+  }
 }
 
 /** Repairs what is safe to repair: usage counts of quotas. Throws TARGET_WRITE. */
@@ -68,8 +83,11 @@ export async function recount(target: ToolTarget): Promise<void> {
 async function runE2fsck(target: ToolTarget, args: readonly string[]): Promise<void> {
   const { status, said } = await runTool('e2fsck', [...args, diskOf(target)], target, [], [])
   // 1: it corrected what it was asked to.
-  if (status > 1)
-    throw new FluidError('TARGET_WRITE', `e2fsck failed on ${target.name}: ${said || `status ${status}`}`)
+  if (status > 1) throw e2fsckError(target, said, status)
+}
+
+function e2fsckError({ name }: ToolTarget, said: string, status: number): FluidError {
+  return new FluidError('TARGET_WRITE', `e2fsck failed on ${name}: ${said || `status ${status}`}`)
 }
 
 /** A name as debugfs takes it. Throws GUEST_UNSUPPORTED for one that it would take for something else. */

@@ -105,6 +105,19 @@ test(`write() works in folders with an index, and fills them further${why}`, asy
   await withVolume(image, (volume) => sameTree(t, volume, content))
 })
 
+test(`write() takes away what a run that was cut off left beside a file${why}`, async (t) => {
+  const { image, folder, disks, content } = await guestOf(t, ['-t', 'ext4'])
+  await writeFile(join(folder, 'left'), 'half')
+  await debugfs(image, ['cd /etc', `write ${join(folder, 'left')} .fluidcloud-edit-0123456789ab`])
+  {
+    await using guest = await openWritableGuest(disks)
+    await guest.write('/etc/hostname', Buffer.from('new\n'))
+  }
+  await checkExt(image)
+  await writeFile(join(content, 'etc', 'hostname'), 'new\n')
+  await withVolume(image, (volume) => sameTree(t, volume, content))
+})
+
 test(`sync() counts quotas anew${why}`, async (t) => {
   const { image, disks } = await guestOf(t, ['-t', 'ext4', '-O', 'quota'])
   await using guest = await openWritableGuest(disks)

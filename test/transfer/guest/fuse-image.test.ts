@@ -1,0 +1,53 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readFile, rm, stat } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import anyTest from 'ava'
+import { openFuseImage } from '../../../transfer/guest/fuse-image.ts'
+import { eventually } from '../../helpers/eventually.ts'
+import { noFuseImages } from '../../helpers/guest-image.ts'
+import { run } from '../../helpers/programs.ts'
+import { refusedWith } from '../../helpers/refused-with.ts'
+import { tempDir } from '../../helpers/temp-dir.ts'
+
+// Before the first test is declared: ava takes none after a wait.
+const skip = await noFuseImages()
+const test = skip === undefined ? anyTest : anyTest.skip
+const why = skip === undefined ? '' : ` (${skip})`
+
+test(`openFuseImage() refuses what is no qcow2, and what another uses${why}`, async (t) => {
+  const image = join(await tempDir(t), 'disk.qcow2')
+  await run('qemu-img', ['create', '-q', '-f', 'raw', image, '1M'])
+  await refusedWith(t, 'FORMAT_UNSUPPORTED', openFuseImage(image))
+  await run('qemu-img', ['create', '-q', '-f', 'qcow2', image, '1M'])
+  await using first = await openFuseImage(image)
+  t.is((await stat(first.path)).size, 1024 * 1024)
+  await refusedWith(t, 'NAME_BUSY', openFuseImage(image))
+})
+
+test(`openFuseImage() ends with its process, by SIGKILL too${why}`, async (t) => {
+  const image = join(await tempDir(t), 'disk.qcow2')
+  await run('qemu-img', ['create', '-q', '-f', 'qcow2', image, '1M'])
+  const script = `
+    import { openFuseImage } from './transfer/guest/fuse-image.ts'
+    const { path } = await openFuseImage(process.argv[1])
+    console.log(path)
+    setInterval(() => {}, 1000)`
+  const child = spawn(process.execPath, ['--input-type=module', '-e', script, image], {
+    cwd: new URL('../../../', import.meta.url),
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  t.teardown(() => child.kill('SIGKILL'))
+  const [line] = (await once(child.stdout, 'data')) as [Buffer]
+  const path = line.toString().trim()
+  t.true((await readFile('/proc/self/mounts', 'utf8')).includes(path))
+  child.kill('SIGKILL')
+  await eventually(async () =>
+    (await readFile('/proc/self/mounts', 'utf8')).includes(path) ? undefined : 'gone',
+  )
+  await rm(dirname(path), { recursive: true })
+  // Nobody holds the image any more.
+  await eventually(() => run('qemu-img', ['info', image]).catch(() => undefined))
+  await using again = await openFuseImage(image)
+  t.is((await stat(again.path)).size, 1024 * 1024)
+})
