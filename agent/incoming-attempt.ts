@@ -10,6 +10,7 @@ import { entryCount, entryDigest, entryOffset } from '../protocol/manifest.ts'
 import { verifyPeerSignature } from '../protocol/peer-signature.ts'
 import { isPaused, type State } from '../protocol/state.ts'
 import { SEED_SCOPE, type Scope } from '../transfer/chunk-index.ts'
+import { CHUNKING_FASTCDC_64K } from '../transfer/chunker.ts'
 import type { Placement, PlacementOptions } from '../transfer/destination.ts'
 import { isPlaced } from '../transfer/file-placement.ts'
 import { Inbound } from '../transfer/inbound.ts'
@@ -94,8 +95,9 @@ async function converse(attempt: IncomingAttempt): Promise<void> {
   await job.update({ snapshot: agreement.snapshot, placed: placement.identity })
   // Before a byte is written over them: they are durable no more, whenever this side is killed.
   await journal.forget(answer.renewed ?? [])
-  if (placement.previous !== undefined && job.record.scope !== undefined) {
-    await indexPrevious(parts, job.record.scope, placement.previous, {
+  const indexable = agreement.chunking === CHUNKING_FASTCDC_64K && job.record.scope !== undefined
+  if (placement.previous !== undefined && indexable) {
+    await indexPrevious(parts, job.record.scope!, placement.previous, {
       signal,
       at: placement.previousAt,
       onRead: (bytes) => stream.working(bytes),

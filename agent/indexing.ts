@@ -28,7 +28,9 @@ export async function indexCompleted({ index, level }: JobParts, job: Job): Prom
   if (path !== undefined && record.scope !== undefined) {
     const file = await index.numberOf(path)
     for await (const { entries } of journal.records()) await index.add(record.scope, file, entries)
-    await index.setStamp(record.scope, path, await stampOf(path))
+    // Those of other cuts help no job but one with the same: the file is read when its next version comes.
+    if (record.chunking === CHUNKING_FASTCDC_64K)
+      await index.setStamp(record.scope, path, await stampOf(path))
   }
   await job.update({ indexed: true })
   await journal.clear()

@@ -5,6 +5,7 @@ import type { Offer, Reason } from '../protocol/control-message.ts'
 import { asFluidError, FluidError } from '../protocol/errors.ts'
 import { grantedTarget } from '../protocol/grant.ts'
 import type { OfferFacts } from '../protocol/offer.ts'
+import { CHUNKING_FIXED_64K } from '../transfer/chunker.ts'
 import type { Destination } from '../transfer/destination.ts'
 import { resolveDestinationName } from '../transfer/destination-name.ts'
 import { inPlaceBytes } from '../transfer/file-placement.ts'
@@ -38,6 +39,7 @@ export async function factsOf(
     busy: false,
     freeBytes: 0,
     resumes: false,
+    chunking: known?.record.chunking,
     writableFormats: parts.writableFormats,
     now,
   }
@@ -70,6 +72,8 @@ export async function factsOf(
   const exists = await existsAt(target)
   const finished = known?.record.state === 'complete' || known?.record.placed !== undefined
   const held = target.inPlace ? await inPlaceBytes(target, known?.id).catch(() => undefined) : undefined
+  // What was staged beside the version goes on there.
+  const inPlace = typeof held === 'number' && (held === 0 || known?.record.placed === undefined)
   return {
     ...none,
     busy,
@@ -77,7 +81,9 @@ export async function factsOf(
     approved,
     exists: exists && !finished,
     freeBytes,
-    ...(typeof held === 'number' && { inPlaceBytes: held }),
+    ...(inPlace && { inPlaceBytes: held }),
+    // What changed in place is found by comparing places: blocks are as good for that as cuts by content, and cost less.
+    chunking: known?.record.chunking ?? (inPlace ? CHUNKING_FIXED_64K : undefined),
   }
 }
 

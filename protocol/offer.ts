@@ -35,6 +35,8 @@ export interface OfferFacts {
   readonly approved?: boolean
   /** Bytes that the version under the name takes up, if it can be changed in place. */
   readonly inPlaceBytes?: number
+  /** The chunking that is best here: the one this job was begun with, or one for a version that is changed in place. */
+  readonly chunking?: string
 }
 
 /** Everything an answer depends on. */
@@ -167,6 +169,7 @@ function agreementOf({ offer, hello, ours, facts, sender, receiver }: OfferQuest
   const bounded = (lanes: number) => Math.min(lanes, hello.capabilities.maxLanes, ours.maxLanes, MAX_LANES)
   const lanes = Math.max(1, bounded(offer.lanes))
   const mostLanes = bounded(offer.mostLanes ?? 0)
+  const chunkings = common(offer.chunkings, ours.chunkings)
   return {
     job,
     sender,
@@ -178,7 +181,7 @@ function agreementOf({ offer, hello, ours, facts, sender, receiver }: OfferQuest
     targetFormat,
     replace,
     verifyDeep,
-    chunking: common(offer.chunkings, ours.chunkings)[0],
+    chunking: chunkings.find((name) => name === facts.chunking) ?? chunkings[0],
     codecs: common(offer.codecs, ours.codecs),
     lanes,
     minor: agreedMinor(hello),

@@ -62,6 +62,17 @@ test('move --in-place over a version that was put there by hand, with --verify d
   t.deepEqual(await names(pair), ['disk.raw'])
 })
 
+test('a version that was changed in place is found by a job that stages beside it', async (t) => {
+  const pair = await startPair(t)
+  await writeVersions(pair)
+  await pair.alpine.tell('move', pair.source('v1.raw'), TARGET)
+  await pair.alpine.tell('move', pair.source('v2.raw'), TARGET, ...IN_PLACE)
+  await overwrite(pair.source('v2.raw'), [{ offset: 30 * MiB, bytes: noise(MiB, 3) }])
+  const { sentBytes } = await pair.alpine.tell('move', pair.source('v2.raw'), TARGET, '--replace')
+  t.true(sentBytes < 2 * MiB, `${sentBytes}`)
+  t.true(await sameBytes(pair.source('v2.raw'), pair.at('disk.raw')))
+})
+
 test('a job in place goes on after SIGKILL of the receiver, twice', async (t) => {
   const pair = await startPair(t)
   await writeVersions(pair)

@@ -99,6 +99,15 @@ test('answerOffer() takes the chunking that the sender prefers', (t) => {
   t.is(answer.kind === 'agree' && answer.agreement.chunking, 'fixed-v1/65536')
 })
 
+test('answerOffer() takes the chunking that is best here, if it is offered', (t) => {
+  const taken = (chunking: string) => {
+    const answer = ask({ facts: { chunking } })
+    return answer.kind === 'agree' && answer.agreement.chunking
+  }
+  t.is(taken('fixed-v1/65536'), 'fixed-v1/65536')
+  t.is(taken('other-v1/1'), ours.chunkings[0])
+})
+
 const lanes = test.macro((t, wanted: number, theirs: number, here: number, agreed: number) => {
   const capabilities = { ...ours, maxLanes: theirs }
   const answer = ask({ offer: { lanes: wanted }, hello: { capabilities }, ours: { maxLanes: here } })
