@@ -57,7 +57,7 @@ async function layOver(draft: GuestDraft, changes: unknown, name: string): Promi
 }
 
 /** What is wrong with a change, whose types nobody has checked. */
-function mistakeIn(change: FileChange): string | undefined {
+export function mistakeIn(change: FileChange): string | undefined {
   if (typeof change !== 'object' || change === null) return 'that is none'
   const { path, before, after, mode, uid, gid, secret, note } = change
   if (!isGuestPath(path)) return `to ${JSON.stringify(path)?.slice(0, 200)}, which is no path in a guest`

@@ -6,6 +6,8 @@
 import { FluidError } from '../../protocol/errors.ts'
 import type { EditMigrator, MigratorFacts } from '../migrator.ts'
 import { adaptGuest } from './adapt-guest.ts'
+import { externalMigrator } from './external-migrator.ts'
+import { findExternal } from './find-external.ts'
 import { rebindObjectStore } from './rebind-object-store.ts'
 import { rewriteConfig } from './rewrite-config.ts'
 
@@ -15,9 +17,15 @@ export interface AllowedMigrators {
   readonly folder?: string
   /** name@major */
   readonly allow: readonly string[]
+  /** Takes what they print on standard error. */
+  readonly log?: (name: string, text: string) => void
+  /** For one run. Default DEFAULT_DEADLINE_MS. */
+  readonly deadlineMs?: number
 }
 
 const NO_OTHERS: AllowedMigrators = { allow: [] }
+
+const NEVER = new AbortController().signal
 
 const EDITORS: readonly EditMigrator[] = [adaptGuest, rewriteConfig, rebindObjectStore]
 
@@ -28,7 +36,8 @@ const EDITORS: readonly EditMigrator[] = [adaptGuest, rewriteConfig, rebindObjec
 export async function resolveMigrator(
   name: string,
   version: string,
-  _allowed: AllowedMigrators = NO_OTHERS,
+  allowed: AllowedMigrators = NO_OTHERS,
+  signal: AbortSignal = NEVER,
 ): Promise<EditMigrator> {
   const major = majorOf(version)
   const known = EDITORS.find((each) => each.name === name)
@@ -38,6 +47,20 @@ export async function resolveMigrator(
       'VERSION_UNSUPPORTED',
       `Migrator ${name} ${version} is asked for, and ${known.version} is known here`,
     )
+  if (allowed.folder !== undefined && allowed.allow.includes(`${name}@${major}`)) {
+    const { log, deadlineMs } = allowed
+    const found = await findExternal(allowed.folder, name)
+    const external = await externalMigrator(
+      { ...found, deadlineMs, ...(log && { log: (text: string) => log(name, text) }) },
+      signal,
+    )
+    if (external.name !== name || majorOf(external.version) !== major)
+      throw new FluidError(
+        'MIGRATOR_FAILED',
+        `Migrator ${name}@${major} says that it is ${external.name}@${external.version}`,
+      )
+    return external
+  }
   throw new FluidError('POLICY_DENIED', `Migrator ${JSON.stringify(name.slice(0, 64))} is not allowed here`, {
     hint: 'The operator of that agent allows it under [migrators] in config.toml',
   })
