@@ -25,7 +25,7 @@ import {
 } from './service.ts'
 import type { DescribedMachine } from './machine-file.ts'
 import { openMachineFolder } from './machine-folder.ts'
-import { createTurns } from './turns.ts'
+import { createPowerTurns, createTurns } from './turns.ts'
 
 const run = promisify(execFile)
 
@@ -33,6 +33,7 @@ const run = promisify(execFile)
 export async function openLocalCloud({ machines, programs }: LocalCloudConfig): Promise<Cloud> {
   const folder = await openMachineFolder(machines)
   const inTurn = createTurns()
+  const inPowerTurn = createPowerTurns(machines)
 
   async function stateOf(name: string): Promise<MachineState> {
     const running = await serviceProcesses(folder.runPath(name))
@@ -76,22 +77,24 @@ export async function openLocalCloud({ machines, programs }: LocalCloudConfig): 
         await continueService(folder.runPath(name))
       }),
     start: async (name, { signal } = {}) =>
-      inTurn(name, signal, async () => {
+      inPowerTurn(name, signal, async () => {
         const machine = await folder.described(name)
         if ((await stateOf(name)) !== 'stopped') return
         const command = commandOf(machine, 'start', programs)
         if (!command) throw new FluidError('CLOUD_FAILED', `${name} has no extra.start`)
         await startService(await folder.runFolder(name), command)
       }),
-    stop: async (name, { graceMs, signal }) =>
-      inTurn(name, signal, async () => {
-        const machine = await folder.described(name)
-        // What is paused cannot be asked, and must not run on.
-        if (graceMs > 0 && (await stateOf(name)) === 'running')
-          await askToEnd(machine, folder.runPath(name), graceMs, programs, signal)
+    async stop(name, { graceMs, signal }) {
+      signal?.throwIfAborted()
+      const machine = await folder.described(name)
+      // What is paused cannot be asked, and must not run on.
+      if (graceMs > 0 && (await stateOf(name)) === 'running')
+        await askToEnd(machine, folder.runPath(name), graceMs, programs, signal)
+      await inPowerTurn(name, signal, async () => {
         await killService(folder.runPath(name))
         await forgetService(folder.runPath(name))
-      }),
+      })
+    },
     define: async (machine, { signal } = {}) =>
       inTurn(machine.name, signal, async () => {
         for (const disk of machine.disks)
@@ -102,7 +105,7 @@ export async function openLocalCloud({ machines, programs }: LocalCloudConfig): 
         await folder.add(machine)
       }),
     undefine: async (name, { disks, signal }) =>
-      inTurn(name, signal, async () => {
+      inPowerTurn(name, signal, async () => {
         const machine = await folder.described(name).catch(unknownIsFine)
         if (!machine) return
         if ((await stateOf(name)) !== 'stopped')

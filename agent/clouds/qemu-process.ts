@@ -44,22 +44,23 @@ export async function qemuState(folder: string, signal?: AbortSignal): Promise<M
   return running ? 'running' : 'paused'
 }
 
-/** Asks the guest to shut down, and ends QEMU after `graceMs`; one that is paused cannot be asked. */
-export async function stopQemu(
+/** Asks the guest to shut down, and waits until QEMU has ended or `graceMs` have passed; one that is paused cannot be asked. */
+export async function askQemuToEnd(
   folder: string,
   { graceMs, signal }: { graceMs: number; signal?: AbortSignal },
 ): Promise<void> {
+  const end = performance.now() + graceMs
   const qemu = await daemonProcess(folder)
-  if (qemu) {
-    if (graceMs > 0) {
-      const end = performance.now() + graceMs
-      const asked = await askGuest(folder, signal).catch(() => false)
-      if (asked) await hasEnded(qemu, end, signal)
-    }
-    // Needs no monitor: QEMU flushes its images and ends on SIGTERM, whoever else speaks to it.
-    await signalProcess(qemu, 'SIGTERM')
-    if (!(await hasEnded(qemu, performance.now() + QUIT_TIMEOUT_MS))) await killService(folder)
-  }
+  const asked = qemu && (await askGuest(folder, signal).catch(() => false))
+  signal?.throwIfAborted()
+  if (asked) await hasEnded(qemu, end, signal)
+}
+
+/** Ends QEMU now. Needs no monitor: it flushes its images and ends on SIGTERM, whoever else speaks to it. */
+export async function endQemu(folder: string): Promise<void> {
+  const qemu = await daemonProcess(folder)
+  if (qemu && (await signalProcess(qemu, 'SIGTERM')))
+    await hasEnded(qemu, performance.now() + QUIT_TIMEOUT_MS)
   await killService(folder)
   await forgetService(folder)
   const { monitors, nbd, pidFile } = socketsIn(folder)

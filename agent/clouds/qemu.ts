@@ -15,11 +15,11 @@ import { openMachineFolder } from './machine-folder.ts'
 import { checkMachine, socketsIn } from './qemu-arguments.ts'
 import { removeBitmaps } from './qemu-blocks.ts'
 import { findUefi } from './qemu-firmware.ts'
-import { holdQemu, openMachineQmp, qemuState, startQemu, stopQemu } from './qemu-process.ts'
+import { askQemuToEnd, endQemu, holdQemu, openMachineQmp, qemuState, startQemu } from './qemu-process.ts'
 import { endLiveSnapshot, liveDirtyBytes, removeScratch, takeSnapshot } from './qemu-snapshot.ts'
 import type { Qmp } from './qmp.ts'
 import { daemonProcess } from './service.ts'
-import { createTurns } from './turns.ts'
+import { createPowerTurns, createTurns } from './turns.ts'
 
 /** sockaddr_un holds 108 bytes with the final NUL. */
 const MAX_SOCKET_PATH_BYTES = 107
@@ -29,10 +29,11 @@ export async function openQemuCloud(config: QemuCloudConfig): Promise<Cloud> {
   const folder = await openMachineFolder(config.machines)
   const uefi = await findUefi()
   const inTurn = createTurns()
-  /** Starting and stopping have turns of their own: power is taken whatever else is under way. */
-  const inPowerTurn = createTurns()
+  const inPowerTurn = createPowerTurns(config.machines)
   /** Machine and owner whose last snapshot was disposed here, and is the last still. */
   const kept = new Set<string>()
+  /** Of machine and owner: the disks of the last snapshot taken here. */
+  const last = new Map<string, readonly DiskSnapshot[]>()
 
   async function liveSnapshot(
     machine: Machine,
@@ -46,17 +47,18 @@ export async function openQemuCloud(config: QemuCloudConfig): Promise<Cloud> {
     const live = machine.disks.flatMap(({ id, readOnly }, index) => (readOnly ? [] : [{ id, index }]))
     const keptLast = kept.delete(key)
     const disks = await takeSnapshot(qmp, live, owner, { folder: at, keptLast, signal })
-    let open = true
+    last.set(key, disks)
     return {
       disks,
       async [Symbol.asyncDispose]() {
-        if (!open) return
-        open = false
         await inTurn(name, undefined, async () => {
+          // Disposed before, released, or ended by the snapshot after it.
+          if (last.get(key) !== disks) return
           await using monitor = await openMachineQmp(at)
           // Of a machine that ended only the files are left.
           if (!monitor) return await removeScratch(at, owner)
           await endLiveSnapshot(monitor, owner, at)
+          last.delete(key)
           kept.add(key)
         })
       },
@@ -66,6 +68,7 @@ export async function openQemuCloud(config: QemuCloudConfig): Promise<Cloud> {
   async function releaseIn(name: string, owner: string, signal: AbortSignal | undefined): Promise<void> {
     const at = folder.runPath(name)
     kept.delete(`${name}/${owner}`)
+    last.delete(`${name}/${owner}`)
     await using qmp = await openMachineQmp(at, signal)
     if (qmp) {
       await endLiveSnapshot(qmp, owner, at)
@@ -118,11 +121,12 @@ export async function openQemuCloud(config: QemuCloudConfig): Promise<Cloud> {
         checkMachine(machine, config, uefi)
         await startQemu(machine, config, await folder.runFolder(name))
       }),
-    stop: async (name, { graceMs, signal }) =>
-      inPowerTurn(name, signal, async () => {
-        await folder.described(name)
-        await stopQemu(folder.runPath(name), { graceMs, signal })
-      }),
+    stop: async (name, { graceMs, signal }) => {
+      signal?.throwIfAborted()
+      await folder.described(name)
+      if (graceMs > 0) await askQemuToEnd(folder.runPath(name), { graceMs, signal })
+      await inPowerTurn(name, signal, async () => endQemu(folder.runPath(name)))
+    },
     define: async (machine, { signal } = {}) =>
       inTurn(machine.name, signal, async () => {
         checkMachine(machine, config, uefi)
