@@ -98,7 +98,7 @@ function notesOf(disks: readonly SurveyedDisk[]): string[] {
     ...table.notes.map((note) => `${id}: ${note}`),
     ...volumes.flatMap(({ name, ext }) => [
       ...(ext?.note === undefined ? [] : [`${name}: ${ext.note}`]),
-      ...(ext?.hasErrors ? [`${name}: its kernel noted errors in this file system`] : []),
+      ...(ext?.needsCheck ? [`${name}: a check of this file system is due (fsck)`] : []),
     ]),
   ])
 }

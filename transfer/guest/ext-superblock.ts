@@ -23,6 +23,7 @@ const INCOMPAT_KNOWN =
   0x2 | 0x4 | 0x10 | 0x40 | 0x80 | 0x100 | 0x200 | 0x400 | 0x2000 | 0x4000 | 0x8000 | 0x1_0000 | 0x2_0000
 const RO_COMPAT_SPARSE_SUPER = 0x1
 const RO_COMPAT_QUOTA = 0x100
+const STATE_VALID = 0x1
 const STATE_ERRORS = 0x2
 
 export interface ExtSuperblock {
@@ -36,7 +37,8 @@ export interface ExtSuperblock {
   /** The journal holds what was not written to its place yet. */
   readonly needsRecovery: boolean
   readonly fastCommit: boolean
-  readonly hasErrors: boolean
+  /** Errors were noted in it, or it has no journal and was not unmounted: a check is due. */
+  readonly needsCheck: boolean
   readonly hasQuota: boolean
   /** 0: none, or on another device. */
   readonly journalInode: number
@@ -93,7 +95,7 @@ export function parseExtSuperblock(bytes: Buffer): ExtSuperblock {
     inodesPerGroup,
     needsRecovery: (incompat & INCOMPAT_RECOVER) !== 0,
     fastCommit: (compat & COMPAT_FAST_COMMIT) !== 0,
-    hasErrors: (u16(58) & STATE_ERRORS) !== 0,
+    needsCheck: (u16(58) & STATE_ERRORS) !== 0 || (u16(58) & STATE_VALID) === 0,
     hasQuota: (roCompat & RO_COMPAT_QUOTA) !== 0,
     journalInode: u32(224),
     wide,

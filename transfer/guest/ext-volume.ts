@@ -16,8 +16,8 @@ export type JournalState = 'clean' | 'replayed' | 'stale'
 
 export interface ExtVolume {
   readonly journal: JournalState
-  /** The kernel noted errors in it, and it was not checked since. */
-  readonly hasErrors: boolean
+  /** Errors were noted in it, or it has no journal and was not unmounted: a check is due. */
+  readonly needsCheck: boolean
   /** Quotas are kept in it: usage has to be counted anew after it was edited offline. */
   readonly hasQuota: boolean
   /** Why files may be older than they should be, if so. */
@@ -96,7 +96,7 @@ function volumeOf(
 ): ExtVolume {
   return {
     journal,
-    hasErrors: superblock.hasErrors,
+    needsCheck: superblock.needsCheck,
     hasQuota: superblock.hasQuota,
     ...(note !== undefined && { note }),
     inode: (number) => readInode(reader, superblock, number),

@@ -75,8 +75,8 @@ export async function replayJournal(target: ToolTarget): Promise<void> {
   }
 }
 
-/** Repairs what is safe to repair: usage counts of quotas. Throws TARGET_WRITE. */
-export async function recount(target: ToolTarget): Promise<void> {
+/** Checks all of it, and repairs what is safe to repair: usage counts, what a power cut leaves. Throws TARGET_WRITE. */
+export async function checkAndRepair(target: ToolTarget): Promise<void> {
   await runE2fsck(target, ['-fp'])
 }
 

@@ -11,7 +11,7 @@ import { blockUrl, fileUrl, openSource } from '../open.ts'
 import type { Source } from '../source.ts'
 import { openFuseImage } from './fuse-image.ts'
 import { createGuestEditor } from './guest-editor.ts'
-import { recount, replayJournal, type ToolTarget } from './guest-tool.ts'
+import { checkAndRepair, replayJournal, type ToolTarget } from './guest-tool.ts'
 import { extOf, guestTree, type GuestMount, type GuestTree } from './guest-tree.ts'
 import { reopenVolume, surveyDisks, type GuestVolume } from './guest-volume.ts'
 import { findGuest } from './open-guest.ts'
@@ -91,7 +91,7 @@ export async function openWritableGuest(
     sync: () =>
       exclusively(async () => {
         for (const { volume } of mounts)
-          if (edited.has(volume.name) && extOf(volume).hasQuota) await recount(targetOf(volume))
+          if (edited.has(volume.name) && extOf(volume).hasQuota) await checkAndRepair(targetOf(volume))
         edited.clear()
         for (const { handle } of opened.values()) await synced(handle)
         tree = await reopen()
@@ -117,13 +117,16 @@ async function openDisk(
 
 /** Makes a file system fit to be edited. */
 async function replay(volume: GuestVolume, target: ToolTarget): Promise<void> {
-  if (!volume.ext || volume.ext.journal === 'clean') return
-  if (volume.ext.journal === 'stale') {
-    throw new FluidError('GUEST_UNSUPPORTED', `Cannot edit ${volume.name} of the guest: ${volume.ext.note}`, {
+  if (!volume.ext) return
+  const { journal, needsCheck, note } = volume.ext
+  if (journal === 'stale') {
+    throw new FluidError('GUEST_UNSUPPORTED', `Cannot edit ${volume.name} of the guest: ${note}`, {
       hint: 'Check the file system inside the machine (fsck), or shut it down cleanly first',
     })
   }
-  await replayJournal(target)
+  if (journal === 'replayed') await replayJournal(target)
+  // Without a journal a power cut leaves counts and maps that do not fit: debugfs must not build on them.
+  if (needsCheck) await checkAndRepair(target)
 }
 
 async function synced(handle: FileHandle): Promise<void> {

@@ -105,6 +105,21 @@ test(`write() works in folders with an index, and fills them further${why}`, asy
   await withVolume(image, (volume) => sameTree(t, volume, content))
 })
 
+test(`openWritableGuest() checks what has no journal and was not unmounted${why}`, async (t) => {
+  const { image, disks, content } = await guestOf(t, ['-t', 'ext2'])
+  // As a kernel leaves it: in use, and blocks that are taken but not marked yet.
+  const [block] = /^\d+/m.exec(await debugfs(image, ['blocks /size-70001'])) ?? []
+  await debugfs(image, [`freeb ${block} 9`, 'ssv state 0'])
+  await t.throwsAsync(checkExt(image))
+  {
+    await using guest = await openWritableGuest(disks)
+    await guest.write('/etc/hostname', Buffer.from('new\n'))
+  }
+  await checkExt(image)
+  await writeFile(join(content, 'etc', 'hostname'), 'new\n')
+  await withVolume(image, (volume) => sameTree(t, volume, content))
+})
+
 test(`write() takes away what a run that was cut off left beside a file${why}`, async (t) => {
   const { image, folder, disks, content } = await guestOf(t, ['-t', 'ext4'])
   await writeFile(join(folder, 'left'), 'half')
