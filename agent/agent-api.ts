@@ -13,6 +13,7 @@ import type { BrokerClient } from './broker-client.ts'
 import { createMatcher } from './broker-matching.ts'
 import type { OfferPublisher } from './broker-offers.ts'
 import type { OpenedRelocations } from './conduit/open-relocations.ts'
+import { createMachineCalls } from './clouds/machine-calls.ts'
 import { createRelocationCalls } from './conduit/relocation-calls.ts'
 import type { Home } from './home.ts'
 import { indexSeed } from './indexing.ts'
@@ -183,6 +184,11 @@ export function createAgentApi(all: AgentApiParts): AgentApi {
       client: brokers,
       publisher,
       jobs: () => jobs.list(),
+    }),
+
+    ...createMachineCalls({
+      clouds: relocations.parts.clouds,
+      relocations: () => relocations.relocations.list(),
     }),
 
     ...createRelocationCalls({

@@ -1,6 +1,7 @@
 /** What the command line can ask of a running agent, over its Unix socket. Plain data only. */
 import type { ErrorCode } from '../protocol/errors.ts'
 import type { RelocateChange, RelocateGrant } from '../protocol/relocate-grant.ts'
+import type { CloudKind, MachineState } from './clouds/cloud.ts'
 import type { RelocationState } from './conduit/relocation-state.ts'
 import type { RelayReport } from './relay.ts'
 
@@ -412,6 +413,21 @@ export interface RelocationReport {
   readonly finishedAt?: string
 }
 
+/** A machine of one of this agent's clouds. */
+export interface MachineReport {
+  readonly name: string
+  readonly cloud: CloudKind
+  readonly state: MachineState
+  readonly vcpus: number
+  readonly memoryBytes: number
+  readonly disks: readonly {
+    readonly id: string
+    readonly path: string
+    readonly format: string
+    readonly sizeBytes: number
+  }[]
+}
+
 /** What is to be relocated. */
 export interface RelocationSpec {
   /** service.toml. */
@@ -552,6 +568,11 @@ export interface AgentApi {
   receipt(options: { job: string }): Promise<ReceiptReport>
 
   /** Looks at clouds and guests, and asks the target; changes nothing. */
+  machines(): Promise<MachineReport[]>
+  /** Throws JOB_STATE for one that was relocated and may run elsewhere. */
+  machineStart(options: { name: string; cloud?: CloudKind }): Promise<MachineReport>
+  machineStop(options: { name: string; cloud?: CloudKind; graceMs: number }): Promise<MachineReport>
+
   relocationPlan(spec: RelocationSpec, call?: CallOptions): Promise<RelocationPlanReport>
   /** Plans, keeps the plan and begins. Throws what stands against it. */
   relocate(spec: RelocationSpec, call?: CallOptions): Promise<RelocationReport>

@@ -16,6 +16,7 @@ import { addMoveCommands } from './commands/move.ts'
 import { addOffersCommands } from './commands/offers.ts'
 import { addPairCommands } from './commands/pair.ts'
 import { addPolicyCommands } from './commands/policy.ts'
+import { addMachineCommands } from './commands/machines.ts'
 import { addRelocationCommands } from './commands/relocate.ts'
 import { addStatusCommand } from './commands/status.ts'
 import { addProofCommands } from './commands/verify.ts'
@@ -79,6 +80,7 @@ export function createProgram(runtime: Runtime): Command {
   addProofCommands(program, runtime)
   program.commandsGroup('Services:')
   addRelocationCommands(program, runtime)
+  addMachineCommands(program, runtime)
   program.commandsGroup('Help:')
   addDoctorCommand(program, runtime)
   addCompletionCommands(program, runtime)

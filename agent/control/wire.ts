@@ -99,6 +99,9 @@ export const CALLS: Readonly<Record<CallName, Shape>> = {
   cancel: { job: 'string' },
   verify: { job: 'string', deep: 'boolean' },
   receipt: { job: 'string' },
+  machines: {},
+  machineStart: { name: 'string', cloud: 'string?' },
+  machineStop: { name: 'string', cloud: 'string?', graceMs: 'number' },
   relocationPlan: relocationShape,
   relocate: relocationShape,
   relocations: {},
@@ -123,6 +126,7 @@ const choices: Readonly<Record<string, readonly string[]>> = {
   format: ['raw', 'qcow2'],
   compression: ['auto', 'on', 'off'],
   relocate: ['qemu', 'libvirt', 'local', 'none'],
+  cloud: ['qemu', 'libvirt', 'local'],
   forwards: ['loopback', 'any'],
 }
 

@@ -16,6 +16,7 @@ import type {
   PeerReport,
   PlanReport,
   ReceiptReport,
+  MachineReport,
   RelocationPlanReport,
   RelocationReport,
   SeedReport,
@@ -140,6 +141,15 @@ const fakeSeed: SeedReport = {
   chunks: 900,
   bytes: 60_000_000,
   state: 'ready',
+}
+
+export const fakeMachine: MachineReport = {
+  name: 'web',
+  cloud: 'qemu',
+  state: 'running',
+  vcpus: 2,
+  memoryBytes: 4 * 2 ** 30,
+  disks: [{ id: 'vda', path: '/srv/web.qcow2', format: 'qcow2', sizeBytes: 20 * 2 ** 30 }],
 }
 
 export const fakeRelocation: RelocationReport = {
@@ -353,6 +363,9 @@ export function createFakeAgent(answers: FakeAnswers = {}): { api: AgentApi; cal
       reasons: [],
     }),
     receipt: async () => fakeReceipt,
+    machines: async () => [fakeMachine],
+    machineStart: async () => fakeMachine,
+    machineStop: async () => ({ ...fakeMachine, state: 'stopped' }),
     relocationPlan: async () => fakeRelocationPlan,
     relocate: async () => fakeRelocation,
     relocations: async () => [],
