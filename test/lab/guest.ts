@@ -171,7 +171,7 @@ async function makeFileSystem(
       '-E',
       `root_owner=0:0,offset=${offset},lazy_itable_init=0,nodiscard`,
       path,
-      `${(sizeBytes - offset) >> 10}k`,
+      `${Math.floor((sizeBytes - offset) / 1024)}k`,
     ],
     { env: withSbin() },
   )

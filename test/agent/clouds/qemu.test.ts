@@ -51,13 +51,14 @@ withQemu('qemu start() says what QEMU said, and leaves nothing running', async (
   t.truthy(other.url)
 })
 
-withQemu('qemu gives disks of every bus and both chipsets', async (t) => {
+withQemu('qemu gives disks of every bus, both chipsets, and UEFI where it is installed', async (t) => {
   const { cloud, machine } = await openStage(t)
   for (const chipset of ['q35', 'pc'] as const) {
     const one = await machine(chipset)
     const spread = (['scsi', 'sata', 'ide'] as const).map((bus, index) => ({ ...one.disks[index], bus }))
     const nics = one.nics.map((nic) => ({ ...nic, model: 'e1000' as const }))
-    await cloud.define({ ...one, chipset, disks: spread, nics })
+    const firmware = cloud.supports.firmware.at(-1)!
+    await cloud.define({ ...one, chipset, disks: spread, nics, firmware, memoryBytes: 128 << 20 })
     await cloud.start(chipset)
     await using shown = await cloud.snapshot(chipset, 'a'.repeat(32))
     t.is(shown.disks.length, 2)
@@ -78,6 +79,29 @@ withQemu('qemu refuses what it cannot give', async (t) => {
     { ...one, disks: [{ ...one.disks[0], sizeBytes: 2 * DISK_BYTES }] },
   ])
     await t.throwsAsync(cloud.define(wrong), { code: 'CLOUD_FAILED' })
+  t.deepEqual(await cloud.machines(), [])
+})
+
+withQemu('qemu define() refuses an image that is made of other files', async (t) => {
+  const { cloud, machine } = await openStage(t)
+  const one = await machine('one')
+  const { path } = one.disks[1]
+  await run('qemu-img', [
+    'create',
+    '-q',
+    '-u',
+    '-f',
+    'qcow2',
+    '-b',
+    '/etc/passwd',
+    '-F',
+    'raw',
+    path,
+    `${DISK_BYTES}`,
+  ])
+  await t.throwsAsync(cloud.define(one), { code: 'CLOUD_FAILED', message: /other files/ })
+  await run('qemu-img', ['create', '-q', '-f', 'qcow2', '-o', `data_file=${path}.x`, path, `${DISK_BYTES}`])
+  await t.throwsAsync(cloud.define(one), { code: 'CLOUD_FAILED', message: /other files/ })
   t.deepEqual(await cloud.machines(), [])
 })
 
