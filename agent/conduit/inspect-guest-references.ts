@@ -16,7 +16,7 @@ const ROOTS = ['/etc', '/opt', '/srv', '/var/www', '/usr/local/etc', '/home', '/
 const SETTINGS = /^\.env|\.(?:env|conf|cfg|cnf|ini|toml|ya?ml|json|properties|xml)$/
 /** Of the system itself: nothing there is a service's own setting. */
 const SYSTEM =
-  /^\/etc\/(?:alternatives|apparmor|apparmor\.d|apt|bash_completion\.d|ca-certificates|cloud|dpkg|fonts|gss|ImageMagick.*|initramfs-tools|init\.d|java.*|kernel|ld\.so.*|libnl.*|logcheck|lvm|modprobe\.d|openal|pam\.d|perl|profile\.d|python\d.*|rc\w\.d|security|selinux|skel|ssl|ssh\/moduli|sysctl\.d|terminfo|udev|vim|X11|xdg|yum.*|dnf|pki|pkcs11|services|protocols|rpc|mime\.types|magic.*|os-release|.*-release|debian_version|issue.*|hosts|hosts\.\w+|passwd-?|shadow-?|group-?|gshadow-?|subuid-?|subgid-?|fstab|mtab|nsswitch\.conf|ethertypes|networks|shells)$/
+  /^\/etc\/(?:alternatives|apparmor|apparmor\.d|apt|bash_completion\.d|ca-certificates|cloud|dpkg|fonts|gss|ImageMagick.*|initramfs-tools|init\.d|java.*|kernel|ld\.so.*|libnl.*|logcheck|lvm|modprobe\.d|openal|pam\.d|perl|profile\.d|python\d.*|rc\w\.d|security|selinux|skel|ssl|ssh\/moduli|sysctl\.d|terminfo|udev|vim|X11|xdg|yum.*|dnf|pki|pkcs11|services|protocols|rpc|mime\.types|magic.*|os-release|.*-release|debian_version|issue.*|hosts|hosts\.\w+|passwd-?|shadow-?|group-?|gshadow-?|subuid-?|subgid-?|fstab|mtab|nsswitch\.conf|ethertypes|networks|network|netplan|systemd\/network|NetworkManager|wpa_supplicant|dhcp.*|resolv\.conf|shells)$/
 const OTHER_FOLDERS = new Set([
   'node_modules',
   '.git',

@@ -1,7 +1,7 @@
 /** What starts with a guest: units that are enabled, init scripts, and the lines of BusyBox. */
 import { MAX_GUEST_FINDINGS } from '../../protocol/limits.ts'
 import type { GuestFiles } from '../../transfer/guest-files.ts'
-import { namesIn, textOf } from './guest-lines.ts'
+import { namesIn, orNothing, textOf } from './guest-lines.ts'
 
 export interface FoundService {
   /** nginx.service, or the name of an init script. */
@@ -25,9 +25,11 @@ export async function inspectServices(guest: GuestFiles): Promise<FoundService[]
     if (found.size < MAX_GUEST_FINDINGS && !found.has(service.name)) found.set(service.name, service)
   }
   for (const folder of (await namesIn(guest, UNITS)).filter((name) => WANTS.test(name)).slice(0, 128)) {
-    for (const name of await namesIn(guest, `${UNITS}/${folder}`)) {
-      if (!UNIT.test(name) || PLUMBING.test(name) || found.has(name)) continue
-      add({ name, ...(await unitFile(guest, name, `${UNITS}/${folder}/${name}`)) })
+    for (const link of await namesIn(guest, `${UNITS}/${folder}`)) {
+      if (!UNIT.test(link) || found.has(link)) continue
+      const name = await unitBehind(guest, link, `${UNITS}/${folder}/${link}`)
+      if (PLUMBING.test(name) || found.has(name)) continue
+      add({ name, ...(await unitFile(guest, name, `${UNITS}/${folder}/${link}`)) })
     }
   }
   for (const script of await initScripts(guest)) {
@@ -35,6 +37,13 @@ export async function inspectServices(guest: GuestFiles): Promise<FoundService[]
     if (!found.has(`${plain}.service`)) add(script)
   }
   return [...found.values()]
+}
+
+/** The unit that a link leads to; of an instance, the link has the name. */
+async function unitBehind(guest: GuestFiles, link: string, path: string): Promise<string> {
+  const linksTo = (await orNothing(guest.entry(path)))?.linksTo
+  const unit = linksTo?.slice(linksTo.lastIndexOf('/') + 1)
+  return unit !== undefined && UNIT.test(unit) && !unit.includes('@.') ? unit : link
 }
 
 /** The unit itself, for an instance its template, with what drop-ins add. */

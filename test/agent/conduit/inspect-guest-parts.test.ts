@@ -51,6 +51,9 @@ test('inspectServices() tells units, init scripts and what BusyBox runs', async 
   const guest = memoryGuest({
     ...wants('nginx.service'),
     ...wants('getty@tty1.service'),
+    '/etc/systemd/system/multi-user.target.wants/01-app2.service': {
+      linksTo: '/etc/systemd/system/app2.service',
+    },
     '/lib/systemd/system/nginx.service': unit('ExecStart=/usr/sbin/nginx'),
     '/etc/rc2.d/S01app': '#!/bin/sh\n',
     '/etc/rc2.d/S02nginx': '#!/bin/sh\n',
@@ -58,7 +61,7 @@ test('inspectServices() tells units, init scripts and what BusyBox runs', async 
   })
   t.deepEqual(
     (await inspectServices(guest)).map(({ name }) => name),
-    ['nginx.service', 'app', 'inittab'],
+    ['app2.service', 'nginx.service', 'app', 'inittab'],
   )
 })
 
@@ -105,6 +108,7 @@ test('inspectReferences() looks through settings, and not through the system', a
     '/etc/app.env': 'DATABASE_URL=postgres://db.lan/shop\n',
     '/etc/app/deep/config.yaml': 'cache: redis://cache.lan\n',
     '/etc/again': { linksTo: 'app.env' },
+    '/etc/network/interfaces': 'iface eth0 inet static\n  address 10.0.2.15\n',
     '/etc/apt/sources.list': 'deb https://deb.debian.org/debian bookworm main\n',
     '/opt/app/.env': 'S3_BUCKET=photos\n',
     '/opt/app/main.js': 'fetch("http://never.lan")\n',
