@@ -1,6 +1,7 @@
 /** States of a domain, and what changes them. */
 import { setTimeout as delay } from 'node:timers/promises'
 import type { MachineState } from './cloud.ts'
+import { giveAutostart, takeAutostart } from './libvirt-autostart.ts'
 import { saidBy, type Virsh } from './libvirt-virsh.ts'
 
 /** QEMU gets 15 s to flush after SIGTERM, then libvirt says that it is busy. */
@@ -23,24 +24,26 @@ export async function domainState(virsh: Virsh, uuid: string, signal?: AbortSign
 /** Stops the processors; QEMU flushes its disks. Throws CLOUD_FAILED for a domain that does not run. */
 export async function holdDomain(virsh: Virsh, uuid: string, signal?: AbortSignal): Promise<void> {
   // Of one that is paused already libvirt says nothing.
-  await virsh(['suspend', uuid], { signal })
+  await Promise.all([virsh(['suspend', uuid], { signal }), takeAutostart(virsh, uuid)])
 }
 
 /** Lets the processors go on. Throws CLOUD_FAILED for a domain that does not run. */
 export async function resumeDomain(virsh: Virsh, uuid: string, signal?: AbortSignal): Promise<void> {
-  try {
-    await virsh(['resume', uuid], { signal })
-  } catch (error) {
+  await virsh(['resume', uuid], { signal }).catch(async (error: unknown) => {
     if (/already running/.test(saidBy(error))) return
-    if (!/dompmwakeup|pmsuspended|suspended by the guest/i.test(saidBy(error))) throw error
+    if (!/pmsuspended/i.test(saidBy(error))) throw error
     await virsh(['dompmwakeup', uuid], { signal })
-  }
+  })
+  await giveAutostart(virsh, uuid)
 }
 
 /** Starts a domain that is shut off. */
 export async function startDomain(virsh: Virsh, uuid: string, signal?: AbortSignal): Promise<void> {
-  if ((await domainState(virsh, uuid, signal)) !== 'stopped') return
-  await virsh(['start', uuid], { signal, timeoutMs: START_TIMEOUT_MS })
+  const state = await domainState(virsh, uuid, signal)
+  if (state === 'paused') return
+  if (state === 'stopped')
+    await virsh(['start', uuid], { signal, timeoutMs: START_TIMEOUT_MS })
+  await giveAutostart(virsh, uuid)
 }
 
 /** Asks a running domain to end, and ends it after `graceMs`; one that is paused cannot be asked. */
@@ -50,6 +53,7 @@ export async function stopDomain(
   graceMs: number,
   signal?: AbortSignal,
 ): Promise<void> {
+  await takeAutostart(virsh, uuid)
   const state = await domainState(virsh, uuid, signal)
   if (state === 'stopped') return
   if (state === 'running' && graceMs > 0 && (await askedToEnd(virsh, uuid, graceMs, signal))) return

@@ -47,13 +47,16 @@ const START_TIMEOUT_MS = 60_000
 /** What QEMU can is asked of it once, and copied: it takes a second. */
 let probed: string | undefined
 
-/** Starts one; it ends with the test. */
-export async function openLibvirtLab(t: Owner): Promise<LibvirtLab> {
+/** Starts one; it ends with the test. `user` is whom QEMU runs as. */
+export async function openLibvirtLab(
+  t: Owner,
+  { user = 'root' }: { user?: 'root' | 'libvirt-qemu' } = {},
+): Promise<LibvirtLab> {
   const folder = await tempDir(t)
   for (const name of [...Object.keys(FOLDERS), 'images']) await mkdir(join(folder, name))
   if (probed !== undefined)
     await cp(probed, join(folder, 'cache'), { recursive: true, preserveTimestamps: true })
-  await configure(folder)
+  await configure(folder, user)
   const namespaces = ['--mount', '--pid', '--fork', '--kill-child', '--mount-proc']
   const start = ['sh', join(folder, 'start'), folder]
   const child = spawn('setpriv', ['--pdeathsig', 'KILL', 'unshare', ...namespaces, ...start], {
@@ -92,7 +95,7 @@ async function killQemus(outside: number): Promise<void> {
   }
 }
 
-async function configure(folder: string): Promise<void> {
+async function configure(folder: string, user: string): Promise<void> {
   const etc = join(folder, 'etc')
   await writeFile(
     join(etc, 'libvirtd.conf'),
@@ -100,10 +103,10 @@ async function configure(folder: string): Promise<void> {
   )
   await writeFile(
     join(etc, 'qemu.conf'),
-    `user = "root"
-group = "root"
-dynamic_ownership = 0
-remember_owner = 0
+    `user = "${user}"
+group = "${user}"
+dynamic_ownership = ${user === 'root' ? 0 : 1}
+remember_owner = ${user === 'root' ? 0 : 1}
 security_driver = "none"
 cgroup_controllers = [ ]
 namespaces = [ ]

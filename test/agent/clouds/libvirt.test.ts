@@ -197,6 +197,28 @@ test(`libvirt snapshot() refuses a machine that sleeps with its memory saved${wh
   await t.throwsAsync(cloud.snapshot('one', OWNER), { code: 'CLOUD_FAILED', message: /memory saved/ })
 })
 
+test(`libvirt pause() and stop() keep the host's next boot from starting a machine${why}`, async (t) => {
+  const { cloud, machine, lab } = await openStage(t)
+  const one = await machine('one')
+  await cloud.define(one)
+  const starts = async () => /^Autostart: +enable/m.test(await lab.virsh('dominfo', 'one'))
+  await cloud.start('one')
+  await cloud.pause('one')
+  await cloud.resume('one')
+  t.false(await starts())
+  await lab.virsh('autostart', 'one')
+  await cloud.pause('one')
+  t.false(await starts())
+  await cloud.resume('one')
+  t.true(await starts())
+  await cloud.stop('one', { graceMs: 0 })
+  t.false(await starts())
+  await cloud.stop('one', { graceMs: 0 })
+  t.deepEqual(await cloud.machine('one'), one)
+  await cloud.start('one')
+  t.true(await starts())
+})
+
 anyTest('openLibvirtCloud() says what is missing', async (t) => {
   const config = { images: '/nowhere', accel: 'tcg' } as const
   if (hasProgram('virsh')) {
