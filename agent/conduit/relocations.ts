@@ -3,6 +3,7 @@ import { FluidError } from '../../protocol/errors.ts'
 import { PROGRESS_INTERVAL_MS } from '../../protocol/limits.ts'
 import type { RelocationReport } from '../api.ts'
 import type { Table } from '../state-store.ts'
+import { crashPoint } from './crash-point.ts'
 import type { RelocationRecord } from './relocation-record.ts'
 import type { RelocationParts } from './relocation-parts.ts'
 import { isEnd } from './relocation-state.ts'
@@ -90,6 +91,7 @@ export class Relocations implements AsyncDisposable {
     const relocation = new Relocation(record, this.#options.table, this.#options.peerName)
     this.#all.set(relocation.id, relocation)
     await relocation.update({})
+    crashPoint(relocation.record.state)
     this.#start(relocation)
     return relocation
   }

@@ -56,9 +56,10 @@ export async function runRelocation(
     } catch (error) {
       if (stopping.aborted) return
       if (wish.aborted) continue
-      parts.log.info(
-        { relocation: relocation.id, state: record.state, code: asFluidError(error).code, cause: error },
-        'A step of a relocation failed',
+      const { code, message } = asFluidError(error)
+      parts.log[failures === 0 ? 'info' : 'debug'](
+        { relocation: relocation.id, state: record.state, code },
+        `A step of a relocation failed: ${message}`,
       )
       if (!(await settleFailure(relocation, error))) continue
       await wait(waitMs(failures++))

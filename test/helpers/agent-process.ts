@@ -84,8 +84,8 @@ export class AgentProcess {
     return this.#child!.pid!
   }
 
-  /** Starts it, on the ports it always has, and gives its ready line. */
-  async start(): Promise<Line> {
+  /** Starts it, on the ports it always has, and gives its ready line; `env` is added to its environment. */
+  async start(env: Readonly<Record<string, string>> = {}): Promise<Line> {
     const log = openSync(this.#log, 'a')
     const child = spawnProgram(
       [
@@ -98,7 +98,7 @@ export class AgentProcess {
         this.#listen,
         ...(this.#verb === 'agent' ? ['--data-port', `${this.dataPort}`] : []),
       ],
-      { stderr: log, program: this.#program },
+      { stderr: log, program: this.#program, env },
     )
     closeSync(log)
     this.#child = child
@@ -116,6 +116,11 @@ export class AgentProcess {
   /** SIGKILL; nothing of the process runs any more when this resolves. */
   async kill(): Promise<void> {
     this.#child?.kill('SIGKILL')
+    await this.#ended
+  }
+
+  /** Resolves when the process has ended by itself. */
+  async died(): Promise<void> {
     await this.#ended
   }
 
@@ -174,6 +179,11 @@ export class AgentProcess {
   /** Adds keys to config.toml, before its sections; holds from the next start. */
   async configure(keys: string): Promise<void> {
     await writeFile(this.home.config, `${keys}\n${await readFile(this.home.config, 'utf8')}`)
+  }
+
+  /** Adds sections to the end of config.toml; hold from the next start. */
+  async append(sections: string): Promise<void> {
+    await writeFile(this.home.config, `${await readFile(this.home.config, 'utf8')}\n${sections}\n`)
   }
 
   /** The end of what it wrote to standard error. */
@@ -263,12 +273,19 @@ export async function pairAgents(
 /** The program as a process of its own, its standard output piped. */
 export function spawnProgram(
   argv: readonly string[],
-  { stderr = 'ignore', program = PROGRAM }: { stderr?: number | 'ignore'; program?: string } = {},
+  {
+    stderr = 'ignore',
+    program = PROGRAM,
+    env = {},
+  }: { stderr?: number | 'ignore'; program?: string; env?: Readonly<Record<string, string>> } = {},
 ): ChildProcess {
   const command = [process.execPath, '--disable-warning=ExperimentalWarning', program, ...argv]
   // ava ends a file that hangs with a signal: what the file started must end with it. setpriv keeps the process id.
   if (hasProgram('setpriv')) command.unshift('setpriv', '--pdeathsig', 'KILL')
-  return spawn(command[0], command.slice(1), { stdio: ['ignore', 'pipe', stderr] })
+  return spawn(command[0], command.slice(1), {
+    stdio: ['ignore', 'pipe', stderr],
+    env: { ...process.env, ...env },
+  })
 }
 
 /**
