@@ -424,3 +424,5 @@ export const MAX_GUEST_FINDINGS = 256
 /** Time for debugfs or e2fsck to do one thing, and what is kept of what they say. */
 export const GUEST_TOOL_TIMEOUT_MS = 120_000
 export const MAX_GUEST_TOOL_OUTPUT_BYTES = 64 * 1024
+/** What LVM says of a volume group on a guest's disk. */
+export const MAX_LVM_TEXT_BYTES = 1 * MiB

@@ -69,6 +69,26 @@ export function partOf(disk: DiskReader, start: number, lengthBytes: number): Di
   }
 }
 
+/** Parts one after another, as one. */
+export function joined(parts: readonly DiskReader[]): DiskReader {
+  const sizeBytes = parts.reduce((sum, part) => sum + part.sizeBytes, 0)
+  return {
+    sizeBytes,
+    async read(offset, lengthBytes) {
+      checkInside(sizeBytes, offset, lengthBytes)
+      const pieces: Buffer[] = []
+      let start = 0
+      for (const part of parts) {
+        const from = Math.max(offset, start)
+        const to = Math.min(offset + lengthBytes, start + part.sizeBytes)
+        if (from < to) pieces.push(await part.read(from - start, to - from))
+        start += part.sizeBytes
+      }
+      return pieces.length === 1 ? pieces[0] : Buffer.concat(pieces)
+    },
+  }
+}
+
 async function load(source: Source, index: number): Promise<Buffer> {
   const start = index * GUEST_PAGE_BYTES
   const bytes = Buffer.allocUnsafe(Math.min(GUEST_PAGE_BYTES, source.sizeBytes - start))

@@ -73,11 +73,18 @@ function volumeOfDevice(spec: string, volumes: readonly GuestVolume[]): GuestVol
   const numbered = /^\/dev\/(?:nvme(\d+)n1|mmcblk(\d+))(?:p(\d+))?$/.exec(spec)
   const diskIndex = lettered ? lettered[1].charCodeAt(0) - 97 : Number(numbered?.[1] ?? numbered?.[2] ?? -1)
   const number = lettered ? lettered[2] : (numbered?.[3] ?? '')
-  const named = volumes.find((volume) => `/dev/${volume.name}` === spec)
+  // Logical volumes: /dev/group/name, or /dev/mapper/group-name with dashes in either doubled.
+  const mapped = (name: string) => `/dev/mapper/${name.replaceAll('-', '--').replace('/', '-')}`
+  const named = volumes.find(
+    ({ name }) => `/dev/${name}` === spec || (name.includes('/') && mapped(name) === spec),
+  )
   return (
     named ??
     volumes.find(
-      (volume) => volume.diskIndex === diskIndex && String(volume.partition?.number ?? '') === number,
+      (volume) =>
+        volume.diskIndex !== undefined &&
+        volume.diskIndex === diskIndex &&
+        String(volume.partition?.number ?? '') === number,
     )
   )
 }

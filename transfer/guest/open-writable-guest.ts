@@ -42,21 +42,29 @@ export async function openWritableGuest(
   const sources = [...opened].map(([id, { source }]) => ({ id, source }))
   const surveyed = await surveyDisks(sources, options)
   const found = await findGuest(surveyed.flatMap(({ volumes }) => volumes))
-  const targetOf = ({ disk, offset, name }: GuestVolume): ToolTarget => {
-    return { fd: (opened.get(disk) as OpenDisk).handle.fd, offset, name }
+  const targetOf = ({ name, pieces }: GuestVolume): ToolTarget => {
+    if (pieces.length !== 1) {
+      throw new FluidError(
+        'GUEST_UNSUPPORTED',
+        `Cannot edit ${name} of the guest: it lies on its disks in pieces`,
+        {
+          hint: 'A logical volume in one piece can be edited; this one was extended or moved',
+        },
+      )
+    }
+    return { fd: (opened.get(pieces[0].disk) as OpenDisk).handle.fd, offset: pieces[0].offset, name }
   }
   // What is mounted is told by the guest as it was found; editing its fstab moves no file of this session.
   let mounts: readonly GuestMount[] = found.tree.mounts
   const reopen = async (): Promise<GuestTree> => {
     const now: GuestMount[] = []
     for (const { path, volume } of mounts) {
-      const { source } = opened.get(volume.disk) as OpenDisk
-      now.push({ path, volume: await reopenVolume(volume, source, options) })
+      now.push({ path, volume: await reopenVolume(volume, sources, options) })
     }
     mounts = now
     return guestTree(mounts)
   }
-  for (const { volume } of mounts) await replay(volume, targetOf(volume))
+  for (const { volume } of mounts) await replay(volume, targetOf)
   let tree = await reopen()
   const edited = new Set<string>()
   const editor = createGuestEditor({
@@ -116,17 +124,18 @@ async function openDisk(
 }
 
 /** Makes a file system fit to be edited. */
-async function replay(volume: GuestVolume, target: ToolTarget): Promise<void> {
-  if (!volume.ext) return
+async function replay(volume: GuestVolume, targetOf: (volume: GuestVolume) => ToolTarget): Promise<void> {
+  // What lies in pieces can be read only, and its journal is replayed in memory.
+  if (!volume.ext || volume.pieces.length !== 1) return
   const { journal, needsCheck, note } = volume.ext
   if (journal === 'stale') {
     throw new FluidError('GUEST_UNSUPPORTED', `Cannot edit ${volume.name} of the guest: ${note}`, {
       hint: 'Check the file system inside the machine (fsck), or shut it down cleanly first',
     })
   }
-  if (journal === 'replayed') await replayJournal(target)
+  if (journal === 'replayed') await replayJournal(targetOf(volume))
   // Without a journal a power cut leaves counts and maps that do not fit: debugfs must not build on them.
-  if (needsCheck) await checkAndRepair(target)
+  if (needsCheck) await checkAndRepair(targetOf(volume))
 }
 
 async function synced(handle: FileHandle): Promise<void> {
