@@ -35,6 +35,8 @@ export interface RelocationStage {
   readonly source: JobParts
   /** Bodies that were signed and accepted, by kind. */
   readonly evidence: Set<BodyKind>
+  /** Another paired peer, which is granted nothing. */
+  stranger(): Promise<JobParts>
   request(
     name: string,
     change?: Partial<RelocationRequest>,
@@ -91,6 +93,11 @@ export async function openStage(t: Owner, { policy = [] }: StageOptions = {}): P
     cloud,
     source,
     evidence,
+    async stranger() {
+      const other = await openSource(t, join(folder, `other-${randomBytes(4).toString('hex')}`))
+      await other.agent.api.pairRedeem({ ticket: (await target.tell('pair', 'ticket')).ticket })
+      return other.parts
+    },
     request(name, change = {}, machine = {}) {
       return {
         relocation: randomBytes(16).toString('hex'),
