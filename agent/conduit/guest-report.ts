@@ -84,6 +84,8 @@ export interface GuestReport {
   readonly disks: readonly ReportedDisk[]
   /** Name of the volume that is the root. */
   readonly root?: string
+  /** Why files of the root cannot be changed at a target, though it can be moved; absent when they can. */
+  readonly uneditable?: string
   readonly os?: { readonly id: string; readonly name: string; readonly version?: string }
   readonly hostname?: string
   readonly machineId?: string

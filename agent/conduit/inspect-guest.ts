@@ -59,6 +59,7 @@ export async function inspectGuest(
   return {
     ...emptyReport(surveyed, guest),
     root: guest.root.name,
+    ...uneditable(guest.root),
     ...(await inspectSystem(tree)),
     fstab: fstab.slice(0, MAX_GUEST_FINDINGS).map(({ spec, path, type }) => {
       const volume = volumeOfSpec(spec, volumes)
@@ -91,6 +92,12 @@ function rootObjections(volumes: readonly GuestVolume[], notFound: Objection): O
       hint: notFound.hint,
     }))
   return reasons.length > 0 ? reasons.slice(0, MAX_GUEST_FINDINGS) : [notFound]
+}
+
+/** What openWritableGuest() would refuse, told while nothing has moved yet. */
+function uneditable({ name, pieces, ext }: GuestVolume): Pick<GuestReport, 'uneditable'> {
+  if (pieces.length !== 1) return { uneditable: `${name} lies on its disks in pieces` }
+  return ext?.journal === 'stale' ? { uneditable: `${name}: ${ext.note}` } : {}
 }
 
 function notesOf(disks: readonly SurveyedDisk[]): string[] {

@@ -1,4 +1,4 @@
-import { mkdir, open, truncate, writeFile } from 'node:fs/promises'
+import { mkdir, open, readFile, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import anyTest, { type ExecutionContext } from 'ava'
 import type { GuestReport } from '../../../agent/conduit/guest-report.ts'
@@ -7,7 +7,7 @@ import type { FileSystemKind } from '../../../transfer/guest/file-system.ts'
 import { openGuest } from '../../../transfer/guest/open-guest.ts'
 import { fileUrl, openSource } from '../../../transfer/open.ts'
 import { makeGuestDisk } from '../../helpers/guest-disk.ts'
-import { makeExt, makeTable, noMke2fs, noSfdisk } from '../../helpers/guest-image.ts'
+import { debugfs, makeExt, makeTable, noMke2fs, noSfdisk } from '../../helpers/guest-image.ts'
 import { hasProgram, nbdkit, run } from '../../helpers/programs.ts'
 import { tempDir } from '../../helpers/temp-dir.ts'
 
@@ -170,6 +170,22 @@ test(`inspectGuest() objects to LVM, RAID and empty disks${why}`, async (t) => {
     await writeFile(image, bytes)
     await objectsTo(t, image, kind, message)
   }
+})
+
+test(`inspectGuest() says that files cannot be changed where the end of the journal is lost${why}`, async (t) => {
+  const image = await wholeDisk(t, { '/boot/grub/grub.cfg': 'menuentry' })
+  const disks = [{ id: 'vda', url: fileUrl(image) }]
+  t.is((await inspect(disks, BIOS)).uneditable, undefined)
+  const block = Buffer.alloc(1024, 'journal')
+  await writeFile(`${image}.1`, block)
+  await debugfs(image, ['jo -c', `jw -b 15000 ${image}.1`, 'jc'])
+  const bytes = await readFile(image)
+  bytes[bytes.indexOf(block) + 9] ^= 1
+  await writeFile(image, bytes)
+  const report = await inspect(disks, BIOS)
+  t.regex(report.uneditable ?? '', /vda: the end of its journal is lost/)
+  t.deepEqual(report.objections, [])
+  t.true(report.notes.some((note) => note.includes('journal is lost')))
 })
 
 test(`inspectGuest() stops when aborted${why}`, async (t) => {

@@ -115,6 +115,7 @@ mounted(
     await rm(join(content, 'lost+found'), { recursive: true })
     await withVolume(copy, async (volume) => {
       t.is(volume.journal, 'replayed')
+      t.false(volume.needsCheck, 'the journal is enough')
       await sameTree(t, volume, content)
     })
     {
