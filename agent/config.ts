@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises'
 import { isIP } from 'node:net'
 import { multiaddr } from '@multiformats/multiaddr'
+import { DEFAULT_MIGRATORS_FOLDER, type MigratorsConfig, readMigrators } from './conduit/migrators-config.ts'
 import { FluidError } from '../protocol/errors.ts'
 import { DEFAULT_LANES, MAX_ADDRESSES, MAX_JOBS_RUNNING, MAX_LANES } from '../protocol/limits.ts'
 import { DEFAULT_FILE_MODE } from '../transfer/destination.ts'
@@ -54,6 +55,7 @@ export interface Config {
   readonly log: { readonly level: (typeof LOG_LEVELS)[number] }
   /** Clouds whose machines may leave and arrive; none by default. */
   readonly clouds: CloudsConfig
+  readonly migrators: MigratorsConfig
 }
 
 /** What flags may say; each wins over the file. */
@@ -85,8 +87,8 @@ export async function loadConfig(path: string, flags: ConfigFlags = {}): Promise
 /** The configuration in `text` (TOML) under `flags`. Throws CONFIG_INVALID. */
 export function parseConfig(text: string, flags: ConfigFlags = {}): Config {
   const table = parseToml(text)
-  const { limits = {}, log = {}, relay_quota = {}, clouds = {}, ...top } = table
-  refuseUnknown(top, [...TOP_KEYS, 'limits', 'log', 'relay_quota', 'clouds'])
+  const { limits = {}, log = {}, relay_quota = {}, clouds = {}, migrators = {}, ...top } = table
+  refuseUnknown(top, [...TOP_KEYS, 'limits', 'log', 'relay_quota', 'clouds', 'migrators'])
   const limit = readSection(limits, 'limits', LIMIT_KEYS)
   const logging = readSection(log, 'log', LOG_KEYS)
   const quota = readSection(relay_quota, 'relay_quota', QUOTA_KEYS)
@@ -127,6 +129,7 @@ export function parseConfig(text: string, flags: ConfigFlags = {}): Config {
     },
     log: { level: read(flags.logLevel ?? logging.level, 'log.level', level, 'info') },
     clouds: readClouds(clouds),
+    migrators: readMigrators(migrators),
   }
 }
 
@@ -209,6 +212,12 @@ name = ${JSON.stringify(name)}
 [log]
 # ${LOG_LEVELS.join(', ')}
 # level = "info"
+
+[migrators]
+# Migrators of third parties: programs and npm packages in "folder", of which only those that "allow" names with their major
+# version ever run. Peers may ask for one by name; deploy/config.toml says more.
+# folder = "${DEFAULT_MIGRATORS_FOLDER}"
+# allow = []
 
 # Clouds of this host whose machines may leave and arrive. Those that are named here and no other; deploy/config.toml
 # explains the keys.

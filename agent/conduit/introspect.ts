@@ -8,6 +8,7 @@ import { asFluidError, FluidError } from '../../protocol/errors.ts'
 import { RELOCATION_ID_BYTES } from '../../protocol/limits.ts'
 import type { FileChange } from '../../transfer/guest-files.ts'
 import { openGuest } from '../../transfer/guest/open-guest.ts'
+import type { AllowedMigrators } from '../../transfer/migrators/registry.ts'
 import { previewChanges, type EditStep } from '../../transfer/migrators/apply.ts'
 import { blockUrl, fileUrl, openSource } from '../../transfer/open.ts'
 import type { Source } from '../../transfer/source.ts'
@@ -51,14 +52,14 @@ export interface Introspection {
 export async function introspect(
   clouds: Clouds,
   service: ServiceFile,
-  { live, signal }: { live: boolean; signal: AbortSignal },
+  { live, signal, migrators }: { live: boolean; signal: AbortSignal; migrators?: AllowedMigrators },
 ): Promise<Introspection> {
   const machines: FoundMachine[] = []
   const warnings: string[] = []
   const reasons: FluidError[] = []
   for (const asked of service.machines) {
     try {
-      machines.push(await lookAt(clouds, asked, { live, signal, warnings, reasons }))
+      machines.push(await lookAt(clouds, asked, { live, signal, migrators, warnings, reasons }))
     } catch (error) {
       signal.throwIfAborted()
       reasons.push(asFluidError(error))
@@ -69,6 +70,7 @@ export async function introspect(
 
 interface Looking {
   readonly live: boolean
+  readonly migrators?: AllowedMigrators
   readonly signal: AbortSignal
   readonly warnings: string[]
   readonly reasons: FluidError[]
@@ -106,13 +108,13 @@ async function lookInside(
   opened: readonly { id: string; source: Source }[],
   machine: Machine,
   asked: ServiceMachine,
-  { signal, warnings, reasons }: Looking,
+  { signal, migrators, warnings, reasons }: Looking,
 ): Promise<Pick<FoundMachine, 'guest' | 'steps' | 'changes'>> {
   const guest = await inspectGuest(opened, machine, { signal })
   for (const note of guest.notes) warnings.push(`${asked.name}: ${note}`)
   for (const { code, message, hint } of guest.objections)
     reasons.push(new FluidError(code, `${asked.name}: ${message}`, { hint }))
-  const steps = await stepsOf(asked).catch((error: unknown) => {
+  const steps = await stepsOf(asked, migrators).catch((error: unknown) => {
     reasons.push(asFluidError(error))
     return []
   })

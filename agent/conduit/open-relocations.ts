@@ -16,7 +16,7 @@ export interface OpenedRelocations extends AsyncDisposable {
 
 /** Goes on with what was unfinished. */
 export async function openRelocations(
-  { mesh, identity, log }: JobParts,
+  { mesh, identity, config, log }: JobParts,
   jobs: Jobs,
   clouds: Clouds,
   table: Table<RelocationRecord>,
@@ -25,6 +25,7 @@ export async function openRelocations(
   const parts: RelocationParts = {
     jobs,
     clouds,
+    migrators: { ...config.migrators, log: (name, text) => log.warn({ migrator: name }, text) },
     log,
     openTarget: (asked, signal) => openRelocationTarget(mesh, { identity, ...asked }, signal),
   }

@@ -50,7 +50,11 @@ export async function openTargetHost(options: TargetHostOptions): Promise<Target
         if (direction === 'in' && sender === peer && names.has(destination) && !isOver(state))
           await jobs.cancel(job)
     },
-    migrator: ({ migrator, version }) => resolveMigrator(migrator, version),
+    migrator: ({ migrator, version }) =>
+      resolveMigrator(migrator, version, {
+        ...config.migrators,
+        log: (name, text) => log.warn({ migrator: name }, text),
+      }),
   }
   await using stack = new AsyncDisposableStack()
   const arrivals = stack.use(

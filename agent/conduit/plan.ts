@@ -40,7 +40,7 @@ export async function planRelocation(
   options: PlanOptions,
 ): Promise<Plan> {
   const { live, signal, peerName } = options
-  const found = await introspect(parts.clouds, service, { live, signal })
+  const found = await introspect(parts.clouds, service, { live, signal, migrators: parts.migrators })
   const reasons = [...found.reasons]
   const warnings = [...found.warnings]
   const blame = (error: unknown): undefined => {

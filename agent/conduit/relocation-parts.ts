@@ -1,6 +1,7 @@
 /** What relocations are made of: parts of the running agent, and the way to a target. */
 import type { Logger } from 'pino'
 import { FluidError } from '../../protocol/errors.ts'
+import type { AllowedMigrators } from '../../transfer/migrators/registry.ts'
 import type { Cloud } from '../clouds/cloud.ts'
 import type { Clouds } from '../clouds/open-cloud.ts'
 import type { Jobs } from '../jobs.ts'
@@ -9,6 +10,8 @@ import type { RelocationRequest, RelocationTarget } from './target.ts'
 export interface RelocationParts {
   readonly jobs: Jobs
   readonly clouds: Clouds
+  /** Third parties' that may run here; none when left out. */
+  readonly migrators?: AllowedMigrators
   /** Opens a conversation about one relocation. Throws NOT_PAIRED, PEER_UNREACHABLE, VERSION_UNSUPPORTED. */
   openTarget(asked: Asked, signal: AbortSignal): Promise<RelocationTarget>
   readonly log: Logger

@@ -2,16 +2,19 @@
 import { FluidError } from '../../protocol/errors.ts'
 import { MAX_STEP_BYTES } from '../../protocol/limits.ts'
 import type { EditStep } from '../../transfer/migrators/apply.ts'
-import { knownMigrators, resolveMigrator } from '../../transfer/migrators/registry.ts'
+import { type AllowedMigrators, knownMigrators, resolveMigrator } from '../../transfer/migrators/registry.ts'
 import type { ServiceMachine } from './service-file.ts'
 import type { MigratorStep } from './target.ts'
 
 /** Throws POLICY_DENIED, VERSION_UNSUPPORTED, USAGE with the key of an input that is wrong, TOO_LARGE. */
-export async function stepsOf({ name, steps }: ServiceMachine): Promise<EditStep[]> {
+export async function stepsOf(
+  { name, steps }: ServiceMachine,
+  allowed?: AllowedMigrators,
+): Promise<EditStep[]> {
   const resolved: EditStep[] = []
   for (const { migrator: called, version, input } of steps) {
     const known = version ?? knownMigrators().find((each) => each.name === called)?.version
-    const migrator = await resolveMigrator(called, known ?? '1')
+    const migrator = await resolveMigrator(called, known ?? '1', allowed)
     try {
       migrator.check(input)
     } catch (error) {

@@ -27,6 +27,7 @@ test('parseConfig() fills every default', (t) => {
     limits: { jobs: 8, lanes: 4, bandwidth: undefined },
     log: { level: 'info' },
     clouds: {},
+    migrators: { folder: '/etc/fluidcloud/migrators', allow: [] },
   })
 })
 
@@ -123,6 +124,12 @@ const refuses = test.macro({
   title: (_, text) => `parseConfig() refuses ${JSON.stringify(text)}`,
 })
 
+test(
+  refuses,
+  '[migrators]\nallow = ["../x@1"]',
+  /migrators\.allow is .* a list of names with their major version/,
+)
+test(refuses, '[migrators]\nfolder = "x"', /migrators\.folder is "x", which is not an absolute path/)
 test(refuses, 'lisen = []', /Unknown key lisen/, /Did you mean listen\?/)
 test(refuses, 'data-port = 1', /Unknown key data-port/, /Did you mean data_port\?/)
 test(refuses, '[limits]\nlane = 2', /Unknown key limits\.lane/, /Did you mean limits\.lanes\?/)
