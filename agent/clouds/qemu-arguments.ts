@@ -35,15 +35,13 @@ export function diskNode(index: number): string {
   return `d${index}`
 }
 
-/** Throws CLOUD_FAILED for what this driver cannot give a machine. */
+/** Throws CLOUD_FAILED for what this driver cannot give a machine. What others have in `extra` is kept, and means nothing here. */
 export function checkMachine(
-  { name, disks, nics, chipset, firmware, extra }: DescribedMachine,
+  { name, disks, nics, chipset, firmware }: DescribedMachine,
   { bridges }: QemuCloudConfig,
   uefi: UefiFiles | undefined,
 ): void {
   const refuse = (what: string) => new FluidError('CLOUD_FAILED', `Machine ${name} cannot be made: ${what}`)
-  if (extra !== undefined && Object.keys(extra).length > 0)
-    throw refuse('QEMU knows nothing of its extra keys')
   if (firmware === 'uefi' && !uefi) throw refuse('UEFI firmware (ovmf) is not installed')
   for (const { id, serial } of disks)
     if (serial !== undefined && serial.length > MAX_SERIAL_CHARS)
