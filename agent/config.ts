@@ -27,6 +27,8 @@ export interface Config {
   readonly dataHost?: string
   /** True to connect by WebRTC too, over UDP. */
   readonly webrtc: boolean
+  /** UDP port at which a relay with WebRTC tells peers their address; 0: any free one. */
+  readonly stunPort: number
   readonly mdns: boolean
   readonly bootstrap: readonly string[]
   /** Brokers to publish to and to ask, multiaddrs; empty: first contacts and those the directory tells of. */
@@ -71,6 +73,7 @@ export interface ConfigFlags {
 
 export const DEFAULT_LISTEN = ['/ip4/0.0.0.0/tcp/4001', '/ip6/::/tcp/4001'] as const
 export const DEFAULT_DATA_PORT = 4002
+export const DEFAULT_STUN_PORT = 4003
 const DEFAULT_RELAY_BYTES = 16 * 2 ** 30
 const DEFAULT_RELAY_MS = 2 * 60 * 60_000
 const DEFAULT_RESERVATIONS = 16
@@ -102,6 +105,7 @@ export function parseConfig(text: string, flags: ConfigFlags = {}): Config {
     dataPort: read(from('data_port', flags.dataPort), 'data_port', integer(0, 65_535), DEFAULT_DATA_PORT),
     dataHost: read(from('data_host'), 'data_host', host, undefined),
     webrtc: read(from('webrtc'), 'webrtc', boolean, false),
+    stunPort: read(from('stun_port'), 'stun_port', integer(0, 65_535), DEFAULT_STUN_PORT),
     mdns: read(from('mdns', flags.mdns), 'mdns', boolean, true),
     bootstrap,
     brokers: read(from('brokers'), 'brokers', contacts, []),
@@ -154,8 +158,12 @@ name = ${JSON.stringify(name)}
 # data_host = "agent.example.org"
 
 # Connect by WebRTC too, where UDP passes and TCP does not: the mesh then listens at the UDP ports of the same numbers.
-# Both ends must. It is slow: data takes it only when no TCP connection can be made. Over IPv4 only.
+# Both ends must. It is slow: data takes it only when no TCP connection can be made. Over IPv4 only. Two agents that
+# only a relay connects then punch holes through their NATs, if the relay has it too.
 # webrtc = false
+
+# UDP port at which a relay with webrtc tells peers from where their packets come. 0: any free port.
+# stun_port = ${DEFAULT_STUN_PORT}
 
 # Find agents on the local network by multicast DNS. Finding is not trusting: they must still be paired.
 # mdns = true
@@ -239,6 +247,7 @@ const TOP_KEYS = [
   'data_port',
   'data_host',
   'webrtc',
+  'stun_port',
   'mdns',
   'bootstrap',
   'brokers',

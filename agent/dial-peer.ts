@@ -8,6 +8,7 @@ import { TCP_DIAL_TIMEOUT_MS, WEBRTC_DIAL_TIMEOUT_MS } from '../protocol/limits.
 import type { MeshNode } from './node.ts'
 import { addrsOf } from './peer-address.ts'
 import type { Peers } from './peers.ts'
+import { punch } from './punch.ts'
 import { isRelayed } from './relay.ts'
 import { relayOf } from './relay-client.ts'
 import { isWebRtc, isWebRtcAddr } from './webrtc.ts'
@@ -34,10 +35,14 @@ export async function dialPeer(
   const addrs = addrsOf([...new Set(known)], peer)
   // One through a relay is good until there is a better one.
   const direct = addrs.filter((addr) => relayOf(addr) === undefined)
-  if (open) return await dialDirect(node, direct, options).catch(() => open)
+  if (open)
+    return await dialDirect(node, direct, options)
+      .catch(() => punch(node, open, options))
+      .catch(() => open)
   const relayed = addrs.filter((addr) => relayOf(addr) !== undefined)
   try {
-    return await dialAnywhere(node, peer, [...direct, ...relayed], options)
+    const connection = await dialAnywhere(node, peer, [...direct, ...relayed], options)
+    return isRelayed(connection) ? await punch(node, connection, options).catch(() => connection) : connection
   } catch (cause) {
     options.signal?.throwIfAborted()
     if (isRefusedByRelay(cause)) {
@@ -94,12 +99,15 @@ async function dialInTurns(
   const webRtc = direct.filter(isWebRtcAddr)
   if (webRtc.length === 0 || !(await node.isDialable(webRtc))) return await dial(addrs, mostMs)
   const tcp = direct.filter((addr) => !isWebRtcAddr(addr))
-  const failed = await dialFirst(tcp, mostMs ?? TCP_DIAL_TIMEOUT_MS)
+  const relayed = addrs.filter((addr) => relayOf(addr) !== undefined)
+  // Whoever is reached through a relay first is looked for directly later.
+  const patienceMs = mostMs ?? (relayed.length > 0 ? DIRECT_TIMEOUT_MS : undefined)
+  const failed = await dialFirst(tcp, patienceMs ?? TCP_DIAL_TIMEOUT_MS)
   if (!(failed instanceof Error)) return failed
   // A line that is merely slow gets its time when nothing else helps.
-  const rest = addrs.filter((addr) => !webRtc.includes(addr))
+  const rest = mostMs === undefined && relayed.length === 0 ? tcp : relayed
   if (rest.length === 0) return await dial(webRtc, mostMs)
-  const connection = await dialFirst(webRtc, mostMs ?? WEBRTC_DIAL_TIMEOUT_MS)
+  const connection = await dialFirst(webRtc, patienceMs ?? WEBRTC_DIAL_TIMEOUT_MS)
   return connection instanceof Error ? await dial(rest, mostMs) : connection
 
   async function dialFirst(some: readonly Multiaddr[], timeoutMs: number): Promise<Connection | Error> {

@@ -10,6 +10,7 @@ import type { Job } from './job.ts'
 import type { JobParts } from './job-parts.ts'
 import { type HostPort, reachableAt } from './lane-dialing.ts'
 import { addrsOf } from './peer-address.ts'
+import { punch, relayedOnly } from './punch.ts'
 import { relayOf } from './relay-client.ts'
 
 /** How often a job moved and found itself on a relay again: it looks more rarely then. */
@@ -34,13 +35,14 @@ export function watchForDirect(
   const over = new AbortController()
   const { signal } = over
   const times = moves.get(job) ?? 0
-  moves.set(job, times + 1)
   const look = async (): Promise<void> => {
     for (let wait = DIRECT_PROBE_MS * 2 ** times; ; wait *= 2) {
       await delay(Math.min(wait, DIRECT_PROBE_CAP_MS), undefined, { signal, ref: false })
       const at =
         (await reachableAt(endpoint, signal)) ?? (mesh ? await meshWay(parts, job, signal) : undefined)
-      if (at) return onFound(at)
+      if (!at) continue
+      moves.set(job, times + 1)
+      return onFound(at)
     }
   }
   look().catch(() => {})
@@ -51,8 +53,14 @@ async function meshWay({ mesh }: JobParts, job: Job, signal: AbortSignal): Promi
   const { peer } = job.record
   const known = mesh.peers.get(peer)?.addrs ?? []
   const direct = addrsOf(known, peer).filter((addr) => relayOf(addr) === undefined)
-  return await dialDirect(mesh.node, direct, { signal }).then(
-    () => 'mesh' as const,
-    () => undefined,
-  )
+  const relayed = relayedOnly(mesh.node, peer)
+  return await dialDirect(mesh.node, direct, { signal })
+    .catch((error: unknown) => {
+      if (relayed) return punch(mesh.node, relayed, { signal, again: true })
+      throw error
+    })
+    .then(
+      () => 'mesh' as const,
+      () => undefined,
+    )
 }

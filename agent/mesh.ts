@@ -35,7 +35,7 @@ export interface MeshOptions {
     Config,
     'name' | 'listen' | 'announce' | 'mdns' | 'bootstrap' | 'directory' | 'pairingRequests'
   > &
-    Partial<Pick<Config, 'webrtc' | 'relay' | 'relayFor' | 'relayQuota' | 'relays'>>
+    Partial<Pick<Config, 'webrtc' | 'stunPort' | 'relay' | 'relayFor' | 'relayQuota' | 'relays'>>
   /** Unix time, ms; tests give their own. */
   readonly now?: () => number
   /** Lifetime of a stranger's connection, ms; PAIRING_TIMEOUT_MS unless given. */
@@ -52,7 +52,13 @@ export async function openMesh(options: MeshOptions): Promise<Mesh> {
   const tickets = await openTickets({ store, now })
   const { relayQuota } = config
   const relay =
-    config.relay && relayQuota ? { quota: relayQuota, forAll: config.relayFor === 'all' } : undefined
+    config.relay && relayQuota
+      ? {
+          quota: relayQuota,
+          forAll: config.relayFor === 'all',
+          stunPort: config.webrtc ? config.stunPort : undefined,
+        }
+      : undefined
   const connectionPolicy = createConnectionPolicy({
     isPaired: peers.isPaired,
     isAwaited: pending.isAwaited,

@@ -17,17 +17,20 @@ import {
 import type { ConnectionPolicy } from './connection-policy.ts'
 import { type Directory, directoryService } from './directory.ts'
 import type { Discovery } from './discovery.ts'
+import { punchTransport } from './punch.ts'
 import type { Refusals } from './refusals.ts'
 import { type Relay, type RelayQuota, relayService } from './relay.ts'
 import { type RelayClient, relayClientService, relayTransport } from './relay-client.ts'
 import { behind, forgetStrangers, identifyPeers } from './stranger-privacy.ts'
-import { endDeadConnections, webRtcListen, webRtcTransport } from './webrtc.ts'
+import { type StunServer, stunHost, stunService } from './stun.ts'
+import { boundedUpgrader, endDeadConnections, webRtcListen, webRtcTransport } from './webrtc.ts'
 
 export type MeshNode = Libp2p<{
   identify: Identify
   ping: Ping
   directory?: Directory
   relay?: Relay
+  stun?: StunServer
   relayClient: RelayClient
 }> &
   AsyncDisposable
@@ -47,7 +50,12 @@ export interface NodeOptions {
   /** True to serve the directory, and use it. */
   readonly directory: boolean
   /** Undefined: this agent is no relay. */
-  readonly relay?: { readonly quota: RelayQuota; readonly forAll: boolean }
+  readonly relay?: {
+    readonly quota: RelayQuota
+    readonly forAll: boolean
+    /** UDP port at which peers learn their address; undefined: none. */
+    readonly stunPort?: number
+  }
   /** Multiaddrs of relays through which this agent is reached. */
   readonly relays: readonly string[]
   readonly refusals: Refusals
@@ -60,7 +68,25 @@ export async function createNode(options: NodeOptions): Promise<MeshNode> {
   const isRelay = (peer: string) =>
     connectionPolicy.isPaired(peer) || relays.some((addr) => addr.endsWith(`/p2p/${peer}`))
   const certificate = options.webRtcCertificate
-  const webRtc = certificate ? [await webRtcTransport({ certificate, refusals })] : []
+  const webRtc = certificate
+    ? [
+        await webRtcTransport({ certificate, refusals }),
+        await punchTransport({
+          may: connectionPolicy.isPaired,
+          refusals,
+          bounded: (components) => boundedUpgrader(components, refusals),
+        }),
+      ]
+    : []
+  const stun =
+    relay?.stunPort === undefined
+      ? undefined
+      : stunService({
+          host: stunHost(options.listen),
+          port: relay.stunPort,
+          may: (peer) => relay.forAll || connectionPolicy.isPaired(peer),
+          refusals,
+        })
   const listen = [...options.listen, ...(certificate ? webRtcListen(options.listen) : [])]
   const node = await createLibp2p<MeshNode['services']>({
     start: false,
@@ -97,6 +123,7 @@ export async function createNode(options: NodeOptions): Promise<MeshNode> {
       ping: behind(connectionPolicy.isKnown, ping()),
       relayClient: relayClientService({ relays, announced, policy: connectionPolicy }),
       ...(relay ? { relay: relayService({ ...relay, policy: connectionPolicy, refusals }) } : {}),
+      ...(stun ? { stun } : {}),
       ...(directory ? { directory: directoryService({ policy: connectionPolicy, refusals }) } : {}),
     },
   })

@@ -23,6 +23,7 @@ import { withVerdict } from './peer-verdict.ts'
 import { whileMoving } from './progress-watch.ts'
 import { dialableLanes, reachableAt } from './lane-dialing.ts'
 import { growLanes, mostOf } from './lane-growth.ts'
+import { whyNotPunched } from './punch.ts'
 import { isRelayed } from './relay.ts'
 import { renewedAtPeer } from './rounds.ts'
 import { laneEndpoint, openViaduct, widened, type Viaduct } from './viaduct.ts'
@@ -283,7 +284,10 @@ async function openLanesToPeer(
   const connection = bestConnection(parts.mesh.node, stream.peer)
   const relayed = connection === undefined ? viaduct.relayed : isRelayed(connection)
   if (relayed) {
-    reasons.push('the mesh itself connects through a relay only')
+    reasons.push(
+      'the mesh itself connects through a relay only',
+      whyNotPunched(parts.mesh.node, stream.peer) ?? '',
+    )
     requireRelayAllowed(parts, viaduct)
   }
   const pathReason = reasons.filter(Boolean).join('; ')
@@ -298,14 +302,19 @@ async function openLanesToPeer(
 }
 
 /** Throws NO_PATH unless both owners let data pass a relay. */
-function requireRelayAllowed({ config }: JobParts, { hello }: Viaduct): void {
+function requireRelayAllowed({ config, mesh }: JobParts, { hello, stream }: Viaduct): void {
   const forbids = !config.allowRelay
     ? 'this agent lets no data'
     : hello.capabilities.lanes.includes('relay')
       ? undefined
       : 'the peer lets no data'
   if (!forbids) return
-  throw new FluidError('NO_PATH', `Only a relay connects both sides, and ${forbids} pass one`, {
-    hint: 'Open a data port at one side, or say allow_relay = true in config.toml at both',
-  })
+  const why = whyNotPunched(mesh.node, stream.peer)
+  throw new FluidError(
+    'NO_PATH',
+    `Only a relay connects both sides, and ${forbids} pass one${why ? ` (${why})` : ''}`,
+    {
+      hint: 'Open a data port at one side, or say webrtc = true in config.toml at both and at the relay, or allow_relay = true at both',
+    },
+  )
 }

@@ -5,9 +5,11 @@ import type { CheckReport } from './api.ts'
 import type { Directory } from './directory.ts'
 import type { JobParts } from './job-parts.ts'
 import type { PeerRecord } from './peers.ts'
+import { isPunched, whyNotPunched } from './punch.ts'
 import { openViaduct } from './viaduct.ts'
 
-const CHECK_TIMEOUT_MS = 5_000
+/** Direct addresses, and then a hole, may be waited for in vain. */
+const CHECK_TIMEOUT_MS = 12_000
 
 /** Is anybody of the directory there. */
 export function checkDirectory({ size }: Directory): CheckReport {
@@ -34,13 +36,16 @@ async function checkPeer(parts: JobParts, { peer, name }: PeerRecord): Promise<C
     await stream[Symbol.asyncDispose]()
     const roundTripMs = await parts.mesh.node.services.ping.ping(peerIdFromString(peer), { signal })
     const detail = `${hello.agent} at ${remoteAddr.toString()}, ${roundTripMs} ms`
+    if (isPunched({ remoteAddr }))
+      return { name: check, state: 'ok', detail: `${detail}, by WebRTC through a hole punched in NAT` }
     if (!relayed) return { name: check, state: 'ok', detail }
+    const why = whyNotPunched(parts.mesh.node, peer)
     const tried = parts.mesh.peers.get(peer)?.addrs.length ?? 0
     const data = parts.config.allowRelay && hello.capabilities.lanes.includes('relay') ? 'may' : 'may not'
     return {
       name: check,
       state: 'warn',
-      detail: `${detail}, through a relay: none of its ${tried} addresses answers directly; data ${data} take it`,
+      detail: `${detail}, through a relay: none of its ${tried} addresses answers directly${why ? `, and ${why}` : ''}; data ${data} take it`,
       hint: 'Open port 4001 (mesh) or 4002 (data) at one side, or forward it',
     }
   } catch (error) {

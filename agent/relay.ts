@@ -159,5 +159,7 @@ function metered(stream: Stream, day: Day): Stream {
 
 /** True when a relay lies between the ends of the connection. */
 export function isRelayed({ remoteAddr }: Pick<Connection, 'remoteAddr'>): boolean {
-  return remoteAddr.getComponents().some(({ name }) => name === 'p2p-circuit')
+  const names = remoteAddr.getComponents().map(({ name }) => name)
+  // One that was punched keeps the relay in its address, over which it was agreed.
+  return names.includes('p2p-circuit') && !names.includes('webrtc')
 }

@@ -42,7 +42,10 @@ export async function webRtcTransport({
 }
 
 /** Any datagram may begin a connection, long before somebody proves who it is: so many at a time and no more. */
-function boundedUpgrader({ upgrader }: Components, refusals: Refusals): Components['upgrader'] {
+export function boundedUpgrader(
+  { upgrader }: Pick<Components, 'upgrader'>,
+  refusals: Refusals,
+): Components['upgrader'] {
   let beginning = 0
   // Asked for each connection that begins, before anything is made for it, and cleared at its end.
   const createInboundAbortSignal: Components['upgrader']['createInboundAbortSignal'] = (stop) => {
@@ -97,7 +100,7 @@ export function webRtcListen(listen: readonly string[]): string[] {
 }
 
 export function isWebRtcAddr(addr: Multiaddr): boolean {
-  return addr.getComponents().some(({ name }) => name === 'webrtc-direct')
+  return addr.getComponents().some(({ name }) => name === 'webrtc-direct' || name === 'webrtc')
 }
 
 /** True when the connection rides data channels. */

@@ -277,6 +277,17 @@ export const MAX_DIRECTORY_ADDRESSES = 64
 export const MAX_RELAYED_PER_PEER = 16
 export const MAX_RELAY_STREAMS = 64
 export const RELAY_CHECK_MS = 5_000
+/** STUN at a relay: answers to all hosts together, and relays that are asked for their port, and how long. */
+export const STUN_ANSWERS_PER_SECOND = 50
+export const STUN_ANSWER_BURST = 100
+export const MAX_STUN_RELAYS = 3
+export const STUN_ASK_TIMEOUT_MS = 1_500
+/** To punch a hole through two NATs, asking for the own address included; and how long a failure is remembered. */
+export const PUNCH_TIMEOUT_MS = 6_000
+export const PUNCH_RETRY_MS = 60_000
+/** What a peer may say of its candidates while a hole is punched, and for how many holes at once. */
+export const MAX_SIGNALING_BYTES = 16 * KiB
+export const MAX_SIGNALING_STREAMS = 4
 /** How often a job that rides a relay looks for a direct way; the wait doubles. */
 export const DIRECT_PROBE_MS = 2_000
 export const DIRECT_PROBE_CAP_MS = 60_000

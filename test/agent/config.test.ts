@@ -13,6 +13,7 @@ test('parseConfig() fills every default', (t) => {
     dataPort: 4002,
     dataHost: undefined,
     webrtc: false,
+    stunPort: 4003,
     mdns: true,
     bootstrap: [],
     brokers: [],

@@ -184,6 +184,43 @@ test('a job that started on a relay moves to a direct way in the same job', asyn
   t.true(bytesByPath.relay > 4 * MiB && bytesByPath.tls > 1 * MiB, JSON.stringify(bytesByPath))
 })
 
+const WEBRTC = 'webrtc = true\nstun_port = 0'
+
+test('two that only a relay connects punch a hole, and data goes past the relay, which neither allows', async (t) => {
+  const trio = await startTrio(t, { relay: WEBRTC, alpine: WEBRTC, boreal: WEBRTC })
+  await writeFile(trio.source, noise(8 * MiB, 1))
+  const job = await move(trio)
+  await until(trio.alpine.agent, job, ({ state }) => state === 'complete')
+  t.true(await sameBytes(trio.source, trio.target))
+  const { path, bytesByPath } = await trio.boreal.agent.api.receipt({ job })
+  t.is(path, 'webrtc')
+  t.falsy(bytesByPath.relay)
+  t.true((await trio.relay.agent.api.status()).relay!.bytes < 1 * MiB)
+  for (const [{ agent }, other] of [
+    [trio.alpine, 'boreal'],
+    [trio.boreal, 'alpine'],
+  ] as const) {
+    const { peers } = await agent.api.status()
+    t.is(peers.find(({ name }) => name === other)?.reached, 'webrtc')
+    const checks = await agent.api.doctor()
+    t.regex(checks.find(({ name }) => name === `peer ${other}`)!.detail, /WebRTC.*punched/)
+  }
+})
+
+test('a job that started on a relay moves to a punched way in the same job', async (t) => {
+  const allow = 'allow_relay = true'
+  const trio = await startTrio(t, { relay: WEBRTC, alpine: `${allow}\n${WEBRTC}`, boreal: allow })
+  await writeFile(trio.source, noise(24 * MiB, 1))
+  const job = await move(trio, 3 * MiB)
+  await until(trio.alpine.agent, job, ({ path, doneBytes }) => path === 'relay' && doneBytes > 0)
+  await trio.boreal.restart(`${allow}\n${WEBRTC}`)
+  await until(trio.alpine.agent, job, ({ state }) => state === 'complete')
+  t.true(await sameBytes(trio.source, trio.target))
+  const { bytesByPath, path } = await trio.alpine.agent.api.receipt({ job })
+  t.is(path, 'webrtc')
+  t.true(bytesByPath.relay > 1 * MiB && bytesByPath.webrtc > 1 * MiB, JSON.stringify(bytesByPath))
+})
+
 test('a job that used up the quota of a relay says so, and goes on when there is more', async (t) => {
   const allow = 'allow_relay = true'
   const quota = (bytes: string) => `[relay_quota]\nbytes = "${bytes}"`

@@ -13,7 +13,7 @@ export interface TestMesh extends Mesh {
   readonly home: Home
   readonly identity: Identity
   readonly store: StateStore
-  /** The node's own multiaddr, with its peer ID. */
+  /** The node's own multiaddr, with its peer ID; empty when it does not listen. */
   readonly addr: string
   /** Stops it and starts it again on the same home. */
   restart(): Promise<TestMesh>
@@ -84,6 +84,7 @@ async function start(
     listen,
     announce: [],
     webrtc,
+    stunPort: 0,
     mdns,
     bootstrap,
     directory,
@@ -99,7 +100,7 @@ async function start(
     home,
     identity,
     store,
-    addr: mesh.node.getMultiaddrs()[0].toString(),
+    addr: mesh.node.getMultiaddrs().at(0)?.toString() ?? '',
     restart: async () => {
       await stack.disposeAsync()
       return start(t, home, name, options)
