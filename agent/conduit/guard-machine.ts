@@ -18,6 +18,8 @@ export interface MachineGuard {
   /** What holds now; asked before each step. */
   word(): Promise<GuardWord>
   now(): number
+  /** True when nobody is left who could let the machine run again: the agent's home is gone. */
+  abandoned(): Promise<boolean>
   /** Ends every process that writes to the machine's disks. */
   kill(): Promise<void>
   log(what: string): void
@@ -32,7 +34,7 @@ const HOLD_MS = 250
 const STATE_TIMEOUT_MS = 300
 const RETRY_MS = 10
 
-/** Resolves when the guard is lifted, or when the signal was aborted and the machine does not run. */
+/** Resolves when the guard is lifted, or was abandoned or its signal aborted and the machine does not run. */
 export async function guardMachine(guard: MachineGuard): Promise<void> {
   const { name, signal } = guard
   /** Since when it was seen to run without a lease, and what was tried since. */
@@ -45,7 +47,7 @@ export async function guardMachine(guard: MachineGuard): Promise<void> {
       caught = undefined
       await pauseFor(WATCH_MS, signal)
     } else if (await isStill(guard)) {
-      if (signal.aborted) return
+      if (signal.aborted || (await guard.abandoned())) return
       caught = undefined
       await pauseFor(HOLD_MS, signal)
     } else {

@@ -3,6 +3,7 @@
  * run without a lease. `node guard.ts FOLDER`; what it reads and writes there is in guard-files.ts. It ends when the agent
  * lifts it; asked to end otherwise, it holds the machines first.
  */
+import { existsSync } from 'node:fs'
 import { appendFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { openCloud } from '../clouds/open-cloud.ts'
@@ -29,6 +30,7 @@ async function watch(): Promise<void> {
         name,
         word: () => readWord(folder),
         now: bootNow,
+        abandoned: async () => !existsSync(folder),
         kill: async () => log(`Killed ${(await killWriters(disks)).join(', ') || 'nothing'}`),
         log,
         signal: stopping.signal,

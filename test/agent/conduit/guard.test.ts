@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdir, open } from 'node:fs/promises'
+import { mkdir, open, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import test from 'ava'
 import { hasEnded, processFacts, signalProcess } from '../../../agent/clouds/processes.ts'
@@ -90,6 +90,17 @@ onLinux('a guard that is asked to end holds its machine first', async (t) => {
   t.not(await cloud.state('one'), 'running')
 })
 
+onLinux('a guard whose home is gone holds its machine, and ends', async (t) => {
+  const { cloud, fence, order, guardFolder } = await fenced(t)
+  await fence.raise(order)
+  await fence.extend(bootNow() + 60_000)
+  await cloud.start('one')
+  const guard = await readWatching(guardFolder)
+  await rm(guardFolder, { recursive: true })
+  t.true(await hasEnded(guard!, performance.now() + 20_000))
+  t.not(await cloud.state('one'), 'running')
+})
+
 onLinux('raise() starts another guard when the first was killed', async (t) => {
   const { cloud, fence, order, guardFolder, isHeld } = await fenced(t)
   await fence.raise(order)
@@ -118,6 +129,7 @@ function guardOver(
     name: 'one',
     word: async () => word,
     now: bootNow,
+    abandoned: async () => false,
     kill,
     log: (what) => log.push(what),
     signal: stop.signal,
