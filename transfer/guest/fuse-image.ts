@@ -2,11 +2,13 @@
  * A qcow2 image as a plain file, for tools that know files only: a private qemu-storage-daemon exports it through FUSE, in
  * a folder that only we can enter. It gets SIGTERM when we end, however we end, and then flushes and unmounts by itself.
  */
-import { spawn } from 'node:child_process'
-import { mkdtemp, open, rmdir, stat, unlink } from 'node:fs/promises'
+import { execFile, spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { lstat, mkdtemp, open, readdir, rmdir, stat, unlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { promisify } from 'node:util'
 import { FluidError } from '../../protocol/errors.ts'
 import { QEMU_START_TIMEOUT_MS, QEMU_STOP_TIMEOUT_MS } from '../../protocol/limits.ts'
 
@@ -15,7 +17,10 @@ export interface FuseImage extends AsyncDisposable {
   readonly path: string
 }
 
+const run = promisify(execFile)
 const POLL_MS = 10
+/** Of its own: whoever clears folders of dead processes must unmount first. */
+const FOLDER_PREFIX = 'fluidcloud-fuse-'
 const MAX_STDERR_CHARS = 4096
 
 /** Opens an image of ours for reading and writing. Throws FORMAT_UNSUPPORTED with what is missing, NAME_BUSY. */
@@ -25,7 +30,8 @@ export async function openFuseImage(
 ): Promise<FuseImage> {
   options.signal?.throwIfAborted()
   await using stack = new AsyncDisposableStack()
-  const folder = await mkdtemp(join(tmpdir(), `fluidcloud-${process.pid}-`))
+  await clearLeftovers()
+  const folder = await mkdtemp(join(tmpdir(), `${FOLDER_PREFIX}${process.pid}-`))
   // Not recursively: whatever is still mounted there must not be emptied.
   stack.defer(() => rmdir(folder).catch(() => {}))
   const path = join(folder, 'disk')
@@ -68,6 +74,26 @@ export async function openFuseImage(
   }
   const owned = stack.move()
   return { path, [Symbol.asyncDispose]: () => owned.disposeAsync() }
+}
+
+/** Folders of processes that were killed; a mount whose server was killed too has to go first. */
+async function clearLeftovers(): Promise<void> {
+  for (const name of await readdir(tmpdir())) {
+    const pid = new RegExp(`^${FOLDER_PREFIX}(\\d+)-`).exec(name)?.[1]
+    if (!pid || existsSync(`/proc/${pid}`)) continue
+    const folder = join(tmpdir(), name)
+    const found = await lstat(folder).catch(() => undefined)
+    if (!found?.isDirectory() || found.uid !== process.geteuid?.()) continue
+    const path = join(folder, 'disk')
+    // A server that still ends unmounts by itself: only one that is gone leaves a mount that answers nothing.
+    const isDead = await stat(path).then(
+      () => false,
+      (error: NodeJS.ErrnoException) => error.code === 'ENOTCONN',
+    )
+    if (isDead) await run('fusermount3', ['-u', '-z', path]).catch(() => {})
+    await unlink(path).catch(() => {})
+    await rmdir(folder).catch(() => {})
+  }
 }
 
 function argumentsFor(image: string, path: string): string[] {

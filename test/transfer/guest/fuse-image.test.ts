@@ -1,8 +1,9 @@
-import { spawn } from 'node:child_process'
+import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { readFile, rm, stat } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { readFile, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import anyTest from 'ava'
+import anyTest, { type ExecutionContext } from 'ava'
 import { openFuseImage } from '../../../transfer/guest/fuse-image.ts'
 import { eventually } from '../../helpers/eventually.ts'
 import { noFuseImages } from '../../helpers/guest-image.ts'
@@ -28,6 +29,42 @@ test(`openFuseImage() refuses what is no qcow2, and what another uses${why}`, as
 test(`openFuseImage() ends with its process, by SIGKILL too${why}`, async (t) => {
   const image = join(await tempDir(t), 'disk.qcow2')
   await run('qemu-img', ['create', '-q', '-f', 'qcow2', image, '1M'])
+  const { path, child } = await started(t, image)
+  t.true((await readFile('/proc/self/mounts', 'utf8')).includes(path))
+  child.kill('SIGKILL')
+  await eventually(async () =>
+    (await readFile('/proc/self/mounts', 'utf8')).includes(path) ? undefined : 'gone',
+  )
+  // Nobody holds the image any more.
+  await eventually(() => run('qemu-img', ['info', image]).catch(() => undefined))
+  await using again = await openFuseImage(image)
+  t.is((await stat(again.path)).size, 1024 * 1024)
+  // What was left of the first is gone.
+  t.false(existsSync(dirname(path)))
+})
+
+test(`openFuseImage() clears what is left when its server was killed too${why}`, async (t) => {
+  const image = join(await tempDir(t), 'disk.qcow2')
+  await run('qemu-img', ['create', '-q', '-f', 'qcow2', image, '1M'])
+  const { path, child } = await started(t, image)
+  const [server] = (await readFile(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8'))
+    .split(' ')
+    .map(Number)
+  process.kill(server, 'SIGKILL')
+  child.kill('SIGKILL')
+  await once(child, 'exit')
+  // Dead, once what the kernel knew of it is too old; or cleared already by another test's process.
+  await eventually(async () => {
+    const code = await stat(path).catch((error: NodeJS.ErrnoException) => error.code)
+    return code === 'ENOTCONN' || code === 'ENOENT' ? code : undefined
+  })
+  await using again = await openFuseImage(image)
+  t.is((await stat(again.path)).size, 1024 * 1024)
+  t.false(existsSync(dirname(path)))
+})
+
+/** Another process that opens the image and holds it. */
+async function started(t: ExecutionContext, image: string): Promise<{ path: string; child: ChildProcess }> {
   const script = `
     import { openFuseImage } from './transfer/guest/fuse-image.ts'
     const { path } = await openFuseImage(process.argv[1])
@@ -39,15 +76,5 @@ test(`openFuseImage() ends with its process, by SIGKILL too${why}`, async (t) =>
   })
   t.teardown(() => child.kill('SIGKILL'))
   const [line] = (await once(child.stdout, 'data')) as [Buffer]
-  const path = line.toString().trim()
-  t.true((await readFile('/proc/self/mounts', 'utf8')).includes(path))
-  child.kill('SIGKILL')
-  await eventually(async () =>
-    (await readFile('/proc/self/mounts', 'utf8')).includes(path) ? undefined : 'gone',
-  )
-  await rm(dirname(path), { recursive: true })
-  // Nobody holds the image any more.
-  await eventually(() => run('qemu-img', ['info', image]).catch(() => undefined))
-  await using again = await openFuseImage(image)
-  t.is((await stat(again.path)).size, 1024 * 1024)
-})
+  return { path: line.toString().trim(), child }
+}
