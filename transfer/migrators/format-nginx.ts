@@ -15,7 +15,7 @@ import {
 import { type NginxDirective, parseNginx } from './parse-nginx.ts'
 
 export const nginxFormat: ConfigFormat = {
-  parseKey: (text) => text.split(' / ').map((part) => (/^\d+$/.test(part) ? Number(part) : part)),
+  parseKey: (text) => text.split(' > ').map((part) => (/^\d+$/.test(part) ? Number(part) : part)),
   get(text, key) {
     const found = find(parseNginx(text), key)
     if (!found) return undefined

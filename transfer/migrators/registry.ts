@@ -10,6 +10,7 @@ import { externalMigrator } from './external-migrator.ts'
 import { findExternal } from './find-external.ts'
 import { rebindObjectStore } from './rebind-object-store.ts'
 import { rewriteConfig } from './rewrite-config.ts'
+import { TASKS } from './tasks.ts'
 
 /** What the local operator allowed beside the built-in ones. */
 export interface AllowedMigrators {
@@ -66,9 +67,14 @@ export async function resolveMigrator(
   })
 }
 
-/** What this agent can say in offers of the Migrators it has. */
+/** Those that can be resolved without an operator's leave. */
 export function knownMigrators(): readonly MigratorFacts[] {
   return EDITORS.map(({ name, version, accepts, produces }) => ({ name, version, accepts, produces }))
+}
+
+/** All that an agent does of itself, as it can say in an offer. */
+export function hostedMigrators(): readonly MigratorFacts[] {
+  return [...TASKS, ...knownMigrators()]
 }
 
 function majorOf(version: string): string {
