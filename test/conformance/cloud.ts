@@ -431,7 +431,8 @@ async function imagesOf(snapshot: Snapshot): Promise<Buffer[]> {
   return await Promise.all(shown.disks.map(contentOf))
 }
 
-async function contentOf({ url, sizeBytes }: DiskSnapshot): Promise<Buffer> {
+/** All of a disk as its snapshot shows it. */
+export async function contentOf({ url, sizeBytes }: DiskSnapshot): Promise<Buffer> {
   await using source = await openSource(url)
   if (source.sizeBytes !== sizeBytes)
     throw new Error(`${url} has ${source.sizeBytes} bytes, not ${sizeBytes}`)

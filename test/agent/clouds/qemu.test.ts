@@ -1,12 +1,15 @@
+import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import test, { type ExecutionContext } from 'ava'
 import type { Cloud, Machine } from '../../../agent/clouds/cloud.ts'
 import { openQemuCloud } from '../../../agent/clouds/qemu.ts'
 import { openQmp, type Qmp } from '../../../agent/clouds/qmp.ts'
 import { openQcow2 } from '../../../transfer/backends/qemu-image.ts'
-import { type CloudStage, DISK_BYTES, testCloud } from '../../conformance/cloud.ts'
+import { type CloudStage, contentOf, DISK_BYTES, testCloud } from '../../conformance/cloud.ts'
 import { hasProgram, run } from '../../helpers/programs.ts'
 import { tempDir } from '../../helpers/temp-dir.ts'
 
@@ -39,6 +42,48 @@ withQemu('qemu start() finds a QEMU whose agent died while it started it', async
   await next.start('one')
   await next.stop('one', { graceMs: 0 })
   t.is(await next.state('one'), 'stopped')
+})
+
+withQemu('qemu snapshot() loses no write when its agent is killed at any moment', async (t) => {
+  const { cloud, machine, machines, write } = await openStage(t)
+  await cloud.define(await machine('one'))
+  await cloud.start('one')
+  const owner = 'd'.repeat(32)
+  const copies = await (async () => {
+    await using first = await cloud.snapshot('one', owner)
+    return new Map(
+      await Promise.all(first.disks.map(async (disk) => [disk.disk, await contentOf(disk)] as const)),
+    )
+  })()
+  const module = new URL('../../../agent/clouds/qemu.ts', import.meta.url).href
+  const config = JSON.stringify({ machines, accel: 'tcg', bridges: [] })
+  // An agent that takes snapshots without an end, and reads none of them.
+  const script = `const { openQemuCloud } = await import('${module}'); const cloud = await openQemuCloud(${config}); for (;;) { await cloud.snapshot('one', '${owner}'); console.log('.') }`
+  for (let kill = 0; kill < 5; kill++) {
+    const agent = spawn(process.execPath, ['--input-type=module', '-e', script], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    await once(agent.stdout, 'data')
+    await write!('one', 'vda', { start: kill << 19, end: (kill << 19) + 4096 }, 0x10 + kill)
+    await write!('one', 'vdb', { start: kill << 18, end: (kill << 18) + 512 }, 0x20 + kill)
+    const waitMs = Math.random() * 100
+    t.log(`killed after ${waitMs} ms`)
+    await delay(waitMs)
+    agent.kill('SIGKILL')
+    await once(agent, 'exit')
+  }
+  const next = await openQemuCloud({ machines, accel: 'tcg', bridges: [] })
+  await next.pause('one')
+  await using shown = await next.snapshot('one', owner)
+  for (const disk of shown.disks) {
+    const image = await contentOf(disk)
+    const copy = copies.get(disk.disk)!
+    // Of another epoch all of it would be read: equal at any rate.
+    for (const { start, end } of disk.dirty ?? [{ start: 0, end: disk.sizeBytes }])
+      image.copy(copy, start, start, end)
+    t.true(copy.equals(image), `${disk.disk} in epoch ${disk.epoch}`)
+    t.not(disk.dirty, undefined)
+  }
 })
 
 withQemu('qemu start() says what QEMU said, and leaves nothing running', async (t) => {
@@ -129,6 +174,7 @@ withQemu('qemu release() of a machine that was stopped removes what is left on t
 interface QemuStage extends CloudStage {
   /** The run folder of machine `one`. */
   readonly folder: string
+  readonly machines: string
 }
 
 async function openStage(t: ExecutionContext): Promise<QemuStage> {
@@ -146,6 +192,7 @@ async function openStage(t: ExecutionContext): Promise<QemuStage> {
   }
   return {
     folder: at('one'),
+    machines,
     cloud,
     reopen: open,
     machine: async (name) => makeMachine(folder, name),
