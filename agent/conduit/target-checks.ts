@@ -29,6 +29,9 @@ export interface CheckingTarget {
   migrator(step: MigratorStep): Promise<EditMigrator>
 }
 
+/** For all that is reached on trial: well within what the source waits for an answer. */
+const ACCESS_TIMEOUT_MS = 20_000
+
 export interface Checked {
   readonly objections: readonly Objection[]
   readonly warnings: readonly string[]
@@ -79,6 +82,8 @@ export async function checkRequest(
       'Free memory there',
     )
   if (!before) objections.push(...(await spaceObjections(grant.folder, request, others)))
+  // Last, and only for who is let in: it asks others.
+  if (objections.length === 0) objections.push(...(await accessObjections(request, target)))
   return { objections: objections.slice(0, MAX_OBJECTIONS), warnings, places }
 }
 
@@ -139,6 +144,26 @@ async function stepObjections(
     } catch (error) {
       const { code, message, hint } = asFluidError(error, 'MIGRATOR_FAILED')
       objections.push({ code, message: `${machine.name}: ${message}`, hint })
+    }
+  }
+  return objections
+}
+
+/** What stays elsewhere, such as an object store, is reached from here with what the machines will be given. */
+async function accessObjections(
+  { machines }: RelocationRequest,
+  target: CheckingTarget,
+): Promise<Objection[]> {
+  const signal = AbortSignal.timeout(ACCESS_TIMEOUT_MS)
+  const objections: Objection[] = []
+  for (const { machine, steps } of machines) {
+    for (const step of steps) {
+      try {
+        await (await target.migrator(step)).testAccess?.(step.input, { signal })
+      } catch (error) {
+        const { code, message, hint } = asFluidError(error, 'MIGRATOR_FAILED')
+        objections.push({ code, message: `${machine.name}: ${message}`, hint })
+      }
     }
   }
   return objections

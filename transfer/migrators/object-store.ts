@@ -4,7 +4,8 @@
  */
 import { request as requestHttp, type IncomingMessage } from 'node:http'
 import { request as requestHttps } from 'node:https'
-import type { LookupFunction } from 'node:net'
+import { type LookupAddress, lookup } from 'node:dns'
+import { BlockList, isIP, type LookupFunction } from 'node:net'
 import { AwsV4Signer } from 'aws4fetch'
 import { FluidError } from '../../protocol/errors.ts'
 
@@ -60,8 +61,13 @@ async function ask(
     const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>()
     const request = url.protocol === 'https:' ? requestHttps : requestHttp
     // Redirects are not followed: credentials go nowhere else.
-    const lookup = url.hostname.endsWith('.localhost') ? { lookup: toLoopback } : {}
-    request(url, { method, headers: Object.fromEntries(headers), agent: false, signal, ...lookup }, resolve)
+    const literal = url.hostname.replace(/^\[|\]$/g, '')
+    if (isIP(literal) !== 0 && isLinkLocal(literal)) return 'is at an address that is not asked'
+    request(
+      url,
+      { method, headers: Object.fromEntries(headers), agent: false, signal, lookup: lookUp },
+      resolve,
+    )
       .on('error', reject)
       .end()
     const response = await promise
@@ -117,10 +123,26 @@ function encoded(part: string): string {
   )
 }
 
-/** Names under localhost are this machine (RFC 6761), which not every resolver knows. */
-const toLoopback: LookupFunction = (_, options, give) => {
-  if (options.all) give(null, [{ address: '127.0.0.1', family: 4 }])
-  else give(null, '127.0.0.1', 4)
+/** Where clouds tell their machines credentials: no store is there, and nobody is to have it asked. */
+const LINK_LOCAL = new BlockList()
+LINK_LOCAL.addSubnet('169.254.0.0', 16, 'ipv4')
+LINK_LOCAL.addSubnet('fe80::', 10, 'ipv6')
+LINK_LOCAL.addSubnet('fd00:ec2::', 32, 'ipv6')
+
+function isLinkLocal(address: string): boolean {
+  return LINK_LOCAL.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4')
+}
+
+/** Names as the system resolves them, and those under localhost as this machine (RFC 6761): not every resolver knows. */
+const lookUp: LookupFunction = (name, options, give) => {
+  const found = (error: Error | null, addresses: readonly LookupAddress[]) => {
+    if (error || addresses.length === 0) give(error ?? new Error('No address'), '')
+    else if (addresses.some(({ address }) => isLinkLocal(address))) give(new Error('Link-local'), '')
+    else if (options.all) give(null, [...addresses])
+    else give(null, addresses[0].address, addresses[0].family)
+  }
+  if (name.endsWith('.localhost')) found(null, [{ address: '127.0.0.1', family: 4 }])
+  else lookup(name, { ...options, all: true }, found)
 }
 
 function hostOf({ endpoint }: ObjectStore): string {

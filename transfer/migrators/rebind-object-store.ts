@@ -24,6 +24,8 @@ const readInput = object({
   accessKey: text(printable, 'an access key'),
   secretKey: text(printable, 'a secret key'),
   sessionToken: optional(text(printable, 'a session token')),
+  /** The same store as the target's agent reaches it, where that is another address than its machines use. */
+  testEndpoint: optional(text(isEndpoint, 'a URL of http or https without user, query and fragment')),
   /** An object that must be readable. */
   object: optional(
     text((value) => value !== '' && isOneLine(value) && value.length <= 1024, 'a key of an object'),
@@ -74,7 +76,8 @@ export const rebindObjectStore: EditMigrator = {
 
   async testAccess(input, { signal }) {
     const asked = read(input)
-    await testBucket(storeOf(asked), asked.object, signal)
+    const store = { ...storeOf(asked), endpoint: asked.testEndpoint ?? asked.endpoint }
+    await testBucket(store, asked.object, signal)
   },
 }
 

@@ -81,6 +81,24 @@ for (const [what, [more, words]] of Object.entries(FAILING)) {
   })
 }
 
+for (const endpoint of ['http://169.254.169.254', 'http://[fe80::1]:80', 'http://[fd00:ec2::254]']) {
+  test(`rebind-object-store does not ask ${endpoint}`, async (t) => {
+    const error = await refusedWith(
+      t,
+      'MIGRATOR_FAILED',
+      rebindObjectStore.testAccess!(input({ endpoint }), { signal }),
+    )
+    t.regex(error.message, /is at an address that is not asked$/)
+  })
+}
+
+test('rebind-object-store asks where the agent reaches the store', async (t) => {
+  const store = await signedStore(t, keys, { '/data': '' })
+  const testEndpoint = `http://127.0.0.1:${store.port}`
+  await rebindObjectStore.testAccess!(input({ endpoint: 'http://10.0.2.2:9000', testEndpoint }), { signal })
+  t.is(store.asked.length, 1)
+})
+
 test('rebind-object-store gives up on a store that does not answer, or is not there', async (t) => {
   const server = createServer(() => {})
   server.listen(0, '127.0.0.1')
