@@ -68,6 +68,8 @@ export interface JobRecord {
   target?: Destination
   /** Identity of the staged file, to find it under its final name after a crash; receiving side. */
   placed?: string
+  /** What it changed in place could not be put back yet: tried when the agent starts, and when it is cancelled again. */
+  stranded?: true
   /** Scope of the grant in the chunk index; receiving side. */
   scope?: string
   /** A person said yes; receiving side. */

@@ -173,6 +173,11 @@ export class Jobs implements AsyncDisposable {
   async cancel(id: string, owner?: string): Promise<Job> {
     const job = this.get(id)
     requireOwner(job, owner)
+    if (job.over && job.record.stranded) {
+      const failure = await this.#discard(job)
+      if (failure) throw failure
+      return job
+    }
     if (job.record.state === 'cancelled') return job
     const { direction, state } = job.record
     // What failed here may be staged there, under a name that nobody else can use until it is cancelled.
@@ -217,6 +222,7 @@ export class Jobs implements AsyncDisposable {
       const { record } = job
       if (record.state === 'complete' && record.indexed === false) this.#index(job)
       this.#tellFailure(job)
+      if (job.over && record.stranded) await this.#discard(job)
       if (job.over) continue
       const journal = await Journal.open(this.#parts.level, Buffer.from(job.id, 'hex'))
       job.doneBytes = journal.done.totalBytes
@@ -286,7 +292,7 @@ export class Jobs implements AsyncDisposable {
         if (failure !== undefined) throw failure as Error
       },
       approval: (job, stream) => this.#approval(job, stream),
-      discard: (job) => this.#discard(job),
+      discard: async (job) => void (await this.#discard(job)),
       completed: (job) => this.#index(job),
       readAgain: (job, deep, signal) => readJobVolume(this.#parts, job, { deep, signal }),
     }
@@ -304,19 +310,22 @@ export class Jobs implements AsyncDisposable {
     }
   }
 
-  async #discard(job: Job): Promise<void> {
-    const { target } = job.record
+  /** Removes what a job staged, or puts back what it changed in place; answers why it could not. */
+  async #discard(job: Job): Promise<FluidError | undefined> {
+    const { target, options } = job.record
+    let failure: FluidError | undefined
     if (target?.kind === 'file') {
       // First, so that an old version that is put back is never taken for the new one.
       await job.update({ placed: undefined })
       await discardStaging(target, job.id).catch((error: unknown) => {
-        this.#parts.log.warn(
-          { job: job.id, error: asFluidError(error).message },
-          'Staged data could not be removed',
-        )
+        failure = asFluidError(error)
+        this.#parts.log.warn({ job: job.id, error: failure.message }, 'Staged data could not be removed')
       })
+      const stranded = failure && options.inPlace ? true : undefined
+      if (stranded !== job.record.stranded) await job.update({ stranded })
     }
     await (await Journal.open(this.#parts.level, Buffer.from(job.id, 'hex'))).clear()
+    return failure
   }
 
   #index(job: Job): void {

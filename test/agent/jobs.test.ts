@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import type { JobReport, JobState } from '../../agent/api.ts'
@@ -13,6 +13,7 @@ import type { Table } from '../../agent/state-store.ts'
 import { FluidError, type ErrorCode } from '../../protocol/errors.ts'
 import { MAX_JOBS_KEPT, MAX_JOBS_KEPT_PER_PEER, MAX_OPEN_JOBS_PER_PEER } from '../../protocol/limits.ts'
 import { createMemoryLevel } from '../../transfer/memory-level.ts'
+import { openPlacement } from '../../transfer/placement.ts'
 import { collect } from '../helpers/collect.ts'
 import { eventually } from '../helpers/eventually.ts'
 import { refusedWith } from '../helpers/refused-with.ts'
@@ -176,6 +177,38 @@ test('Jobs.cancel() discards a job that is received here, its sender or none', a
   const site = await jobsOf(t, [recordOf({ direction: 'in', state: 'reconnecting' })])
   const [{ job }] = site.jobs.list()
   t.is((await site.jobs.cancel(job)).record.state, 'cancelled')
+})
+
+test('Jobs.cancel() puts a version back that could not be put back before', async (t) => {
+  const folder = await tempDir(t)
+  const path = join(folder, 'disk.raw')
+  const target = {
+    kind: 'file',
+    folder,
+    name: 'disk.raw',
+    format: 'raw',
+    replace: true,
+    inPlace: true,
+  } as const
+  const record = recordOf({
+    direction: 'in',
+    state: 'reconnecting',
+    target,
+    options: { ...options, inPlace: true },
+  })
+  writeFileSync(path, 'the old version')
+  const placement = await openPlacement(target, { job: record.job, sizeBytes: 15, lanes: 1 })
+  await placement.sink.write(Buffer.from('THE'), 0)
+  await placement[Symbol.asyncDispose]()
+  writeFileSync(path, 'theirs')
+  const { jobs } = await jobsOf(t, [record])
+  t.is((await jobs.cancel(record.job)).record.state, 'cancelled')
+  await t.throwsAsync(jobs.cancel(record.job), { code: 'NAME_EXISTS' })
+  renameSync(path, join(folder, 'theirs'))
+  await jobs.cancel(record.job)
+  t.is(readFileSync(path, 'utf8'), 'the old version')
+  t.deepEqual(readdirSync(folder).toSorted(), ['disk.raw', 'theirs'])
+  t.is((await jobs.cancel(record.job)).record.stranded, undefined)
 })
 
 test('Jobs.resume() tries a failed job again whose error may pass, and no other', async (t) => {
