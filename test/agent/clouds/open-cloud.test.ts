@@ -1,3 +1,4 @@
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test from 'ava'
 import { createClouds, openCloud } from '../../../agent/clouds/open-cloud.ts'
@@ -14,8 +15,12 @@ test('openCloud() says which table is missing from the configuration', async (t)
 
 test('createClouds() opens each cloud once, and again after a failure', async (t) => {
   const folder = await tempDir(t)
+  await writeFile(join(folder, 'file'), '')
   const local = { machines: join(folder, 'services'), programs: [] }
-  await using clouds = createClouds({ local, qemu: { machines: '/proc/none', accel: 'tcg', bridges: [] } })
+  await using clouds = createClouds({
+    local,
+    qemu: { machines: join(folder, 'file', 'machines'), accel: 'tcg', bridges: [] },
+  })
   t.deepEqual(clouds.kinds, ['qemu', 'local'])
   t.is(await clouds.cloud('local'), await clouds.cloud('local'))
   await t.throwsAsync(clouds.cloud('qemu'), { code: 'CLOUD_FAILED' })
