@@ -18,7 +18,7 @@ import type { Handover, LeaseGrantor, TargetEvent } from './target.ts'
 const DOWNTIME_FACTOR = 3
 const MIN_LAST_ROUND_MS = 20_000
 /** Without a byte moving on for so long the last round is given up: with machines stopped for good, or for seconds. */
-const STALL_LIVE_MS = 10_000
+const STALL_LIVE_MS = 15_000
 const STALL_COLD_MS = 5 * 60_000
 /** Between two tries to reach a target that holds a lease. */
 const RETRY_MS = 250
@@ -67,7 +67,12 @@ async function haltMachines(
   const { record } = relocation
   const graceMs = record.service.cutover.stopGraceMs
   for (const { machine, cloud } of (await withClouds(parts, record.machines)).toReversed()) {
-    if (machine.stateBefore === 'stopped') continue
+    if (machine.stateBefore === 'stopped') {
+      if ((await cloud.state(machine.name, { signal })) === 'stopped') continue
+      throw new FluidError('CLOUD_FAILED', `${machine.name} was started meanwhile`, {
+        hint: 'Nothing of it was touched; relocate it as it is now',
+      })
+    }
     if (record.live && cloud.supports.pause) await cloud.pause(machine.name, { signal })
     else await cloud.stop(machine.name, { graceMs, signal })
   }
