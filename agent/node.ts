@@ -15,7 +15,7 @@ import {
   MAX_UPGRADING_CONNECTIONS,
 } from '../protocol/limits.ts'
 import type { ConnectionPolicy } from './connection-policy.ts'
-import { type Directory, directoryService } from './directory.ts'
+import type { Directory } from './directory.ts'
 import type { Discovery } from './discovery.ts'
 import { punchTransport } from './punch.ts'
 import type { Refusals } from './refusals.ts'
@@ -87,6 +87,8 @@ export async function createNode(options: NodeOptions): Promise<MeshNode> {
           may: (peer) => relay.forAll || connectionPolicy.isPaired(peer),
           refusals,
         })
+  // Loaded where it is served only.
+  const directoryOf = directory ? (await import('./directory.ts')).directoryService : undefined
   const listen = [...options.listen, ...(certificate ? webRtcListen(options.listen) : [])]
   const node = await createLibp2p<MeshNode['services']>({
     start: false,
@@ -124,7 +126,7 @@ export async function createNode(options: NodeOptions): Promise<MeshNode> {
       relayClient: relayClientService({ relays, announced, policy: connectionPolicy }),
       ...(relay ? { relay: relayService({ ...relay, policy: connectionPolicy, refusals }) } : {}),
       ...(stun ? { stun } : {}),
-      ...(directory ? { directory: directoryService({ policy: connectionPolicy, refusals }) } : {}),
+      ...(directoryOf ? { directory: directoryOf({ policy: connectionPolicy, refusals }) } : {}),
     },
   })
   await forgetStrangers(node, connectionPolicy, { keepTable: directory })

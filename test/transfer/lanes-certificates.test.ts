@@ -24,3 +24,11 @@ test('createLaneIdentity() makes another key each time', async (t) => {
   const [one, two] = await Promise.all([createLaneIdentity('agent'), createLaneIdentity('agent')])
   t.not(one.keyPem, two.keyPem)
 })
+
+test('createLaneIdentity() tells years beyond 2049, and names of any length', async (t) => {
+  const name = 'a'.repeat(300)
+  const { certificatePem } = await createLaneIdentity(name, { validDays: 36_500 })
+  const { subject, validToDate } = new X509Certificate(certificatePem)
+  t.is(subject, `CN=${name}`)
+  t.is(validToDate.getUTCFullYear(), new Date(Date.now() + 36_500 * 86_400_000).getUTCFullYear())
+})
