@@ -10,6 +10,7 @@ import type { webRTC } from '@libp2p/webrtc'
 import { multiaddr } from '@multiformats/multiaddr'
 import { FluidError } from '../protocol/errors.ts'
 import {
+  MAX_PUNCH_ATTEMPTS,
   MAX_SIGNALING_BYTES,
   MAX_SIGNALING_STREAMS,
   PUNCH_RETRY_MS,
@@ -108,19 +109,23 @@ export async function punch(
   if (!again && performance.now() < (failures.get(relayed)?.until ?? 0))
     throw new Error('It failed a moment ago')
   const within = AbortSignal.any([AbortSignal.timeout(PUNCH_TIMEOUT_MS), ...(signal ? [signal] : [])])
-  try {
-    return await node.dial(addr, { signal: within, force: true })
-  } catch (error) {
-    if (!signal?.aborted)
-      failures.set(relayed, { reason: reasonOf(error), until: performance.now() + PUNCH_RETRY_MS })
-    throw error
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await node.dial(addr, { signal: within, force: true })
+    } catch (error) {
+      const reason = reasonOf(error)
+      if (attempt < MAX_PUNCH_ATTEMPTS && reason !== OFF_AT_PEER && !within.aborted) continue
+      if (!signal?.aborted) failures.set(relayed, { reason, until: performance.now() + PUNCH_RETRY_MS })
+      throw error
+    }
   }
 }
 
+const OFF_AT_PEER = 'webrtc is off at the peer'
+
 function reasonOf(error: unknown): string {
   const errors = error instanceof AggregateError ? error.errors : [error]
-  if (errors.some((each) => (each as Error).name === 'UnsupportedProtocolError'))
-    return 'webrtc is off at the peer'
+  if (errors.some((each) => (each as Error).name === 'UnsupportedProtocolError')) return OFF_AT_PEER
   return `no hole could be punched within ${PUNCH_TIMEOUT_MS / 1000} s`
 }
 
