@@ -20,6 +20,7 @@ import {
 import type { DomainDisk } from './libvirt-domain.ts'
 import type { OwnerFolder } from './libvirt-folder.ts'
 import { diskSizesOf } from './libvirt-host.ts'
+import { checkRoom, freeBytesIn, watchRoom } from './libvirt-room.ts'
 import { saidBy, type Virsh } from './libvirt-virsh.ts'
 import type { Element } from './libvirt-xml.ts'
 
@@ -49,6 +50,8 @@ export async function openLiveSnapshot(
     folder.base(uuid),
   ])
   if (socket !== undefined) await endBackupOf(virsh, domain, folder, socket)
+  const diskBytes = disks.reduce((sum, disk) => sum + (disk.readOnly ? 0 : (sizes.get(disk.target) ?? 0)), 0)
+  await checkRoom(folder.path, diskBytes)
   signal?.throwIfAborted()
   const base = known.find(({ name }) => name === marked)
   const next = { owner, number: (known.at(-1)?.number ?? 0) + 1 }
@@ -57,21 +60,36 @@ export async function openLiveSnapshot(
     // A bitmap is lost when a QEMU is killed, and with a disk that was replaced. Then nothing is known of what was written.
     return beginBackup(virsh, domain, folder, next)
   })
-  const end = async () => {
+  const endJob = async () => {
     if ((await runningBackup(virsh, uuid)) === begun.socket) await abortBackup(virsh, uuid)
+  }
+  let cutShort = false
+  const unwatch = watchRoom(
+    () => freeBytesIn(folder.path),
+    diskBytes,
+    () => {
+      cutShort = true
+      return endJob()
+    },
+  )
+  const end = async () => {
+    unwatch()
+    await endJob()
     await rm(begun.socket, { force: true })
     for (const scratch of begun.scratches) await rm(scratch, { force: true })
   }
   try {
-    const shown = Promise.all(begun.disks.map((disk) => shownDisk(disk, sizes, begun, signal)))
-    // Those that nothing is told from any more. What fails here is for the next snapshot, or release().
-    for (const checkpoint of known)
-      if (checkpoint !== begun.base) await removeCheckpoint(virsh, uuid, checkpoint, disks).catch(() => {})
+    // Nothing is told any more from the other checkpoints.
+    const old = known.filter((checkpoint) => checkpoint !== begun.base)
+    const [shown] = await Promise.all([
+      Promise.all(begun.disks.map((disk) => shownDisk(disk, sizes, begun, signal))),
+      removeAll(virsh, uuid, old, disks),
+    ])
     return {
-      disks: await shown,
+      disks: shown,
       [Symbol.asyncDispose]: once(async () => {
         // The owner has what it wanted: what is written from this snapshot on is the next one's.
-        if (begun.checkpoint) await folder.setBase(uuid, begun.checkpoint.name)
+        if (begun.checkpoint && !cutShort) await folder.setBase(uuid, begun.checkpoint.name)
         await end()
       }),
     }
@@ -81,6 +99,16 @@ export async function openLiveSnapshot(
     if (begun.checkpoint) await removeCheckpoint(virsh, uuid, begun.checkpoint, disks).catch(() => {})
     throw error
   }
+}
+
+/** What fails here is for the next snapshot, or release(). */
+async function removeAll(
+  virsh: Virsh,
+  uuid: string,
+  checkpoints: readonly Checkpoint[],
+  disks: readonly DomainDisk[],
+): Promise<void> {
+  for (const checkpoint of checkpoints) await removeCheckpoint(virsh, uuid, checkpoint, disks).catch(() => {})
 }
 
 /** Ends a job that an agent of this owner left. Throws CLOUD_FAILED when the job is somebody else's. */

@@ -41,8 +41,7 @@ export async function resumeDomain(virsh: Virsh, uuid: string, signal?: AbortSig
 export async function startDomain(virsh: Virsh, uuid: string, signal?: AbortSignal): Promise<void> {
   const state = await domainState(virsh, uuid, signal)
   if (state === 'paused') return
-  if (state === 'stopped')
-    await virsh(['start', uuid], { signal, timeoutMs: START_TIMEOUT_MS })
+  if (state === 'stopped') await virsh(['start', uuid], { signal, timeoutMs: START_TIMEOUT_MS })
   await giveAutostart(virsh, uuid)
 }
 

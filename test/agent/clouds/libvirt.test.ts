@@ -6,10 +6,12 @@ import { join } from 'node:path'
 import anyTest, { type ExecutionContext } from 'ava'
 import type { Cloud, DiskSnapshot, Machine, MachineDisk } from '../../../agent/clouds/cloud.ts'
 import { openLibvirtCloud } from '../../../agent/clouds/libvirt.ts'
+import { watchRoom } from '../../../agent/clouds/libvirt-room.ts'
 import { openSource } from '../../../transfer/open.ts'
 import { type CloudStage, DISK_BYTES, testCloud } from '../../conformance/cloud.ts'
 import { eventually } from '../../helpers/eventually.ts'
 import { hasProgram, run } from '../../helpers/programs.ts'
+import { tempDir } from '../../helpers/temp-dir.ts'
 import { type LibvirtLab, noLibvirtLab, openLibvirtLab } from '../../lab/libvirt.ts'
 
 /** Machines that run at the same time. */
@@ -128,6 +130,38 @@ test(`libvirt snapshot() leaves the backup of another program alone${why}`, asyn
   t.regex((error as unknown as { hint: string }).hint, /domjobabort one/)
   await cloud.release(OWNER)
   t.regex(await lab.virsh('backup-dumpxml', 'one'), /job\.xml\.s/)
+})
+
+test(`libvirt snapshot() wants room for what the machine overwrites${why}`, async (t) => {
+  const { cloud, machine, lab, leftovers } = await openStage(t)
+  await cloud.define(await machine('one'))
+  await cloud.start('one')
+  const small = await tempDir(t)
+  await run('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', small])
+  t.teardown(() => run('umount', ['--lazy', small]))
+  const cramped = await openLibvirtCloud({ uri: lab.uri, images: small, accel: 'tcg' })
+  const error = await t.throwsAsync(cramped.snapshot('one', OWNER), { code: 'CLOUD_FAILED', message: /free/ })
+  t.regex((error as unknown as { hint: string }).hint, /images/)
+  await cramped.release(OWNER)
+  t.deepEqual(await leftovers('one'), [])
+})
+
+anyTest('watchRoom() ends a snapshot once, when there is too little room', async (t) => {
+  const ended = Promise.withResolvers<void>()
+  let ends = 0
+  const answers = [300 * MiB, 255 * MiB, 0, 0]
+  const unwatch = watchRoom(
+    async () => answers.shift()!,
+    2 ** 40,
+    async () => {
+      ends++
+      ended.resolve()
+    },
+  )
+  await ended.promise
+  unwatch()
+  t.is(ends, 1)
+  t.is(answers.length, 2)
 })
 
 test(`libvirt snapshot() can be disposed after its machine was stopped${why}`, async (t) => {
