@@ -13,6 +13,7 @@ import type { BrokerClient } from './broker-client.ts'
 import { createMatcher } from './broker-matching.ts'
 import type { OfferPublisher } from './broker-offers.ts'
 import type { OpenedRelocations } from './conduit/open-relocations.ts'
+import type { TargetHost } from './conduit/open-target-host.ts'
 import { createMachineCalls } from './clouds/machine-calls.ts'
 import { createRelocationCalls } from './conduit/relocation-calls.ts'
 import type { Home } from './home.ts'
@@ -37,6 +38,7 @@ export interface AgentApiParts {
   readonly brokers: BrokerClient
   readonly publisher: OfferPublisher
   readonly relocations: OpenedRelocations
+  readonly target: TargetHost
   /** What runs beside the agent tells of itself. */
   readonly beside: () => Partial<StatusReport>
   stop(): void
@@ -44,7 +46,7 @@ export interface AgentApiParts {
 
 /** Calls last as long as the agent; those that take long are bounded by their own deadlines. */
 export function createAgentApi(all: AgentApiParts): AgentApi {
-  const { parts, jobs, home, seeds, brokers, publisher, relocations, beside, stop } = all
+  const { parts, jobs, home, seeds, brokers, publisher, relocations, target, beside, stop } = all
   const { config, identity, mesh, listener } = parts
   const { node, peers, policy, pairing } = mesh
   const { directory, relay, relayClient } = node.services
@@ -91,6 +93,7 @@ export function createAgentApi(all: AgentApiParts): AgentApi {
         peers: await Promise.all((await peers.list()).map(report)),
         jobs: jobs.list(),
         relocations: relocations.relocations.list(),
+        arrivals: target.calls.list().filter(({ state }) => state !== 'released' && state !== 'finalized'),
         refused: { ...mesh.refusals.snapshot(), ...prefixed('socket-', listener.refused) },
         directory: directory && { agents: directory.size },
         relay: relay?.report(),
@@ -191,6 +194,9 @@ export function createAgentApi(all: AgentApiParts): AgentApi {
       relocations: () => relocations.relocations.list(),
     }),
 
+    arrivals: async () => target.calls.list(),
+    arrivalApprove: ({ relocation }) => target.calls.approve(relocation),
+    arrivalReject: ({ relocation }) => target.calls.reject(relocation),
     ...createRelocationCalls({
       ...relocations,
       peers,

@@ -114,7 +114,7 @@ export async function createAgent(options: AgentOptions): Promise<Agent> {
   const clouds = stack.use(createClouds(config.clouds))
   const arrivals = store.table<ArrivalRecord>('arrivals')
   const folder = join(home.path, 'arrivals')
-  stack.use(await openTargetHost({ parts, jobs, clouds, table: arrivals, folder }))
+  const target = stack.use(await openTargetHost({ parts, jobs, clouds, table: arrivals, folder }))
   const relocations = stack.use(
     await openRelocations(parts, jobs, clouds, store.table<RelocationRecord>('relocations')),
   )
@@ -129,6 +129,7 @@ export async function createAgent(options: AgentOptions): Promise<Agent> {
     brokers,
     publisher,
     relocations,
+    target,
     beside: () => Object.assign({}, ...services.map((service) => service.status())) as Partial<StatusReport>,
     stop: closed.resolve,
   })

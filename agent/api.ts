@@ -3,6 +3,7 @@ import type { ErrorCode } from '../protocol/errors.ts'
 import type { RelocateChange, RelocateGrant } from '../protocol/relocate-grant.ts'
 import type { CloudKind, MachineState } from './clouds/cloud.ts'
 import type { RelocationState } from './conduit/relocation-state.ts'
+import type { ArrivalState } from './conduit/target-record.ts'
 import type { RelayReport } from './relay.ts'
 
 export type JobState =
@@ -109,6 +110,8 @@ export interface StatusReport extends IdReport {
   readonly jobs: readonly JobReport[]
   /** Of services that this agent sends away; absent from agents of before. */
   readonly relocations?: readonly RelocationReport[]
+  /** What others relocate here, and is not over. */
+  readonly arrivals?: readonly ArrivalReport[]
   /** Offences of peers counted since start, by kind. */
   readonly refused: Readonly<Record<string, number>>
   /** Absent when the agent does not serve the directory. */
@@ -428,6 +431,21 @@ export interface MachineReport {
   }[]
 }
 
+/** A service that another agent relocates to this one. */
+export interface ArrivalReport {
+  readonly relocation: string
+  /** `suspended`: its machines are held, since no lease lets them run. */
+  readonly state: ArrivalState | 'suspended'
+  readonly service: string
+  readonly peer: string
+  readonly peerName: string
+  readonly cloud: string
+  readonly machines: readonly string[]
+  /** Why it is, or was, ended. */
+  readonly reason?: string
+  readonly createdAt: string
+}
+
 /** What is to be relocated. */
 export interface RelocationSpec {
   /** service.toml. */
@@ -578,6 +596,12 @@ export interface AgentApi {
   relocate(spec: RelocationSpec, call?: CallOptions): Promise<RelocationReport>
   /** Newest first. */
   relocations(): Promise<RelocationReport[]>
+  /** What others relocate to this agent, newest first. */
+  arrivals(): Promise<ArrivalReport[]>
+  /** Of one that waits for a person. */
+  arrivalApprove(options: { relocation: string }): Promise<ArrivalReport>
+  /** Of any that is not committed: nothing of it is left. */
+  arrivalReject(options: { relocation: string }): Promise<ArrivalReport>
   /** Ends when the relocation is live, over, or rests with an error. */
   relocationWatch(options: { job: string }, call?: CallOptions): AsyncIterable<RelocationReport>
   relocationPause(options: { job: string }): Promise<RelocationReport>

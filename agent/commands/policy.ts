@@ -6,6 +6,7 @@ import type { RelocateChange } from '../../protocol/relocate-grant.ts'
 import type { AgentApi, PeerReport, SeedReport } from '../api.ts'
 import { describeGrant, formatPolicy, formatSeeds } from '../output/peer-text.ts'
 import { printable } from '../output/text.ts'
+import { addArrivalCommands } from './arrivals.ts'
 import {
   absolute,
   agentAction,
@@ -95,6 +96,7 @@ export function addPolicyCommands(program: Command, runtime: Runtime): void {
     ],
   ).action(agentAction(runtime, setPolicy))
   addSeedCommands(policy, runtime)
+  addArrivalCommands(policy, runtime)
 }
 
 async function setPolicy(

@@ -2,6 +2,7 @@
 import type { Command } from 'commander'
 import { formatStatus } from '../output/peer-text.ts'
 import { formatRelocations } from '../output/relocation-text.ts'
+import { formatArrivals } from './arrivals.ts'
 import { agentAction, describe, type Runtime } from './command.ts'
 
 /** Adds `status`. */
@@ -17,7 +18,8 @@ export function addStatusCommand(program: Command, runtime: Runtime): void {
       const running = (status.relocations ?? []).filter(({ finishedAt }) => finishedAt === undefined)
       context.report('status', status, (style, columns) => {
         const relocations = formatRelocations(running, style, columns)
-        return formatStatus(status, style, columns) + (relocations === '' ? '' : `\n${relocations}`)
+        const arrivals = status.arrivals?.length ? formatArrivals(status.arrivals, style, columns) : ''
+        return [formatStatus(status, style, columns), relocations, arrivals].filter(Boolean).join('\n')
       })
     }),
   )

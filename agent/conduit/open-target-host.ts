@@ -2,19 +2,27 @@
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { resolveMigrator } from '../../transfer/migrators/registry.ts'
+import type { ArrivalReport } from '../api.ts'
 import type { Clouds } from '../clouds/open-cloud.ts'
 import { dialPeer } from '../dial-peer.ts'
 import type { JobParts } from '../job-parts.ts'
 import { isOver } from '../job-record.ts'
 import type { Jobs } from '../jobs.ts'
 import type { Table } from '../state-store.ts'
+import type { Arrival } from './target-arrival.ts'
 import { Arrivals } from './target-arrivals.ts'
 import { serveRelocations } from './target-host.ts'
 import type { ArrivalParts } from './target-parts.ts'
 import type { ArrivalRecord } from './target-record.ts'
 
 export interface TargetHost extends AsyncDisposable {
-  readonly arrivals: Arrivals
+  readonly calls: {
+    /** Newest first. */
+    list(): ArrivalReport[]
+    /** Throw JOB_UNKNOWN, JOB_STATE. */
+    approve(id: string): Promise<ArrivalReport>
+    reject(id: string): Promise<ArrivalReport>
+  }
 }
 
 export interface TargetHostOptions {
@@ -27,6 +35,7 @@ export interface TargetHostOptions {
 }
 
 const WAKE_TIMEOUT_MS = 10_000
+const LET_IN_MS = 500
 
 /** Goes on with what was unfinished, then serves. */
 export async function openTargetHost(options: TargetHostOptions): Promise<TargetHost> {
@@ -65,7 +74,34 @@ export async function openTargetHost(options: TargetHostOptions): Promise<Target
       },
     }),
   )
+  // Whoever let the service in need not let in each of its disks.
+  const letting = setInterval(() => {
+    for (const { record } of arrivals.list()) {
+      if (!record.approved || record.state !== 'prepared') continue
+      for (const { job, direction, peer, destination, state } of records())
+        if (direction === 'in' && state === 'awaiting-approval' && peer === record.peer)
+          if (record.places.some((place) => place.destination === destination))
+            void jobs.resume(job).catch(() => {})
+    }
+  }, LET_IN_MS).unref()
+  stack.defer(() => clearInterval(letting))
   stack.use(await serveRelocations({ mesh, parts: arrivalParts, arrivals }))
   const owned = stack.move()
-  return { arrivals, [Symbol.asyncDispose]: () => owned.disposeAsync() }
+  const report = ({ record, standing }: Arrival): ArrivalReport => ({
+    relocation: record.relocation,
+    state: standing === 'suspended' ? standing : record.state,
+    service: record.request.service,
+    peer: record.peer,
+    peerName: mesh.peers.get(record.peer)?.name ?? record.peer.slice(-8),
+    cloud: record.cloud,
+    machines: record.request.machines.map(({ machine }) => machine.name),
+    ...(record.reason !== undefined && { reason: record.reason }),
+    createdAt: new Date(record.createdAt).toISOString(),
+  })
+  const calls: TargetHost['calls'] = {
+    list: () => arrivals.list().map(report),
+    approve: async (id) => report(await arrivals.approve(id)),
+    reject: async (id) => report(await arrivals.reject(id)),
+  }
+  return { calls, [Symbol.asyncDispose]: () => owned.disposeAsync() }
 }

@@ -13,6 +13,7 @@ import type {
   OfferPage,
   OfferReport,
   OwnOfferReport,
+  ArrivalReport,
   PeerReport,
   PlanReport,
   ReceiptReport,
@@ -64,6 +65,17 @@ export const fakeGrant: GrantReport = {
   maxBytes: 2 * 1024 ** 4,
   approve: 'ask',
   targets: { db: '/dev/vg0/db' },
+}
+
+const fakeArrival: ArrivalReport = {
+  relocation: 'ab'.repeat(16),
+  state: 'prepared',
+  service: 'shop',
+  peer: FAKE_PEER_ID,
+  peerName: 'beta',
+  cloud: 'qemu',
+  machines: ['web'],
+  createdAt: '2026-11-25T10:00:00.000Z',
 }
 
 export const fakePeer: PeerReport = {
@@ -369,6 +381,9 @@ export function createFakeAgent(answers: FakeAnswers = {}): { api: AgentApi; cal
     relocationPlan: async () => fakeRelocationPlan,
     relocate: async () => fakeRelocation,
     relocations: async () => [],
+    arrivals: async () => [],
+    arrivalApprove: async ({ relocation }) => ({ ...fakeArrival, relocation }),
+    arrivalReject: async ({ relocation }) => ({ ...fakeArrival, relocation, state: 'released' }),
     relocationWatch: () => stream(fakeRelocation, fakeLive),
     relocationPause: async () => ({ ...fakeRelocation, state: 'paused', wanted: 'pause' }),
     relocationResume: async () => fakeRelocation,
