@@ -20,8 +20,10 @@ import { openSink } from '../../transfer/open.ts'
 import { openPlacement } from '../../transfer/placement.ts'
 import { createUndoLog, openUndoLog } from '../../transfer/undo-log.ts'
 import { openUndoWriter } from '../../transfer/undo-writer.ts'
+import { noSmallFileSystems, smallFileSystem } from '../helpers/programs.ts'
 import { sparseContent } from '../helpers/sparse-content.ts'
 import { tempDir } from '../helpers/temp-dir.ts'
+import { noise } from '../helpers/volume.ts'
 
 const JOB = 'j'
 const OLD_MODE = 0o640
@@ -399,6 +401,26 @@ test('a file that is not the one the undo log belongs to is never touched', asyn
   await t.throwsAsync(discardStaging(inPlace(it.folder), JOB), { code: 'TARGET_WRITE' })
   t.true((await readFile(it.part)).equals(it.new))
   t.deepEqual((await readdir(it.folder)).sort(), [PART, UNDO, 'aside'])
+})
+
+const full = noSmallFileSystems() === undefined ? test : test.skip
+
+full('a disk too full for what is overwritten gives the old version back (needs root)', async (t) => {
+  const folder = await smallFileSystem(t, await tempDir(t), 24 << 20)
+  const path = join(folder, 'disk.raw')
+  const old = noise(14 << 20, 1)
+  await writeFile(path, old)
+  const placement = await openPlacement(inPlace(folder), { job: JOB, sizeBytes: old.length, lanes: 1 })
+  await using lane = await openSink(placement.sinkUrl)
+  const fresh = noise(old.length, 2)
+  const error = await t.throwsAsync(async () => {
+    for (let at = 0; at < fresh.length; at += 1 << 20)
+      await lane.write(fresh.subarray(at, at + (1 << 20)), at)
+  })
+  t.like(error, { code: 'NO_SPACE' })
+  await placement.discard()
+  t.true((await readFile(path)).equals(old))
+  t.false((await readdir(folder)).some((name) => name.startsWith('.')))
 })
 
 test('a damaged undo log stops everything, and removes nothing', async (t) => {
