@@ -18,9 +18,8 @@ export const networkd: NetworkStack = {
       if (!/\.(?:network|link)$/.test(file)) continue
       const path = `${FOLDER}/${file}`
       const { text } = readText((await draft.read(path)) ?? new Uint8Array())
-      const [name, original, mac] = ['Name', 'OriginalName', 'MACAddress'].map((key) =>
-        get(text, ['Match', key]),
-      )
+      const [name, original] = ['Name', 'OriginalName'].map((key) => get(text, ['Match', key]))
+      const mac = get(text, ['Match', macKeyOf(text)])
       const own = file.endsWith('.link') ? (get(text, ['Link', 'Name']) ?? original) : name
       // Patterns and lists fit several: they are left as they are.
       if (own !== undefined && /[\s*?[!]/.test(own) && mac === undefined) continue
@@ -35,7 +34,7 @@ export const networkd: NetworkStack = {
       let now = text
       const set = (section: string, key: string, value: string) =>
         (now = setProven(systemdFormat, now, [section, key], value))
-      if (mac !== undefined) set('Match', 'MACAddress', wanted.mac)
+      if (mac !== undefined) set('Match', macKeyOf(now), wanted.mac)
       if (path.endsWith('.link')) {
         if (wanted.rename !== undefined) set('Link', 'Name', wanted.rename)
         return now
@@ -50,6 +49,11 @@ export const networkd: NetworkStack = {
 function get(text: string, key: readonly string[]): string | undefined {
   const value = systemdFormat.get(text, key)
   return value === undefined ? undefined : String(value)
+}
+
+/** The key by which a file tells a card. */
+function macKeyOf(text: string): string {
+  return get(text, ['Match', 'PermanentMACAddress']) === undefined ? 'MACAddress' : 'PermanentMACAddress'
 }
 
 /** A card keeps the name its configuration knows it by, wherever the new machine puts it. */

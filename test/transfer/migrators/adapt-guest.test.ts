@@ -145,7 +145,7 @@ const NETWORKS: Readonly<
   ],
   'systemd-networkd': [
     {
-      '/etc/systemd/network/10-lan.link': `[Match]\nMACAddress=${OLD_MAC}\n[Link]\nName=lan0\n`,
+      '/etc/systemd/network/10-lan.link': `[Match]\nPermanentMACAddress=${OLD_MAC}\n[Link]\nName=lan0\n`,
       '/etc/systemd/network/10-lan.network': '# lan\n[Match]\nName=lan0\n\n[Network]\nDHCP=ipv4\nLLDP=no\n',
       '/etc/systemd/network/99-all.network': '[Match]\nName=en*\n[Network]\nDHCP=yes\n',
     },
@@ -158,7 +158,7 @@ const NETWORKS: Readonly<
       gateways: ['192.0.2.1'],
     },
     {
-      '/etc/systemd/network/10-lan.link': `[Match]\nMACAddress=${MAC}\n[Link]\nName=lan0\n`,
+      '/etc/systemd/network/10-lan.link': `[Match]\nPermanentMACAddress=${MAC}\n[Link]\nName=lan0\n`,
       '/etc/systemd/network/10-lan.network':
         '# lan\n[Match]\nName=lan0\n\n[Network]\nAddress=192.0.2.5/24\nGateway=192.0.2.1\nLLDP=no\n',
       '/etc/systemd/network/99-all.network': '[Match]\nName=en*\n[Network]\nDHCP=yes\n',
