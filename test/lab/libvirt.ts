@@ -61,6 +61,7 @@ export async function openLibvirtLab(
   const start = ['sh', join(folder, 'start'), folder]
   const child = spawn('setpriv', ['--pdeathsig', 'KILL', 'unshare', ...namespaces, ...start], {
     stdio: 'ignore',
+    env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` },
   })
   const ended = once(child, 'exit')
   t.teardown(async () => {
