@@ -4,9 +4,11 @@
  * faulty. It is no sandbox: who may run here was decided by the operator.
  */
 import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 export interface ChildLimits {
   /** Seconds of CPU, after which the kernel ends it. */
@@ -15,6 +17,8 @@ export interface ChildLimits {
   readonly memoryMiB?: number
 }
 
+/** For what it said last, once it has ended. */
+const LAST_WORDS_MS = 1_000
 /** Any file it writes. */
 const MAX_FILE_MIB = 64
 
@@ -26,6 +30,8 @@ export interface ChildGroup extends AsyncDisposable {
   succeeded(): boolean
   /** SIGKILL to the whole group, at once. */
   kill(): void
+  /** Once it has ended: all that it said on standard error has arrived, unless something else holds it open. */
+  allSaid(): Promise<void>
 }
 
 /** Starts `command` with arguments that no shell reads. It may fail at once: see `ended`. */
@@ -52,6 +58,7 @@ export async function startChildGroup(command: readonly string[], limits: ChildL
     end(killedBy ? `was ended by ${killedBy}` : `ended with status ${status}`),
   )
   child.once('error', (error) => end(`could not be started: ${error.message}`))
+  const said = once(child.stderr, 'close')
   const kill = () => {
     if (child.pid === undefined) return
     try {
@@ -65,6 +72,9 @@ export async function startChildGroup(command: readonly string[], limits: ChildL
     ended,
     succeeded: () => child.exitCode === 0,
     kill,
+    async allSaid() {
+      await Promise.race([said, sleep(LAST_WORDS_MS, undefined, { ref: false })])
+    },
     async [Symbol.asyncDispose]() {
       kill()
       for (const stream of [child.stdin, child.stdout, child.stderr]) stream.destroy()

@@ -79,6 +79,9 @@ export async function openExternalSession(
     async [Symbol.asyncDispose]() {
       ending.removeEventListener('abort', group.kill)
       await lines.return(undefined)
+      group.kill()
+      await group.ended
+      await group.allSaid()
       await group[Symbol.asyncDispose]()
       const text = said()
       if (text !== '') log?.(text)

@@ -1,8 +1,6 @@
 /** One try of one health check: undefined when it passed, else what failed, as the end of a sentence. */
-import { once } from 'node:events'
 import type { IncomingMessage } from 'node:http'
 import { connect } from 'node:net'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { startChildGroup } from './child-group.ts'
 
 /** As much of a body is looked at. */
@@ -10,8 +8,6 @@ const MAX_BODY_BYTES = 2 ** 20
 /** An accepted connection that ends sooner has nobody behind it: a forwarded port accepts before its machine does. */
 const TCP_SETTLE_MS = 200
 const MAX_WORDS = 200
-/** For what a command said, once it has ended. */
-const LAST_WORDS_MS = 1_000
 
 type Failed = string | undefined
 
@@ -86,13 +82,12 @@ export async function probeCommand(command: readonly string[], signal: AbortSign
     said = (said + text).slice(-1024)
   })
   group.child.stdin.end()
-  const allSaid = once(group.child.stderr, 'close')
   signal.addEventListener('abort', group.kill, { once: true })
   if (signal.aborted) group.kill()
   try {
     const ended = await group.ended
     group.kill()
-    await Promise.race([allSaid, sleep(LAST_WORDS_MS, undefined, { ref: false })])
+    await group.allSaid()
     if (group.succeeded()) return undefined
     if (signal.aborted) return failureOf(signal.reason, signal)
     const last = said.trim().split('\n').at(-1)!

@@ -116,8 +116,13 @@ const BAD: Readonly<Record<string, [script: string, words: RegExp, deadlineMs?: 
     /said a line of more than \d+ bytes$/,
   ],
   'floods standard output with lines': [
-    after('yes \'{"type":"entry","id":1,"path":"/etc/a"}\''),
+    after(`exec 3<&0; cat <&3 >/dev/null & yes '{"type":"entry","id":1,"path":"/etc/a"}'`),
     /asks for more than 4096 files$/,
+  ],
+  'asks and does not listen': [
+    after(`yes '{"type":"entry","id":1,"path":"/etc/a"}'`),
+    /asks for more than 4096 files$|did not end within 3000 ms$/,
+    3_000,
   ],
   'floods standard error': [after('yes >&2 & sleep 1; exit 4'), /ended with status 4 before it was done$/],
   'says what is no JSON': ['read hello; echo hello', /said something that is no JSON object/],
