@@ -103,3 +103,17 @@ test('seed folders are kept by real path, once', async (t) => {
   t.deepEqual(await seeds.list(), [])
   await refusedWith(t, 'USAGE', seeds.remove(join(folder, 'images')))
 })
+
+test('set() lets services in only once a cloud is named, with narrow terms, and takes them away', async (t) => {
+  const { policy } = await setup(t)
+  await refusedWith(t, 'USAGE', policy.set('p', { maxVcpus: 2 }))
+  t.is((await policy.set('p', {})).relocate, undefined)
+  const narrow = await policy.set('p', { relocate: 'local', maxVcpus: 2 })
+  t.like(narrow.relocate, { cloud: 'local', maxVcpus: 2, networks: ['user'], forwards: 'loopback' })
+  const named = await policy.set('p', { migrators: ['adapt-guest'], maxMachines: 1 })
+  t.like(named.relocate, { cloud: 'local', maxVcpus: 2, maxMachines: 1, migrators: ['adapt-guest'] })
+  t.is((await policy.set('p', { migrators: ['all'] })).relocate?.migrators, undefined)
+  await refusedWith(t, 'USAGE', policy.set('p', { maxMemoryBytes: -1 }))
+  await refusedWith(t, 'USAGE', policy.set('p', { relocate: 'none', maxVcpus: 1 }))
+  t.is((await policy.set('p', { relocate: 'none' })).relocate, undefined)
+})
