@@ -158,11 +158,18 @@ export async function logOf(agent: AgentProcess): Promise<string> {
   return await readFile(join(agent.folder, '..', 'log'), 'utf8').catch(() => '')
 }
 
+/** Below those that the system gives away by itself, and beside those of agents: a service finds its port free again. */
 async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as { port: number }
-  server.close()
-  await once(server, 'close')
-  return port
+  for (;;) {
+    const port = 12_000 + Math.floor(Math.random() * 8_000)
+    const server = createServer()
+    const free = await new Promise<boolean>((resolve) => {
+      server.once('error', () => resolve(false))
+      server.listen(port, '::', () => resolve(true))
+    })
+    if (!free) continue
+    server.close()
+    await once(server, 'close')
+    return port
+  }
 }
