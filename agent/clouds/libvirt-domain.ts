@@ -2,12 +2,13 @@
  * From a domain's XML to a machine. What cannot be moved (disks that are no files or devices here, hardware of the host,
  * secrets in a TPM) is refused by name, never left out in silence.
  */
+import type { Element } from '@xmldom/xmldom'
 import { FluidError } from '../../protocol/errors.ts'
 import type { Machine, MachineDisk, MachineNic } from './cloud.ts'
 import { extraOf, isForeignNicModel } from './libvirt-extra.ts'
 import { readMetadata } from './libvirt-metadata.ts'
 import { commandLineNics } from './libvirt-user-net.ts'
-import { all, attr, type Element, first, text } from './libvirt-xml.ts'
+import { all, attr, first, text } from './libvirt-xml.ts'
 
 /** A disk, and what libvirt calls it. */
 export interface DomainDisk extends Omit<MachineDisk, 'sizeBytes'> {

@@ -2,8 +2,9 @@
  * What of a domain no other cloud has words for and a libvirt elsewhere can keep: `extra.libvirt` of a machine. It may come
  * from a peer, so it is facts from short lists, never XML.
  */
+import type { Element } from '@xmldom/xmldom'
 import { FluidError } from '../../protocol/errors.ts'
-import { all, attr, type Element, first, text } from './libvirt-xml.ts'
+import { all, attr, first, text } from './libvirt-xml.ts'
 
 export interface LibvirtExtra {
   /** Versioned type, such as pc-q35-7.2. */

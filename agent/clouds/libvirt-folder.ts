@@ -2,12 +2,13 @@
  * The folder of one owner among libvirt's images: sockets and scratch files of its backup jobs, and for each domain the name
  * of the checkpoint up to which the owner has everything.
  */
+import type { Element } from '@xmldom/xmldom'
 import { createHash } from 'node:crypto'
 import { chmod, chown, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { FluidError } from '../../protocol/errors.ts'
 import { errnoOf } from '../../transfer/backends/bounds.ts'
-import { all, attr, type Element, first, text } from './libvirt-xml.ts'
+import { all, attr, first, text } from './libvirt-xml.ts'
 
 /** sockaddr_un holds 108 bytes with the final NUL. */
 const MAX_SOCKET_PATH_BYTES = 107

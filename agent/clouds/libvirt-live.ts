@@ -3,6 +3,7 @@
  * instant. What was written is told since the checkpoint that the owner's folder names: that of its last snapshot that was
  * disposed. So an agent that dies loses no write, whenever it does; without such a checkpoint a new chain, and epoch, begins.
  */
+import type { Element } from '@xmldom/xmldom'
 import { randomBytes } from 'node:crypto'
 import { rm } from 'node:fs/promises'
 import { FluidError } from '../../protocol/errors.ts'
@@ -22,7 +23,6 @@ import type { OwnerFolder } from './libvirt-folder.ts'
 import { diskSizesOf } from './libvirt-host.ts'
 import { checkRoom, freeBytesIn, watchRoom } from './libvirt-room.ts'
 import { saidBy, type Virsh } from './libvirt-virsh.ts'
-import type { Element } from './libvirt-xml.ts'
 
 /** A domain as a snapshot finds it. */
 export interface LiveDomain {

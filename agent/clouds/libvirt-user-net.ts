@@ -2,10 +2,11 @@
  * User networks with forwarded ports. libvirt 9 has words for them with passt only; so they are arguments of QEMU, in the one
  * form that is written and read here.
  */
+import type { Element } from '@xmldom/xmldom'
 import { isIPv4 } from 'node:net'
 import { FluidError } from '../../protocol/errors.ts'
 import type { Machine, MachineNic, PortForward } from './cloud.ts'
-import { all, attr, type Element, xml } from './libvirt-xml.ts'
+import { all, attr, xml } from './libvirt-xml.ts'
 
 export const QEMU_NAMESPACE = 'http://libvirt.org/schemas/domain/qemu/1.0'
 /** QEMU's own first, for a card that was given none. */

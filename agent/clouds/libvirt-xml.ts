@@ -2,8 +2,6 @@
 import { DOMParser, type Element, onWarningStopParsing } from '@xmldom/xmldom'
 import { FluidError } from '../../protocol/errors.ts'
 
-export type { Element } from '@xmldom/xmldom'
-
 /** The root of a document. Throws CLOUD_FAILED unless it is well-formed and named `name`. */
 export function parseXml(text: string, name: string): Element {
   try {

@@ -2,6 +2,7 @@
  * The `libvirt` cloud: domains of one libvirt on this host, through virsh. While a domain has a QEMU its disks are shown by
  * a backup job of libvirt, one at a time, and otherwise by their images.
  */
+import type { Element } from '@xmldom/xmldom'
 import { FluidError } from '../../protocol/errors.ts'
 import type { Cloud, Snapshot } from './cloud.ts'
 import type { LibvirtCloudConfig } from './cloud-config.ts'
@@ -15,7 +16,7 @@ import { openLiveSnapshot } from './libvirt-live.ts'
 import { domainState, holdDomain, resumeDomain, startDomain, stopDomain } from './libvirt-power.ts'
 import { openStoppedSnapshot } from './libvirt-stopped.ts'
 import { createVirsh } from './libvirt-virsh.ts'
-import { type Element, first, parseXml, text } from './libvirt-xml.ts'
+import { first, parseXml, text } from './libvirt-xml.ts'
 import { createTurns } from './turns.ts'
 
 /** Connects once, to see what this libvirt can. Throws CLOUD_FAILED. */
