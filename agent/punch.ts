@@ -4,7 +4,7 @@
  * (https://github.com/libp2p/specs/blob/master/webrtc/webrtc.md): ICE over UDP, DTLS, data channels. The digests of both
  * certificates pass through Noise between the two ends, so the relay can prevent the connection, and not join it.
  */
-import type { Connection, Libp2p, StreamHandler } from '@libp2p/interface'
+import type { Connection, Libp2p, Stream, StreamHandler } from '@libp2p/interface'
 import { peerIdFromString } from '@libp2p/peer-id'
 import type { webRTC } from '@libp2p/webrtc'
 import { multiaddr } from '@multiformats/multiaddr'
@@ -48,13 +48,7 @@ export async function punchTransport({
           stream.abort(new FluidError('POLICY_DENIED', 'No hole is punched for this peer'))
           return
         }
-        let bytes = 0
-        stream.addEventListener('message', ({ data }) => {
-          bytes += data.byteLength
-          if (bytes > MAX_SIGNALING_BYTES)
-            stream.abort(new FluidError('LIMIT_EXCEEDED', 'Too many candidates'))
-        })
-        return handler(stream, connection)
+        return handler(brief(stream), connection)
       }
       return registrar.handle(protocol, guarded, { ...options, maxInboundStreams: MAX_SIGNALING_STREAMS })
     }
@@ -69,6 +63,25 @@ export async function punchTransport({
       }),
     )
   }
+}
+
+/**
+ * Ends a stream on which more comes than a hole needs. It listens from when the library does, and no sooner: that is
+ * what makes the stream flow, and the library asks for our address first.
+ */
+function brief(stream: Stream): Stream {
+  const listen: EventTarget['addEventListener'] = stream.addEventListener.bind(stream)
+  let bytes = 0
+  const count = (event: Event): void => {
+    bytes += (event as Event & { data: { byteLength: number } }).data.byteLength
+    if (bytes > MAX_SIGNALING_BYTES) stream.abort(new FluidError('LIMIT_EXCEEDED', 'Too many candidates'))
+  }
+  const addEventListener: EventTarget['addEventListener'] = (type, ...rest) => {
+    // Again and again the same one is one.
+    if (type === 'message') listen('message', count)
+    listen(type, ...rest)
+  }
+  return Object.assign(stream, { addEventListener })
 }
 
 /** The library takes a peer for connected, too, when what it reads from it ends before there is a connection. */
@@ -126,7 +139,9 @@ const OFF_AT_PEER = 'webrtc is off at the peer'
 function reasonOf(error: unknown): string {
   const errors = error instanceof AggregateError ? error.errors : [error]
   if (errors.some((each) => (each as Error).name === 'UnsupportedProtocolError')) return OFF_AT_PEER
-  return `no hole could be punched within ${PUNCH_TIMEOUT_MS / 1000} s`
+  const { name, message } = errors[0] as Error
+  if (/Abort|Timeout/.test(name)) return `no hole could be punched within ${PUNCH_TIMEOUT_MS / 1000} s`
+  return `no hole could be punched: ${message}`
 }
 
 /** Why no hole was punched when it was last tried, in words for people. */

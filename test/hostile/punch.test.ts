@@ -72,6 +72,21 @@ test('what a paired peer says of a hole ends its attempt at worst', async (t) =>
   t.is(relayedOnly(beta.node, alpha.identity.peerId), undefined)
 })
 
+test('an offer that comes at once is answered, though the answering side asks for its own address first', async (t) => {
+  const [alpha, beta] = await startTrio(t)
+  const relayed = relayedOnly(alpha.node, beta.identity.peerId)!
+  const stream = await relayed.newStream(SIGNALING, { runOnLimitedConnection: true })
+  stream.send(message(0, sdp('abcd', PASSWORD)))
+  let said = ''
+  for await (const bytes of stream) {
+    said += Buffer.from(bytes.subarray()).toString()
+    if (said.includes('a=ice-ufrag:')) break
+  }
+  t.regex(said, /a=ice-ufrag:/)
+  stream.abort(new Error('Enough'))
+  await eventually(() => signaling(beta) === 0 || undefined)
+})
+
 test('no hole is agreed but over a relay, and with paired peers', async (t) => {
   const [alpha, beta] = await startTrio(t)
   await punch(alpha.node, relayedOnly(alpha.node, beta.identity.peerId)!)
