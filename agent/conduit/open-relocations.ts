@@ -7,6 +7,7 @@ import type { RelocationParts } from './relocation-parts.ts'
 import type { RelocationRecord } from './relocation-record.ts'
 import { Relocations } from './relocations.ts'
 import { openRelocationTarget } from './target-client.ts'
+import { keptBody } from './target-record.ts'
 
 export interface OpenedRelocations extends AsyncDisposable {
   readonly parts: RelocationParts
@@ -27,7 +28,18 @@ export async function openRelocations(
     clouds,
     migrators: { ...config.migrators, log: (name, text) => log.warn({ migrator: name }, text) },
     log,
-    openTarget: (asked, signal) => openRelocationTarget(mesh, { identity, ...asked }, signal),
+    openTarget: (asked, signal) =>
+      openRelocationTarget(
+        mesh,
+        {
+          identity,
+          ...asked,
+          keep: (kind, signed) => {
+            asked.evidence = { ...asked.evidence, [kind]: keptBody(signed) }
+          },
+        },
+        signal,
+      ),
   }
   const relocations = await Relocations.open(parts, {
     table,

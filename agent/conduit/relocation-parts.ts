@@ -1,11 +1,13 @@
 /** What relocations are made of: parts of the running agent, and the way to a target. */
 import type { Logger } from 'pino'
+import type { BodyKind } from '../../protocol/relocation-signed.ts'
 import { FluidError } from '../../protocol/errors.ts'
 import type { AllowedMigrators } from '../../transfer/migrators/registry.ts'
 import type { Cloud } from '../clouds/cloud.ts'
 import type { Clouds } from '../clouds/open-cloud.ts'
 import type { Jobs } from '../jobs.ts'
 import type { RelocationRequest, RelocationTarget } from './target.ts'
+import type { KeptBody } from './target-record.ts'
 
 export interface RelocationParts {
   readonly jobs: Jobs
@@ -21,6 +23,8 @@ export interface RelocationParts {
 export interface Asked {
   readonly peer: string
   readonly request: RelocationRequest
+  /** What both sides signed of it, the last of each kind: noted as the conversation goes on. */
+  evidence?: Partial<Record<BodyKind, KeptBody>>
 }
 
 /** Codes of what may pass by itself: a line, a peer, a cloud that is busy. */

@@ -1,4 +1,6 @@
 /** A relocation as the source keeps it: everything that must outlive a crash. Bytes, and Unix time in ms. */
+import type { BodyKind } from '../../protocol/relocation-signed.ts'
+import type { KeptBody } from './target-record.ts'
 import type { ErrorReport } from '../api.ts'
 import type { CloudKind, MachineState } from '../clouds/cloud.ts'
 import type { RelocationState } from './relocation-state.ts'
@@ -91,6 +93,8 @@ export interface RelocationRecord {
   /** Of the verdict, ms. */
   timings?: Extract<TargetEvent, { kind: 'verdict' }>['timings']
   finalizeAt?: number
+  /** What both sides signed of it, the last of each kind; on the disk with the next change. */
+  evidence?: Partial<Record<BodyKind, KeptBody>>
   error?: ErrorReport
   finishedAt?: number
 }
