@@ -285,7 +285,7 @@ export const STUN_ASK_TIMEOUT_MS = 1_500
 /** To punch a hole through two NATs, asking for the own address included; and how long a failure is remembered. */
 export const PUNCH_TIMEOUT_MS = 6_000
 export const PUNCH_RETRY_MS = 60_000
-/** In that time: the library fails at once when a candidate of the peer overtakes its answer. */
+/** In that time, while it fails sooner: now and then the answering side resets the first. */
 export const MAX_PUNCH_ATTEMPTS = 3
 /** What a peer may say of its candidates while a hole is punched, and for how many holes at once. */
 export const MAX_SIGNALING_BYTES = 16 * KiB
