@@ -17,26 +17,41 @@ export function tellsHoles(fd: number): boolean {
 
 /** Data of the file within [from, to), ascending; everything where the file system cannot tell. */
 export function fileExtents(fd: number, from: number, to: number): Generator<Extent> {
-  return openFileExtents(fd)(from, to)
+  return openFileExtents(fd).within(from, to)
+}
+
+/** The data of one open file. */
+export interface FileExtents {
+  /** Within [from, to), ascending; everything where the file system cannot tell. */
+  within(from: number, to: number): Generator<Extent>
+  /** [from, to) was made a hole. */
+  zeroed(from: number, to: number): void
 }
 
 /**
  * The same for many short ranges of one file. tmpfs looks for a hole page by page, to the end of the data however short the
- * range is: so the data found last is remembered. What became a hole since is told as data, which is no harm.
+ * range is: so the data found last is remembered. What another opener makes a hole is told as data, which is no harm.
  */
-export function openFileExtents(fd: number): (from: number, to: number) => Generator<Extent> {
+export function openFileExtents(fd: number): FileExtents {
   let last = { start: 0, end: 0 }
-  return function* (from, to) {
-    for (let at = from; at < to;) {
-      if (at < last.start || at >= last.end) {
-        const found = nextData(fd, at, to)
-        if (!found) return
-        last = found
+  return {
+    *within(from, to) {
+      for (let at = from; at < to;) {
+        if (at < last.start || at >= last.end) {
+          const found = nextData(fd, at, to)
+          if (!found) return
+          last = found
+        }
+        const { start, end } = last
+        yield* wholeRange(Math.max(at, start), Math.min(end, to))
+        at = Math.min(end, to)
       }
-      const end = Math.min(last.end, to)
-      yield* wholeRange(Math.max(at, last.start), end)
-      at = end
-    }
+    },
+    zeroed(from, to) {
+      if (to <= last.start || from >= last.end) return
+      // Whoever looks goes on upwards: what lies behind is the part worth keeping.
+      last = to < last.end ? { start: to, end: last.end } : { start: last.start, end: from }
+    },
   }
 }
 

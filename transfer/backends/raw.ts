@@ -112,14 +112,16 @@ export async function openRawSink(path: string): Promise<Sink> {
     zero(offset, lengthBytes) {
       checkBounds(sizeBytes, offset, lengthBytes)
       if (lost) throw lost
-      if (lengthBytes > 0 && !punched(fd, offset, lengthBytes)) writeZeros(fd, offset, lengthBytes)
+      if (lengthBytes === 0) return
+      if (punched(fd, offset, lengthBytes)) extents.zeroed(offset, offset + lengthBytes)
+      else writeZeros(fd, offset, lengthBytes)
     },
     read(target, offset) {
       checkBounds(sizeBytes, offset, target.length)
       readBack(fd, target, offset, path)
     },
     async *written(from, to) {
-      yield* extents(from, Math.min(to, sizeBytes))
+      yield* extents.within(from, Math.min(to, sizeBytes))
     },
     async sync() {
       if (lost) throw lost
