@@ -12,6 +12,9 @@ import { MiB, noise, sameBytes } from '../helpers/volume.ts'
 
 const test = ava.serial
 
+// Else a connection that the library forgot to close keeps this process alive.
+test.after.always(async () => (await import('node-datachannel')).cleanup())
+
 interface Started {
   readonly agent: Agent
   readonly home: string
@@ -194,7 +197,8 @@ test('two that only a relay connects punch a hole, and data goes past the relay,
   t.true(await sameBytes(trio.source, trio.target))
   const { path, bytesByPath } = await trio.boreal.agent.api.receipt({ job })
   t.is(path, 'webrtc')
-  t.falsy(bytesByPath.relay)
+  // The control stream may have gone there first, data never.
+  t.true((bytesByPath.relay ?? 0) < 1 * MiB && bytesByPath.webrtc > 8 * MiB, JSON.stringify(bytesByPath))
   t.true((await trio.relay.agent.api.status()).relay!.bytes < 1 * MiB)
   for (const [{ agent }, other] of [
     [trio.alpine, 'boreal'],

@@ -7,6 +7,9 @@ import { startMesh, type TestMesh } from '../helpers/node-pair.ts'
 
 const test = ava.serial
 
+// Else a connection that the library forgot to close keeps this process alive.
+test.after.always(async () => (await import('node-datachannel')).cleanup())
+
 const SIGNALING = '/webrtc-signaling/0.0.1'
 const oneUse = { expiresMs: 60_000, uses: 1, approve: 'auto' } as const
 const behind = { webrtc: true, listen: [] }
