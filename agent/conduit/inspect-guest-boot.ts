@@ -31,11 +31,14 @@ export async function bootObjections(
   const named = machine.disks.find(({ boot }) => boot)?.id
   const disk = disks.find(({ id }) => id === named) ?? disks[0]
   if (disk.table.bootCode || disk.volumes.some(({ partition }) => partition?.type === BIOS_BOOT)) return []
-  for (const path of BOOT_FILES) if (await isThere(guest, path)) return []
+  const files: string[] = []
+  for (const path of BOOT_FILES) if (await isThere(guest, path)) files.push(path)
+  // Files of a boot loader are started by nothing but the code in front of them.
+  const [found = 'no files of GRUB, extlinux or LILO'] = files
   return [
     {
       code: 'GUEST_UNSUPPORTED',
-      message: `Disk ${disk.id} has no boot code, and the guest has no files of GRUB, extlinux or LILO: a BIOS cannot start it`,
+      message: `Disk ${disk.id} has no boot code (the guest has ${found}): a BIOS cannot start it`,
       hint: 'Install a boot loader inside the guest (grub-install), or check which disk it starts from',
     },
   ]
