@@ -3,6 +3,7 @@ import { currency, jurisdiction } from '../protocol/catalog-offer.ts'
 import { FluidError } from '../protocol/errors.ts'
 import { isPrintable, token } from '../protocol/field.ts'
 import { MAX_LEASE_MS, MAX_NAME_BYTES, MAX_PRICE_MICROS, MAX_VCPUS } from '../protocol/limits.ts'
+import { amount, integer } from './toml-readers.ts'
 import { type Reader, Wanted } from './toml-table.ts'
 import { parseDuration, parseSize } from './units.ts'
 
@@ -58,10 +59,7 @@ export const micros: Reader<number> = (value) => {
     : new Wanted(`an amount from 0 to ${MAX_PRICE_MICROS / MICROS} with at most six decimals`)
 }
 
-export const vcpus: Reader<number> = (value) =>
-  Number.isInteger(value) && (value as number) >= 0 && (value as number) <= MAX_VCPUS
-    ? (value as number)
-    : new Wanted(`a whole number from 0 to ${MAX_VCPUS}`)
+export const vcpus: Reader<number> = integer(0, MAX_VCPUS)
 
 export const sizeBytes: Reader<number> = amount(parseSize, 'a quoted size such as "256GiB"')
 
@@ -71,36 +69,11 @@ export const leaseMs: Reader<number> = (value) => {
   return typeof ms === 'number' && ms >= 1000 && ms <= MAX_LEASE_MS ? ms : wanted
 }
 
-/** A list of at most `most`, each through `one`. */
-export function listOf<T>(one: Reader<T>, most: number): Reader<T[]> {
-  return (value) => {
-    if (!Array.isArray(value) || value.length > most) return new Wanted(`a list of at most ${most}`)
-    const read: T[] = []
-    for (const item of value) {
-      const got = one(item)
-      if (got instanceof Wanted) return new Wanted(`a list, of which each is ${got.what}`)
-      read.push(got)
-    }
-    return read
-  }
-}
-
 /** What `check` of the protocol lets through. */
 function checked(check: (key: string, value: string) => string, what: string): Reader<string> {
   return (value) => {
     try {
       if (typeof value === 'string') return check('value', value)
-    } catch (error) {
-      if (!(error instanceof FluidError)) throw error
-    }
-    return new Wanted(what)
-  }
-}
-
-function amount(parse: (text: string) => number, what: string): Reader<number> {
-  return (value) => {
-    try {
-      if (typeof value === 'string') return parse(value)
     } catch (error) {
       if (!(error instanceof FluidError)) throw error
     }

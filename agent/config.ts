@@ -8,6 +8,7 @@ import { DEFAULT_LANES, MAX_ADDRESSES, MAX_JOBS_RUNNING, MAX_LANES } from '../pr
 import { DEFAULT_FILE_MODE } from '../transfer/destination.ts'
 import { type CloudsConfig, readClouds } from './clouds/cloud-config.ts'
 import { isPeerName } from './peer-name.ts'
+import { boolean, integer } from './toml-readers.ts'
 import { parseToml, type Reader, readKey as read, readSection, refuseUnknown, Wanted } from './toml-table.ts'
 import type { RelayQuota } from './relay.ts'
 import { parseDuration, parseRate, parseSize } from './units.ts'
@@ -262,15 +263,6 @@ const TOP_KEYS = [
 const LIMIT_KEYS = ['jobs', 'lanes', 'bandwidth'] as const
 const LOG_KEYS = ['level'] as const
 const QUOTA_KEYS = ['bytes', 'time', 'reservations'] as const
-
-const boolean: Reader<boolean> = (value) => (typeof value === 'boolean' ? value : new Wanted('true or false'))
-
-function integer(min: number, max: number): Reader<number> {
-  return (value) =>
-    Number.isInteger(value) && (value as number) >= min && (value as number) <= max
-      ? (value as number)
-      : new Wanted(`a whole number from ${min} to ${max}`)
-}
 
 /** The owner reads and writes, nobody executes, and not everybody writes. */
 const fileMode: Reader<number> = (value) =>

@@ -6,7 +6,6 @@ import {
   correctIn,
   label,
   leaseMs,
-  listOf,
   micros,
   missing,
   money,
@@ -15,6 +14,7 @@ import {
   sizeBytes,
   vcpus,
 } from './catalog-toml.ts'
+import { listOf } from './toml-readers.ts'
 import { parseToml, readKey as read, readSection, refuseUnknown } from './toml-table.ts'
 
 /** What the file says; everything but `provider` may be left out. */

@@ -1,7 +1,8 @@
 /** request.toml: what a service needs and wants of a place to move to, and what its source knows. */
 import type { MatchRequest } from '../protocol/catalog-message.ts'
 import { MAX_JURISDICTIONS, MAX_LISTED, MAX_QUALITIES, MAX_WEIGHT } from '../protocol/limits.ts'
-import { correctIn, listOf, micros, money, name, place, sizeBytes, vcpus } from './catalog-toml.ts'
+import { correctIn, micros, money, name, place, sizeBytes, vcpus } from './catalog-toml.ts'
+import { listOf } from './toml-readers.ts'
 import { parseToml, type Reader, readKey as read, readSection, refuseUnknown, Wanted } from './toml-table.ts'
 
 const TOP_KEYS = ['need', 'want', 'have'] as const

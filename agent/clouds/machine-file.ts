@@ -7,6 +7,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { stringify } from 'smol-toml'
 import { FluidError } from '../../protocol/errors.ts'
 import { parseToml, type Reader, readKey, readSection, refuseUnknown, Wanted } from '../toml-table.ts'
+import { amount, boolean, integer } from '../toml-readers.ts'
 import { parseSize } from '../units.ts'
 import type { Machine, MachineDisk, MachineNic, PortForward } from './cloud.ts'
 
@@ -177,15 +178,6 @@ function matching(pattern: RegExp, what: string): Reader<string> {
   return (value) => (typeof value === 'string' && pattern.test(value) ? value : new Wanted(what))
 }
 
-function integer(min: number, max: number): Reader<number> {
-  return (value) =>
-    Number.isInteger(value) && (value as number) >= min && (value as number) <= max
-      ? (value as number)
-      : new Wanted(`a whole number from ${min} to ${max}`)
-}
-
-const boolean: Reader<boolean> = (value) => (typeof value === 'boolean' ? value : new Wanted('true or false'))
-
 const path: Reader<string> = (value) =>
   typeof value === 'string' &&
   isAbsolute(value) &&
@@ -194,17 +186,13 @@ const path: Reader<string> = (value) =>
     ? value
     : new Wanted('an absolute path without detours')
 
-const memory: Reader<number> = (value) => {
-  const bytes = typeof value === 'string' && /^\d/.test(value) ? sizeOf(value) : 0
-  return bytes >= 2 ** 20 && bytes <= MAX_MEMORY_BYTES ? bytes : new Wanted('an amount such as "512MiB"')
-}
+const sizeOf = amount(parseSize, '')
 
-function sizeOf(text: string): number {
-  try {
-    return parseSize(text)
-  } catch {
-    return 0
-  }
+const memory: Reader<number> = (value) => {
+  const bytes = typeof value === 'string' && /^\d/.test(value) ? sizeOf(value) : undefined
+  return typeof bytes === 'number' && bytes >= 2 ** 20 && bytes <= MAX_MEMORY_BYTES
+    ? bytes
+    : new Wanted('an amount such as "512MiB"')
 }
 
 const extraTable: Reader<Record<string, unknown>> = (value) => {

@@ -9,13 +9,13 @@ import type { CloudKind, PortForward } from '../clouds/cloud.ts'
 import { CLOUD_KINDS } from '../clouds/cloud-config.ts'
 import { readRequest } from '../request-file.ts'
 import { parseToml, readKey as read, readSection, refuseUnknown } from '../toml-table.ts'
+import { integer, listOf } from '../toml-readers.ts'
 import type { HealthCheck } from './target.ts'
 import {
   durationMs,
   forwards,
   hostPort,
   httpUrl,
-  listOf,
   machineName,
   oneOf,
   size,
@@ -23,7 +23,6 @@ import {
   table,
   text,
   version,
-  wholeNumber,
 } from './service-values.ts'
 
 /** Machines of one service, and stores that it keeps its objects in. */
@@ -181,7 +180,7 @@ function readMachine(value: Record<string, unknown>, i: number): ServiceMachine 
     needs: read(value.needs, `${at}.needs`, listOf(machineName, MAX_SERVICE_MACHINES), []),
     target: {
       name: read(target.name, `${at}.target.name`, machineName, undefined),
-      vcpus: read(target.vcpus, `${at}.target.vcpus`, wholeNumber(1, 1024), undefined),
+      vcpus: read(target.vcpus, `${at}.target.vcpus`, integer(1, 1024), undefined),
       memoryBytes: read(target.memory, `${at}.target.memory`, size, undefined),
       network: read(target.network, `${at}.target.network`, text(64), undefined),
       forwards: read(target.forwards, `${at}.target.forwards`, forwards, undefined),
@@ -236,7 +235,7 @@ function readHealth(value: Record<string, unknown>, i: number): HealthCheck {
       throw new FluidError('CONFIG_INVALID', `${at}: status and contains are for http only`)
     return { kind: 'tcp', ...tcp }
   }
-  const status = read(value.status, `${at}.status`, wholeNumber(100, 599), undefined)
+  const status = read(value.status, `${at}.status`, integer(100, 599), undefined)
   const contains = read(value.contains, `${at}.contains`, text(1024), undefined)
   return {
     kind: 'http',

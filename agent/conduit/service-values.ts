@@ -1,5 +1,6 @@
 /** Values of service.toml, each of its kind. */
 import type { PortForward } from '../clouds/cloud.ts'
+import { amount, listOf } from '../toml-readers.ts'
 import { type Reader, Wanted } from '../toml-table.ts'
 import { parseDuration, parseSize } from '../units.ts'
 
@@ -24,36 +25,18 @@ export const machineName: Reader<string> = (value) =>
 export const version: Reader<string> = (value) =>
   typeof value === 'string' && /^\d+\.\d+\.\d+$/.test(value) ? value : new Wanted('a version such as "1.0.0"')
 
-export function wholeNumber(min: number, max: number): Reader<number> {
-  return (value) =>
-    Number.isInteger(value) && (value as number) >= min && (value as number) <= max
-      ? (value as number)
-      : new Wanted(`a whole number from ${min} to ${max}`)
-}
-
 export function oneOf<T extends string>(words: readonly T[]): Reader<T> {
   return (value) =>
     words.find((word) => word === value) ?? new Wanted(`one of ${words.map((w) => `"${w}"`).join(', ')}`)
 }
 
-export function listOf<T>(one: Reader<T>, most: number): Reader<T[]> {
-  return (value) => {
-    if (!Array.isArray(value) || value.length > most) return new Wanted(`a list of at most ${most}`)
-    const items: T[] = []
-    for (const item of value) {
-      const got = one(item)
-      if (got instanceof Wanted) return new Wanted(`a list, of which each is ${got.what}`)
-      items.push(got)
-    }
-    return items
-  }
-}
+export const size: Reader<number> = amount(parseSize, 'a quoted size such as "2GiB"')
 
-export const size: Reader<number> = (value) => quoted(value, parseSize, 'a quoted size such as "2GiB"')
+const duration = amount(parseDuration, 'a quoted duration such as "10s"')
 
 export function durationMs(min: number, max: number): Reader<number> {
   return (value) => {
-    const ms = quoted(value, parseDuration, 'a quoted duration such as "10s"')
+    const ms = duration(value)
     return typeof ms !== 'number' || (ms >= min && ms <= max)
       ? ms
       : new Wanted(`a duration from ${min} ms to ${max} ms`)
@@ -97,13 +80,4 @@ export const forwards: Reader<PortForward[]> = listOf(forward, MAX_FORWARDS)
 
 function isPort(digits: string | undefined): boolean {
   return digits !== undefined && Number(digits) >= 1 && Number(digits) <= 65_535
-}
-
-function quoted(value: unknown, parse: (written: string) => number, what: string): number | Wanted {
-  if (typeof value !== 'string') return new Wanted(what)
-  try {
-    return parse(value)
-  } catch {
-    return new Wanted(what)
-  }
 }
