@@ -17,6 +17,7 @@ import type {
 import { readRequest, writeRequest } from './catalog-request.ts'
 import { ERRORS, codeOfWire } from './errors.ts'
 import {
+  MAX_UINT32,
   boundedBytes,
   decodeMessage,
   fixedBytes,
@@ -48,7 +49,6 @@ type WireFrame = fluidcloud.catalog.v1.Frame.$Properties
 type WireName = NonNullable<WireFrame['message']>
 
 const { Frame } = fluidcloud.catalog.v1
-const MAX_UINT32 = 2 ** 32 - 1
 const SEQUENCE_BYTES = 8
 const ENTRY_BYTES = OFFER_POSITION_BYTES + SEQUENCE_BYTES
 /** Bytes of the digest of a node: half a BLAKE3 digest, as in positions. */

@@ -5,7 +5,7 @@
  * returns. Spec: chunks.md, Framing. Control frames have their own codec in control-codec.ts.
  */
 import { ENTRY_BYTES } from './manifest.ts'
-import { decodeMessage, fixedBytes, integer, printable, text, violation } from './field.ts'
+import { MAX_UINT32, decodeMessage, fixedBytes, integer, printable, text, violation } from './field.ts'
 import type { Codec, LaneMessage } from './lane-message.ts'
 import {
   DATA_FRAME_BYTES,
@@ -22,7 +22,6 @@ import protobuf from './protobuf.ts'
 
 const { LaneFrame } = fluidcloud.chunks.v1
 
-const MAX_UINT32 = 2 ** 32 - 1
 const WIRE_CODECS: Readonly<Record<Codec, number>> = { raw: 1, zstd: 2 }
 
 /** Bytes before the header of every lane frame. */

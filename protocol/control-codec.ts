@@ -15,6 +15,7 @@ import type {
 import { ERRORS, codeOfWire } from './errors.ts'
 import type { Range } from './extent.ts'
 import {
+  MAX_UINT32,
   MAX_TIME_MS,
   boundedBytes,
   decodeMessage,
@@ -52,7 +53,6 @@ type WireFrame = fluidcloud.viaduct.v1.Frame.$Properties
 type WireName = NonNullable<WireFrame['message']>
 
 const { Frame } = fluidcloud.viaduct.v1
-const MAX_UINT32 = 2 ** 32 - 1
 /** Lanes a peer may speak of: more than we open, so that a later version can ask and be given less. */
 const MAX_LANES_ASKED = 65_535
 const NONE: Capabilities = { chunkings: [], codecs: [], lanes: [], formats: [], maxLanes: 0 }

@@ -5,6 +5,8 @@ import protobuf from './protobuf.ts'
 
 /** The last millisecond a Date can hold. */
 export const MAX_TIME_MS = 8_640_000_000_000_000
+/** The largest number of a uint32 field. */
+export const MAX_UINT32 = 2 ** 32 - 1
 
 /** Control characters, line separators and the bidirectional overrides that make a terminal show another name. */
 const UNPRINTABLE = /[\p{Cc}\p{Zl}\p{Zp}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/u

@@ -4,6 +4,7 @@
  */
 import { ERRORS, codeOfWire } from './errors.ts'
 import {
+  MAX_UINT32,
   boundedBytes,
   decodeMessage,
   fixedBytes,
@@ -33,7 +34,7 @@ import type {
   RelocationMessageOf,
   Signed,
   Stage,
-  StandingState,
+  TargetStanding,
 } from './relocation-message.ts'
 import { diskFormat, machineName, partId } from './relocation-plan.ts'
 import { readObjections, relocationBytes, relocationId, writeObjection } from './relocation-signed.ts'
@@ -42,11 +43,10 @@ type WireFrame = fluidcloud.relocation.v1.Frame.$Properties
 type WireName = NonNullable<WireFrame['message']>
 
 const { Frame } = fluidcloud.relocation.v1
-const MAX_UINT32 = 2 ** 32 - 1
 const MAX_PLACES = MAX_RELOCATION_MACHINES * MAX_MACHINE_DISKS
 
 const STAGES: readonly (Stage | undefined)[] = [undefined, 'adapting', 'registering', 'starting', 'checking']
-const STANDINGS: readonly (StandingState | undefined)[] = [
+const STANDINGS: readonly (TargetStanding | undefined)[] = [
   undefined,
   'unknown',
   'prepared',

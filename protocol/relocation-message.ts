@@ -1,5 +1,6 @@
 /** Messages of a relocation, decoded and validated. Their meaning: relocation.md; their limits: limits.ts. */
 import type { ErrorCode } from './errors.ts'
+import type { Machine } from './machine.ts'
 
 /** A body with the signature over it, as both sides keep it. */
 export interface Signed {
@@ -17,85 +18,73 @@ export interface Parties {
   readonly target: string
 }
 
+/** One Migrator to run on a machine's disks at the target, with what it is given. */
+export interface MigratorStep {
+  readonly migrator: string
+  /** Semantic version the source's plan was made with; the target's has the same major. */
+  readonly version: string
+  /** As JSON at most MAX_STEP_BYTES; checked by the Migrator itself. */
+  readonly input: unknown
+}
+
+/** How a service is asked whether it serves. */
+export type HealthCheck =
+  | { readonly kind: 'http'; readonly url: string; readonly status?: number; readonly contains?: string }
+  | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
+
+export interface PlannedDisk {
+  readonly id: string
+  readonly sizeBytes: number
+  /** Data in it, roughly. */
+  readonly allocatedBytes: number
+}
+
+export interface PlannedMachine {
+  /** As the source's cloud describes it; names, networks and forwards already those wanted at the target. */
+  readonly machine: Machine
+  readonly disks: readonly PlannedDisk[]
+  readonly steps: readonly MigratorStep[]
+}
+
 /** What is to be relocated; the body of Prepare. */
 export interface Plan extends Parties {
   readonly service: string
   readonly live: boolean
-  readonly machines: readonly PlanMachine[]
-  readonly health: readonly PlanCheck[]
+  /** In the order in which they start. */
+  readonly machines: readonly PlannedMachine[]
+  readonly health: readonly HealthCheck[]
+  /** Milliseconds from the start of the first machine until all checks have passed. */
   readonly gateMs: number
 }
 
-export interface PlanMachine {
-  readonly machine: PlanHardware
-  readonly disks: readonly {
-    readonly id: string
-    readonly sizeBytes: number
-    readonly allocatedBytes: number
-  }[]
-  readonly steps: readonly { readonly migrator: string; readonly version: string; readonly input: unknown }[]
-}
-
-export type PlanCheck =
-  | { readonly kind: 'http'; readonly url: string; readonly status?: number; readonly contains?: string }
-  | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
-
-/** A machine; agent/clouds/cloud.ts has the words. */
-export interface PlanHardware {
-  readonly name: string
-  readonly architecture: 'x86_64'
-  readonly vcpus: number
-  readonly memoryBytes: number
-  readonly firmware: 'bios' | 'uefi'
-  readonly chipset: 'q35' | 'pc'
-  readonly disks: readonly PlanDisk[]
-  readonly nics: readonly PlanNic[]
-  readonly extra?: Readonly<Record<string, unknown>>
-}
-
-export interface PlanDisk {
-  readonly id: string
-  /** Empty: where a disk lies at the source is not told. */
-  readonly path: string
-  readonly format: 'raw' | 'qcow2'
-  readonly sizeBytes: number
-  readonly boot: boolean
-  readonly bus: 'virtio' | 'scsi' | 'sata' | 'ide'
-  readonly readOnly: boolean
-  readonly serial?: string
-}
-
-export interface PlanNic {
-  readonly id: string
-  readonly mac: string
-  readonly model: 'virtio' | 'e1000'
-  readonly network: string
-  readonly forwards: readonly {
-    readonly hostAddress: string
-    readonly hostPort: number
-    readonly guestPort: number
-  }[]
-}
-
-export interface Place {
+export interface PlannedPlace {
   readonly machine: string
   readonly disk: string
+  /** The name under which a move to the target puts this disk. */
   readonly destination: string
   readonly format: 'raw' | 'qcow2'
 }
 
-export interface Objected {
+/** A reason to say no. */
+export interface Objection {
   readonly code: ErrorCode
   readonly message: string
   readonly hint?: string
+}
+
+/** One disk as the source left it. */
+export interface FinalDisk {
+  readonly machine: string
+  readonly disk: string
+  /** As the receipts of the moves have it: b3: and 64 hex digits. */
+  readonly root: string
 }
 
 /** The body of Handover. */
 export interface Final extends Parties {
   /** BLAKE3 of the body of the plan, 32 bytes. */
   readonly planDigest: Uint8Array
-  /** Roots as receipts have them. */
-  readonly disks: readonly { readonly machine: string; readonly disk: string; readonly root: string }[]
+  readonly disks: readonly FinalDisk[]
 }
 
 /** The body of Lease. */
@@ -111,14 +100,15 @@ export type Stage = 'adapting' | 'registering' | 'starting' | 'checking'
 /** The body of Verdict. */
 export interface Outcome extends Parties {
   readonly healthy: boolean
-  readonly objections: readonly Objected[]
+  readonly objections: readonly Objection[]
   /** Milliseconds. */
   readonly timings: Readonly<Record<Stage, number>>
   /** BLAKE3 of the body of the handover, 32 bytes. */
   readonly finalDigest: Uint8Array
 }
 
-export type StandingState =
+/** Where a relocation stands at the target. */
+export type TargetStanding =
   | 'unknown'
   | 'prepared'
   | 'starting'
@@ -142,9 +132,9 @@ export type RelocationAnswerMessage =
   | {
       readonly kind: 'answer'
       readonly accepted: boolean
-      readonly places: readonly Place[]
+      readonly places: readonly PlannedPlace[]
       readonly warnings: readonly string[]
-      readonly objections: readonly Objected[]
+      readonly objections: readonly Objection[]
     }
   | { readonly kind: 'progress'; readonly relocation: string; readonly stage: Stage; readonly detail: string }
   | {
@@ -156,7 +146,7 @@ export type RelocationAnswerMessage =
     }
   | { readonly kind: 'verdict'; readonly outcome: Signed }
   | { readonly kind: 'released'; readonly release: Signed }
-  | { readonly kind: 'standing'; readonly state: StandingState }
+  | { readonly kind: 'standing'; readonly state: TargetStanding }
   | { readonly kind: 'refused'; readonly code: ErrorCode; readonly message: string }
   | { readonly kind: 'ask'; readonly relocation: string; readonly nonce: Uint8Array }
 

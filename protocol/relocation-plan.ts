@@ -17,22 +17,19 @@ import {
   MAX_VOLUME_BYTES,
 } from './limits.ts'
 import type { fluidcloud } from './pb/relocation.js'
-import type {
-  Parties,
-  Plan,
-  PlanCheck,
-  PlanDisk,
-  PlanHardware,
-  PlanMachine,
-  PlanNic,
-} from './relocation-message.ts'
+import {
+  MACHINE_MAC,
+  MACHINE_NAME,
+  MACHINE_PART_ID,
+  type Machine,
+  type MachineDisk,
+  type MachineNic,
+} from './machine.ts'
+import type { HealthCheck, Parties, Plan, PlannedMachine } from './relocation-message.ts'
 
 type Wire = fluidcloud.relocation.v1.Plan.$Properties
 type WireMachine = fluidcloud.relocation.v1.PlannedMachine.$Properties
 
-const MACHINE_NAME = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,62}$/
-const PART_ID = /^[a-z0-9._-]{1,64}$/
-const MAC = /^[0-9a-f]{2}(?::[0-9a-f]{2}){5}$/
 const MIGRATOR = /^[a-z0-9-]{1,64}$/
 const VERSION = /^\d{1,9}\.\d{1,9}\.\d{1,9}(?:[-+][0-9A-Za-z.+-]{1,64})?$/
 const MAX_PORT = 65_535
@@ -80,14 +77,14 @@ export function machineName(name: string, value: string): string {
 
 /** The id of a disk or a card of a machine; throws PROTOCOL_VIOLATION. */
 export function partId(name: string, value: string): string {
-  return matching(name, value, PART_ID)
+  return matching(name, value, MACHINE_PART_ID)
 }
 
 export function diskFormat(value: string): 'raw' | 'qcow2' {
   return oneOf('Disk format', value, ['raw', 'qcow2'])
 }
 
-function writeMachine({ machine, disks, steps }: PlanMachine): WireMachine {
+function writeMachine({ machine, disks, steps }: PlannedMachine): WireMachine {
   const { extra, ...hardware } = machine
   return {
     machine: {
@@ -105,7 +102,7 @@ function writeMachine({ machine, disks, steps }: PlanMachine): WireMachine {
   }
 }
 
-function readMachine(wire: WireMachine): PlanMachine {
+function readMachine(wire: WireMachine): PlannedMachine {
   const machine = readHardware(wire.machine ?? {})
   const known = new Set(machine.disks.map(({ id }) => id))
   const disks = list('Moving disks', wire.disks ?? [], MAX_MACHINE_DISKS, (_, disk) => {
@@ -132,7 +129,7 @@ function readMachine(wire: WireMachine): PlanMachine {
   }
 }
 
-function readHardware(wire: fluidcloud.relocation.v1.Machine.$Properties): PlanHardware {
+function readHardware(wire: fluidcloud.relocation.v1.Machine.$Properties): Machine {
   const disks = list('Disks', wire.disks ?? [], MAX_MACHINE_DISKS, (_, disk) => readDisk(disk))
   const nics = list('Network cards', wire.nics ?? [], MAX_MACHINE_NICS, (_, nic) => readNic(nic))
   unique(
@@ -156,7 +153,7 @@ function readHardware(wire: fluidcloud.relocation.v1.Machine.$Properties): PlanH
   }
 }
 
-function readDisk(wire: fluidcloud.relocation.v1.Disk.$Properties): PlanDisk {
+function readDisk(wire: fluidcloud.relocation.v1.Disk.$Properties): MachineDisk {
   return {
     id: partId('Disk', wire.id ?? ''),
     path: '',
@@ -169,10 +166,10 @@ function readDisk(wire: fluidcloud.relocation.v1.Disk.$Properties): PlanDisk {
   }
 }
 
-function readNic(wire: fluidcloud.relocation.v1.Nic.$Properties): PlanNic {
+function readNic(wire: fluidcloud.relocation.v1.Nic.$Properties): MachineNic {
   return {
     id: partId('Network card', wire.id ?? ''),
-    mac: matching('MAC address', wire.mac ?? '', MAC),
+    mac: matching('MAC address', wire.mac ?? '', MACHINE_MAC),
     model: oneOf('Model of a network card', wire.model ?? '', ['virtio', 'e1000']),
     network: text('Network', wire.network ?? '', MAX_NAME_BYTES, 1),
     forwards: list('Forwards', wire.forwards ?? [], MAX_NIC_FORWARDS, (_, forward) => ({
@@ -183,7 +180,7 @@ function readNic(wire: fluidcloud.relocation.v1.Nic.$Properties): PlanNic {
   }
 }
 
-function readCheck(wire: fluidcloud.relocation.v1.HealthCheck.$Properties): PlanCheck {
+function readCheck(wire: fluidcloud.relocation.v1.HealthCheck.$Properties): HealthCheck {
   if (!wire.url) {
     return {
       kind: 'tcp',

@@ -5,6 +5,7 @@
 import { blake3 } from '@napi-rs/blake-hash'
 import { ERRORS, FluidError, codeOfWire } from './errors.ts'
 import {
+  MAX_UINT32,
   boundedBytes,
   decodeMessage,
   fixedBytes,
@@ -29,11 +30,10 @@ import { formatRoot, parseRoot } from './manifest.ts'
 import { fluidcloud } from './pb/relocation.js'
 import { isPeerId } from './peer-id.ts'
 import { verifyPeerSignature } from './peer-signature.ts'
-import type { Final, Objected, Outcome, Parties, Plan, Signed, Term } from './relocation-message.ts'
+import type { Final, Objection, Outcome, Parties, Plan, Signed, Term } from './relocation-message.ts'
 import { machineName, partId, readPlan, writePlan } from './relocation-plan.ts'
 
 const v1 = fluidcloud.relocation.v1
-const MAX_UINT32 = 2 ** 32 - 1
 const ID = /^[0-9a-f]{32}$/
 
 /** Kinds of signed bodies; the word is part of what is signed. */
@@ -212,7 +212,7 @@ export function relocationBytes(id: string): Uint8Array {
   return Buffer.from(id, 'hex')
 }
 
-export function writeObjection({ code, message, hint = '' }: Objected) {
+export function writeObjection({ code, message, hint = '' }: Objection) {
   return {
     code: ERRORS[code].wire,
     message: printable(message, MAX_TEXT_BYTES),
@@ -222,7 +222,7 @@ export function writeObjection({ code, message, hint = '' }: Objected) {
 
 export function readObjections(
   objections: readonly fluidcloud.relocation.v1.Objection.$Properties[],
-): Objected[] {
+): Objection[] {
   return list('Objections', objections, MAX_OBJECTIONS, (_, { code, message, hint }) => ({
     code: codeOfWire(code ?? 0),
     message: text('Objection', message ?? '', MAX_TEXT_BYTES),

@@ -6,58 +6,11 @@
  * any crash.
  */
 import type { Range } from '../../protocol/extent.ts'
+import type { Machine, MachineDisk } from '../../protocol/machine.ts'
 
 export type CloudKind = 'qemu' | 'libvirt' | 'local'
 
 export type MachineState = 'running' | 'paused' | 'stopped'
-
-/** One disk of a machine, as its cloud knows it. */
-export interface MachineDisk {
-  /** Unique within the machine: 1 to 64 of a-z, 0-9, '.', '_' and '-', such as vda. */
-  readonly id: string
-  /** Absolute path of an image or a block device. */
-  readonly path: string
-  readonly format: 'raw' | 'qcow2'
-  /** As the machine sees it. */
-  readonly sizeBytes: number
-  readonly boot: boolean
-  readonly bus: 'virtio' | 'scsi' | 'sata' | 'ide'
-  readonly readOnly: boolean
-  readonly serial?: string
-}
-
-/** A network card. */
-export interface MachineNic {
-  readonly id: string
-  /** Six hexadecimal pairs with colons, lower case. */
-  readonly mac: string
-  readonly model: 'virtio' | 'e1000'
-  /** A network of that cloud: `user` (built into QEMU), a bridge, or a libvirt network. */
-  readonly network: string
-  /** Ports of the host that lead to ports of the machine; on `user` networks only. */
-  readonly forwards: readonly PortForward[]
-}
-
-export interface PortForward {
-  readonly hostAddress: string
-  readonly hostPort: number
-  readonly guestPort: number
-}
-
-/** A machine, in no cloud's own words. */
-export interface Machine {
-  /** 1 to 63 of a-z, A-Z, 0-9, '.', '_' and '-', the first no '.' or '-'. */
-  readonly name: string
-  readonly architecture: 'x86_64'
-  readonly vcpus: number
-  readonly memoryBytes: number
-  readonly firmware: 'bios' | 'uefi'
-  readonly chipset: 'q35' | 'pc'
-  readonly disks: readonly MachineDisk[]
-  readonly nics: readonly MachineNic[]
-  /** What a driver needs that no other understands (a `local` machine's commands); at most 16 KiB as JSON. */
-  readonly extra?: Readonly<Record<string, unknown>>
-}
 
 /** One disk at one instant. */
 export interface DiskSnapshot {

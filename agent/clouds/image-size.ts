@@ -5,7 +5,7 @@
 import { type FileHandle, open } from 'node:fs/promises'
 import { FluidError } from '../../protocol/errors.ts'
 import { blockDeviceSize } from '../../transfer/linux.ts'
-import type { MachineDisk } from './cloud.ts'
+import type { MachineDisk } from '../../protocol/machine.ts'
 
 const QCOW2_MAGIC = 0x51_46_49_fb
 const QCOW2_VERSION_OFFSET = 4

@@ -1,7 +1,7 @@
 /** From a machine to a domain's XML: https://libvirt.org/formatdomain.html. */
 import { randomUUID } from 'node:crypto'
 import { FluidError } from '../../protocol/errors.ts'
-import type { Machine, MachineDisk, MachineNic } from './cloud.ts'
+import type { Machine, MachineDisk, MachineNic } from '../../protocol/machine.ts'
 import { defaultCpuMode, GUEST_AGENT, type LibvirtExtra, readExtra } from './libvirt-extra.ts'
 import { formatMetadata } from './libvirt-metadata.ts'
 import { commandLineOf, QEMU_NAMESPACE } from './libvirt-user-net.ts'

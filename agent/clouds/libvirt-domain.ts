@@ -4,7 +4,7 @@
  */
 import type { Element } from '@xmldom/xmldom'
 import { FluidError } from '../../protocol/errors.ts'
-import type { Machine, MachineDisk, MachineNic } from './cloud.ts'
+import type { Machine, MachineDisk, MachineNic } from '../../protocol/machine.ts'
 import { extraOf, isForeignNicModel } from './libvirt-extra.ts'
 import { readMetadata } from './libvirt-metadata.ts'
 import { commandLineNics } from './libvirt-user-net.ts'

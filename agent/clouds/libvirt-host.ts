@@ -1,7 +1,7 @@
 /** What the host of a libvirt has: its domains, what they may be made of, its networks. */
 import { existsSync } from 'node:fs'
 import { FluidError } from '../../protocol/errors.ts'
-import type { Machine } from './cloud.ts'
+import type { Machine } from '../../protocol/machine.ts'
 import { isMachineName } from './machine-file.ts'
 import type { Virsh } from './libvirt-virsh.ts'
 import { all, attr, first, parseXml, text } from './libvirt-xml.ts'

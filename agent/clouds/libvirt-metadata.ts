@@ -1,6 +1,6 @@
 /** What a domain of ours keeps in its <metadata> because libvirt has no words for it: ids, and the extra of other clouds. */
 import type { Element } from '@xmldom/xmldom'
-import type { Machine } from './cloud.ts'
+import type { Machine } from '../../protocol/machine.ts'
 import { escapeXml, first, text, xml } from './libvirt-xml.ts'
 
 const NAMESPACE = 'urn:fluidcloud:machine:1'

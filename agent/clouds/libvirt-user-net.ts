@@ -5,7 +5,7 @@
 import type { Element } from '@xmldom/xmldom'
 import { isIPv4 } from 'node:net'
 import { FluidError } from '../../protocol/errors.ts'
-import type { Machine, MachineNic, PortForward } from './cloud.ts'
+import type { Machine, MachineNic, PortForward } from '../../protocol/machine.ts'
 import { all, attr, xml } from './libvirt-xml.ts'
 
 export const QEMU_NAMESPACE = 'http://libvirt.org/schemas/domain/qemu/1.0'

@@ -9,7 +9,15 @@ import { FluidError } from '../../protocol/errors.ts'
 import { parseToml, type Reader, readKey, readSection, refuseUnknown, Wanted } from '../toml-table.ts'
 import { amount, boolean, integer } from '../toml-readers.ts'
 import { parseSize } from '../units.ts'
-import type { Machine, MachineDisk, MachineNic, PortForward } from './cloud.ts'
+import {
+  MACHINE_MAC,
+  MACHINE_NAME,
+  MACHINE_PART_ID,
+  type Machine,
+  type MachineDisk,
+  type MachineNic,
+  type PortForward,
+} from '../../protocol/machine.ts'
 
 export type DescribedDisk = Omit<MachineDisk, 'sizeBytes'>
 
@@ -27,7 +35,7 @@ const MAX_EXTRA_BYTES = 16 * 1024
 
 /** True for what may be a machine's name. */
 export function isMachineName(name: string): boolean {
-  return /^[A-Za-z0-9_][A-Za-z0-9._-]{0,62}$/.test(name)
+  return MACHINE_NAME.test(name)
 }
 
 /** The machine that `text` describes. Throws CONFIG_INVALID with the key that is wrong. */
@@ -101,7 +109,7 @@ function readDisk(value: unknown, index: number): DescribedDisk {
   const table = readSection(value, at, DISK_KEYS)
   const serial = readKey(table.serial, `${at}.serial`, matching(/^[A-Za-z0-9_.+-]{1,64}$/, SERIAL), undefined)
   return {
-    id: readKey(table.id ?? null, `${at}.id`, matching(/^[a-z0-9._-]{1,64}$/, ID), ''),
+    id: readKey(table.id ?? null, `${at}.id`, matching(MACHINE_PART_ID, ID), ''),
     path: readKey(table.path ?? null, `${at}.path`, path, ''),
     format: readKey(table.format, `${at}.format`, oneOf('raw', 'qcow2'), 'raw'),
     boot: readKey(table.boot, `${at}.boot`, boolean, false),
@@ -115,8 +123,8 @@ function readNic(value: unknown, index: number): MachineNic {
   const at = `nics[${index}]`
   const table = readSection(value, at, NIC_KEYS)
   return {
-    id: readKey(table.id ?? null, `${at}.id`, matching(/^[a-z0-9._-]{1,64}$/, ID), ''),
-    mac: readKey(table.mac ?? null, `${at}.mac`, matching(/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/, MAC), ''),
+    id: readKey(table.id ?? null, `${at}.id`, matching(MACHINE_PART_ID, ID), ''),
+    mac: readKey(table.mac ?? null, `${at}.mac`, matching(MACHINE_MAC, MAC), ''),
     model: readKey(table.model, `${at}.model`, oneOf('virtio', 'e1000'), 'virtio'),
     network: readKey(table.network, `${at}.network`, matching(/^[A-Za-z0-9._-]{1,64}$/, NETWORK), 'user'),
     forwards: list(table.forwards, `${at}.forwards`, MAX_FORWARDS).map((forward, i) =>

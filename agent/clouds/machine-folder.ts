@@ -4,7 +4,7 @@ import { mkdir, open, readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { FluidError } from '../../protocol/errors.ts'
 import { renameNoReplace } from '../../transfer/linux.ts'
-import type { Machine, MachineDisk } from './cloud.ts'
+import type { Machine, MachineDisk } from '../../protocol/machine.ts'
 import { imageSize, isWhole } from './image-size.ts'
 import { type DescribedMachine, formatMachine, isMachineName, parseMachine } from './machine-file.ts'
 

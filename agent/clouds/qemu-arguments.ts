@@ -2,7 +2,7 @@
 import { constants } from 'node:fs'
 import { access, stat } from 'node:fs/promises'
 import { FluidError } from '../../protocol/errors.ts'
-import type { MachineDisk, MachineNic } from './cloud.ts'
+import type { MachineDisk, MachineNic } from '../../protocol/machine.ts'
 import type { QemuCloudConfig } from './cloud-config.ts'
 import type { DescribedDisk, DescribedMachine } from './machine-file.ts'
 import type { UefiFiles } from './qemu-firmware.ts'

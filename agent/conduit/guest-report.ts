@@ -1,8 +1,8 @@
 /** What is found inside a machine's disks: plain data, bounded, without secrets. inspect-guest.ts makes it. */
 import type { FileSystemKind } from '../../transfer/guest/file-system.ts'
 import type { JournalState } from '../../transfer/guest/ext-volume.ts'
-import type { Machine } from '../clouds/cloud.ts'
-import type { Objection } from './target.ts'
+import type { Machine } from '../../protocol/machine.ts'
+import type { Objection } from '../../protocol/relocation-message.ts'
 
 /** The part of a machine that counts for its inspection. */
 export type InspectedMachine = Pick<Machine, 'firmware' | 'disks' | 'extra'>

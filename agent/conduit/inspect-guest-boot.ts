@@ -3,7 +3,7 @@ import type { GuestFiles } from '../../transfer/guest-files.ts'
 import type { SurveyedDisk } from '../../transfer/guest/guest-volume.ts'
 import { isThere } from './guest-lines.ts'
 import type { InspectedMachine } from './guest-report.ts'
-import type { Objection } from './target.ts'
+import type { Objection } from '../../protocol/relocation-message.ts'
 
 const BOOT_FILES = [
   '/boot/grub/grub.cfg',

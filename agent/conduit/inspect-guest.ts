@@ -17,7 +17,7 @@ import { inspectNetwork } from './inspect-guest-network.ts'
 import { inspectReferences } from './inspect-guest-references.ts'
 import { inspectServices } from './inspect-guest-services.ts'
 import { inspectSystem } from './inspect-guest-system.ts'
-import type { Objection } from './target.ts'
+import type { Objection } from '../../protocol/relocation-message.ts'
 
 /** A disk of the machine, in the machine's order: an address for openSource(), or what was opened already. */
 export type InspectedDisk =

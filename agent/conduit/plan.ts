@@ -4,7 +4,7 @@ import { asFluidError, FluidError } from '../../protocol/errors.ts'
 import { LEASE_MS, RELOCATION_ID_BYTES } from '../../protocol/limits.ts'
 import type { RelocationPlanReport } from '../api.ts'
 import { factsOfJobs } from '../broker-facts.ts'
-import type { Machine } from '../clouds/cloud.ts'
+import type { Machine } from '../../protocol/machine.ts'
 import { errorReport } from '../job.ts'
 import { predictDowntimeMs } from './convergence.ts'
 import { introspect, type FoundMachine, type Introspection } from './introspect.ts'
@@ -13,7 +13,8 @@ import type { RelocationParts } from './relocation-parts.ts'
 import { inOrder, type ServiceFile } from './service-file.ts'
 import { plannedSteps } from './service-steps.ts'
 import { machineReport, storeReports, tasksOf } from './topology.ts'
-import type { PlannedPlace, RelocationRequest } from './target.ts'
+import type { RelocationRequest } from './target.ts'
+import type { PlannedPlace } from '../../protocol/relocation-message.ts'
 
 /** A line of 100 Mbit/s, as matching assumes as well. */
 const ASSUMED_BYTES_PER_SECOND = 12_500_000

@@ -5,7 +5,8 @@ import type { ErrorReport } from '../api.ts'
 import type { CloudKind, MachineState } from '../clouds/cloud.ts'
 import type { RelocationState } from './relocation-state.ts'
 import type { ServiceFile } from './service-file.ts'
-import type { Handover, PlannedPlace, RelocationRequest, TargetEvent } from './target.ts'
+import type { Handover, RelocationRequest, TargetEvent } from './target.ts'
+import type { PlannedPlace } from '../../protocol/relocation-message.ts'
 
 /** A machine of the service, as it was here when the plan was made. */
 export interface SourceMachine {

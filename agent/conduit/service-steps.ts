@@ -4,7 +4,7 @@ import { MAX_STEP_BYTES } from '../../protocol/limits.ts'
 import type { EditStep } from '../../transfer/migrators/apply.ts'
 import { type AllowedMigrators, knownMigrators, resolveMigrator } from '../../transfer/migrators/registry.ts'
 import type { ServiceMachine } from './service-file.ts'
-import type { MigratorStep } from './target.ts'
+import type { MigratorStep } from '../../protocol/relocation-message.ts'
 
 /** Throws POLICY_DENIED, VERSION_UNSUPPORTED, USAGE with the key of an input that is wrong, TOO_LARGE. */
 export async function stepsOf(

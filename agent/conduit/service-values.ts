@@ -1,5 +1,5 @@
 /** Values of service.toml, each of its kind. */
-import type { PortForward } from '../clouds/cloud.ts'
+import { MACHINE_NAME, type PortForward } from '../../protocol/machine.ts'
 import { amount, listOf } from '../toml-readers.ts'
 import { type Reader, Wanted } from '../toml-table.ts'
 import { parseDuration, parseSize } from '../units.ts'
@@ -18,7 +18,7 @@ export function text(most: number): Reader<string> {
 }
 
 export const machineName: Reader<string> = (value) =>
-  typeof value === 'string' && /^[A-Za-z0-9_][A-Za-z0-9._-]{0,62}$/.test(value)
+  typeof value === 'string' && MACHINE_NAME.test(value)
     ? value
     : new Wanted('a name of a machine: 1 to 63 letters, digits, dots, dashes and underscores')
 

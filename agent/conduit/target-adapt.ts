@@ -9,7 +9,7 @@ import { openWritableGuest, type WritableDisk } from '../../transfer/guest/open-
 import { applyChanges, previewChanges } from '../../transfer/migrators/apply.ts'
 import { showChange } from '../../transfer/migrators/show-change.ts'
 import type { EditMigrator } from '../../transfer/migrator.ts'
-import type { MigratorStep, PlannedMachine } from './target.ts'
+import type { MigratorStep, PlannedMachine } from '../../protocol/relocation-message.ts'
 
 export interface AdaptingOptions {
   /** Where what was planned is kept, for the agent alone. */

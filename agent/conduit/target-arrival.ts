@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path'
 import { asFluidError, FluidError } from '../../protocol/errors.ts'
-import type { Parties, RelocationMessage, Signed } from '../../protocol/relocation-message.ts'
+import type { Parties, RelocationMessage, Signed, TargetStanding } from '../../protocol/relocation-message.ts'
 import { bodyDigest, signBody, type BodyKind } from '../../protocol/relocation-signed.ts'
 import type { Cloud } from '../clouds/cloud.ts'
 import { createTurns } from '../clouds/turns.ts'
@@ -24,7 +24,6 @@ import {
 } from './target-record.ts'
 import { runArrival } from './target-run.ts'
 import type { RelocationStream } from './target-stream.ts'
-import type { TargetStanding } from './target.ts'
 
 /** How often the guard itself is looked after. */
 const WATCH_MS = 1_000

@@ -2,8 +2,9 @@
 import { isIP } from 'node:net'
 import type { ErrorCode } from '../../protocol/errors.ts'
 import type { RelocateGrant } from '../../protocol/relocate-grant.ts'
-import type { Machine } from '../clouds/cloud.ts'
-import type { HealthCheck, Objection, RelocationRequest } from './target.ts'
+import type { Machine } from '../../protocol/machine.ts'
+import type { RelocationRequest } from './target.ts'
+import type { HealthCheck, Objection } from '../../protocol/relocation-message.ts'
 
 interface Rules {
   readonly cloud: { readonly kind: string; readonly supports: { readonly firmware: readonly string[] } }

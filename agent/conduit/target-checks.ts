@@ -13,7 +13,13 @@ import type { EditMigrator } from '../../transfer/migrator.ts'
 import type { Cloud } from '../clouds/cloud.ts'
 import type { Grant } from '../policy.ts'
 import { checkObjections } from './target-check-rules.ts'
-import type { MigratorStep, Objection, PlannedMachine, PlannedPlace, RelocationRequest } from './target.ts'
+import type { RelocationRequest } from './target.ts'
+import type {
+  MigratorStep,
+  Objection,
+  PlannedMachine,
+  PlannedPlace,
+} from '../../protocol/relocation-message.ts'
 
 /** What a target knows of itself when it is asked. */
 export interface CheckingTarget {

@@ -3,9 +3,10 @@ import { rm, rmdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import type { FluidError } from '../../protocol/errors.ts'
 import { resolveDestinationName } from '../../transfer/destination-name.ts'
-import type { Cloud, Machine, MachineDisk } from '../clouds/cloud.ts'
+import type { Cloud } from '../clouds/cloud.ts'
+import type { Machine, MachineDisk } from '../../protocol/machine.ts'
 import type { ArrivalRecord } from './target-record.ts'
-import type { PlannedMachine } from './target.ts'
+import type { PlannedMachine } from '../../protocol/relocation-message.ts'
 
 export type Placed = Pick<ArrivalRecord, 'folder' | 'places'>
 

@@ -9,7 +9,7 @@ import type { Identity } from '../identity.ts'
 import type { JobRecord } from '../job-record.ts'
 import type { Table } from '../state-store.ts'
 import type { ArrivalRecord } from './target-record.ts'
-import type { MigratorStep } from './target.ts'
+import type { MigratorStep } from '../../protocol/relocation-message.ts'
 
 export interface ArrivalParts {
   readonly identity: Pick<Identity, 'peerId' | 'sign'>

@@ -1,8 +1,8 @@
 /** A relocation as its target keeps it: everything that must outlive a crash. Unix times in ms. */
-import type { Signed } from '../../protocol/relocation-message.ts'
+import type { Objection, PlannedPlace, Signed, TargetStanding } from '../../protocol/relocation-message.ts'
 import type { BodyKind } from '../../protocol/relocation-signed.ts'
 import type { CloudKind } from '../clouds/cloud.ts'
-import type { Objection, PlannedPlace, RelocationRequest, TargetStanding } from './target.ts'
+import type { RelocationRequest } from './target.ts'
 
 /** A state is kept before what it allows is done, so after a crash the record says the most that may have happened. */
 export type ArrivalState =

@@ -5,64 +5,17 @@
  * Of any machine at most one side may let it run. The source owns that right until it hands over; from then on the target
  * holds it only while a lease from the source runs, until the source commits.
  */
-import type { ErrorCode } from '../../protocol/errors.ts'
-import type { Machine } from '../clouds/cloud.ts'
-
-/** One Migrator to run on a machine's disks at the target, with what it is given. */
-export interface MigratorStep {
-  readonly migrator: string
-  /** Semantic version the source's plan was made with; the target's has the same major. */
-  readonly version: string
-  /** As JSON at most MAX_STEP_BYTES; checked by the Migrator itself. */
-  readonly input: unknown
-}
-
-/** How a machine is asked whether it serves. */
-export type HealthCheck =
-  | { readonly kind: 'http'; readonly url: string; readonly status?: number; readonly contains?: string }
-  | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
-
-export interface PlannedDisk {
-  readonly id: string
-  readonly sizeBytes: number
-  /** Data in it, roughly. */
-  readonly allocatedBytes: number
-}
-
-export interface PlannedMachine {
-  /** As the source's cloud describes it; names, networks and forwards already those wanted at the target. */
-  readonly machine: Machine
-  readonly disks: readonly PlannedDisk[]
-  readonly steps: readonly MigratorStep[]
-}
+import type {
+  FinalDisk,
+  Objection,
+  Plan,
+  PlannedPlace,
+  Stage,
+  TargetStanding,
+} from '../../protocol/relocation-message.ts'
 
 /** What the source asks the target to take in. */
-export interface RelocationRequest {
-  /** 32 hex digits. */
-  readonly relocation: string
-  readonly service: string
-  readonly live: boolean
-  /** In the order in which they start. */
-  readonly machines: readonly PlannedMachine[]
-  readonly health: readonly HealthCheck[]
-  /** Milliseconds from the start of the first machine until all checks have passed. */
-  readonly gateMs: number
-}
-
-/** A reason to say no. */
-export interface Objection {
-  readonly code: ErrorCode
-  readonly message: string
-  readonly hint?: string
-}
-
-export interface PlannedPlace {
-  readonly machine: string
-  readonly disk: string
-  /** The name under which a move to the target puts this disk. */
-  readonly destination: string
-  readonly format: 'raw' | 'qcow2'
-}
+export type RelocationRequest = Omit<Plan, 'source' | 'target'>
 
 /** What the target says to a request: nothing is reserved while it objects. */
 export type RelocationAnswer =
@@ -75,14 +28,13 @@ export type RelocationAnswer =
 
 /** The source's word that its machines are stopped and these are their final disks. */
 export interface Handover {
-  /** Roots as the receipts of the moves have them: b3: and 64 hex digits. */
-  readonly disks: readonly { readonly machine: string; readonly disk: string; readonly root: string }[]
+  readonly disks: readonly FinalDisk[]
 }
 
 export type TargetEvent =
   | {
       readonly kind: 'progress'
-      readonly stage: 'adapting' | 'registering' | 'starting' | 'checking'
+      readonly stage: Stage
       readonly detail: string
     }
   /** Files as the Migrators changed them; never what is secret. */
@@ -93,18 +45,8 @@ export type TargetEvent =
       readonly healthy: boolean
       readonly objections: readonly Objection[]
       /** Milliseconds: edits, definition, start until the first check passed, and until all have. */
-      readonly timings: Readonly<Record<'adapting' | 'registering' | 'starting' | 'checking', number>>
+      readonly timings: Readonly<Record<Stage, number>>
     }
-
-/** Where a relocation stands at the target. */
-export type TargetStanding =
-  | 'unknown'
-  | 'prepared'
-  | 'starting'
-  | 'healthy'
-  | 'suspended'
-  | 'committed'
-  | 'released'
 
 /** Decides whether the target's lease may go on; asked at each request for one. */
 export interface LeaseGrantor {

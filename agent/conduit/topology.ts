@@ -4,7 +4,7 @@ import { showChange } from '../../transfer/migrators/show-change.ts'
 import type { FoundMachine } from './introspect.ts'
 import type { ReportedReference } from './guest-report.ts'
 import type { ObjectStore, ServiceFile } from './service-file.ts'
-import type { PlannedPlace } from './target.ts'
+import type { PlannedPlace } from '../../protocol/relocation-message.ts'
 
 /** One machine as the plan shows it. */
 export function machineReport(

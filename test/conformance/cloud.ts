@@ -2,7 +2,8 @@
 import { randomBytes } from 'node:crypto'
 import { access } from 'node:fs/promises'
 import anyTest, { type ExecutionContext, type TestFn } from 'ava'
-import type { Cloud, DiskSnapshot, Machine, Snapshot } from '../../agent/clouds/cloud.ts'
+import type { Cloud, DiskSnapshot, Snapshot } from '../../agent/clouds/cloud.ts'
+import type { Machine } from '../../protocol/machine.ts'
 import { type Range, RangeSet } from '../../protocol/extent.ts'
 import { openSource } from '../../transfer/open.ts'
 

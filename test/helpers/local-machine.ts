@@ -1,7 +1,8 @@
 /** A `local` cloud with machines whose service counts into their disk, so that it shows whether they ran. */
 import { chmod, mkdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Cloud, Machine } from '../../agent/clouds/cloud.ts'
+import type { Cloud } from '../../agent/clouds/cloud.ts'
+import type { Machine } from '../../protocol/machine.ts'
 import type { CloudsConfig } from '../../agent/clouds/cloud-config.ts'
 import { openLocalCloud } from '../../agent/clouds/local.ts'
 import { tempDir, type Owner } from './temp-dir.ts'

@@ -12,11 +12,11 @@ import { openRelocationTarget } from '../../agent/conduit/target-client.ts'
 import type {
   Handover,
   LeaseGrantor,
-  PlannedMachine,
   RelocationRequest,
   RelocationTarget,
   TargetEvent,
 } from '../../agent/conduit/target.ts'
+import type { PlannedMachine } from '../../protocol/relocation-message.ts'
 import { initHome } from '../../agent/home.ts'
 import type { JobParts } from '../../agent/job-parts.ts'
 import type { BodyKind } from '../../protocol/relocation-signed.ts'

@@ -9,7 +9,8 @@ import {
   MAX_STEP_BYTES,
 } from '../../protocol/limits.ts'
 import { decodeRelocation, encodeRelocation } from '../../protocol/relocation-codec.ts'
-import type { Plan, PlanHardware, RelocationMessage } from '../../protocol/relocation-message.ts'
+import type { Machine } from '../../protocol/machine.ts'
+import type { Plan, RelocationMessage } from '../../protocol/relocation-message.ts'
 import {
   decodeBody,
   encodeBody,
@@ -23,7 +24,7 @@ import { bodies, parties, plan, relocationFrames } from './relocation-samples.ts
 const [first] = plan.machines
 
 /** The plan with something else about its machine. */
-function planWith(change: Partial<PlanHardware>, rest: Partial<Plan> = {}): Plan {
+function planWith(change: Partial<Machine>, rest: Partial<Plan> = {}): Plan {
   return { ...plan, ...rest, machines: [{ ...first, machine: { ...first.machine, ...change }, disks: [] }] }
 }
 

@@ -4,15 +4,14 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { FluidError } from '../../protocol/errors.ts'
+import type { HealthCheck } from '../../protocol/relocation-message.ts'
 import { probeCommand, probeHttp, probeTcp } from './health-probes.ts'
 
-export type HealthCheck =
-  /** Passes with `status` (any from 200 to 299 when there is none) and a body that has `contains` in its first MiB. */
-  | { readonly kind: 'http'; readonly url: string; readonly status?: number; readonly contains?: string }
-  /** Passes when a connection is accepted and not closed at once. */
-  | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
-  /** Passes with exit status 0. */
-  | { readonly kind: 'command'; readonly command: readonly string[] }
+/**
+ * `http` passes with `status` (any from 200 to 299 when there is none) and a body that has `contains` in its first MiB;
+ * `tcp` when a connection is accepted and not closed at once; `command` with exit status 0.
+ */
+export type ServiceCheck = HealthCheck | { readonly kind: 'command'; readonly command: readonly string[] }
 
 export interface HealthOptions {
   readonly signal: AbortSignal
@@ -25,11 +24,11 @@ export interface HealthOptions {
   /** Called once a check. */
   readonly onPassed?: (passed: PassedCheck) => void
   /** Called each time a try failed, with what failed in words. */
-  readonly onFailed?: (check: HealthCheck, words: string) => void
+  readonly onFailed?: (check: ServiceCheck, words: string) => void
 }
 
 export interface PassedCheck {
-  readonly check: HealthCheck
+  readonly check: ServiceCheck
   readonly attempts: number
   /** From the call on. */
   readonly afterMs: number
@@ -40,7 +39,7 @@ const DEFAULT_ATTEMPT_MS = 5_000
 
 /** When all have passed, each once, in their order. Throws HEALTH_FAILED with what each of the others failed by last. */
 export async function awaitHealthy(
-  checks: readonly HealthCheck[],
+  checks: readonly ServiceCheck[],
   options: HealthOptions,
 ): Promise<PassedCheck[]> {
   const { signal, deadlineMs, intervalMs = DEFAULT_INTERVAL_MS, attemptMs = DEFAULT_ATTEMPT_MS } = options
@@ -48,9 +47,9 @@ export async function awaitHealthy(
   const deadline = AbortSignal.timeout(deadlineMs)
   const ending = AbortSignal.any([signal, deadline])
   const begun = performance.now()
-  const failures = new Map<HealthCheck, string>()
+  const failures = new Map<ServiceCheck, string>()
 
-  const untilPassed = async (check: HealthCheck): Promise<PassedCheck | undefined> => {
+  const untilPassed = async (check: ServiceCheck): Promise<PassedCheck | undefined> => {
     for (let attempts = 1; !ending.aborted; attempts++) {
       const failed = await probe(check, AbortSignal.any([ending, AbortSignal.timeout(attemptMs)]))
       if (failed === undefined) {
@@ -76,7 +75,7 @@ export async function awaitHealthy(
   return passed as PassedCheck[]
 }
 
-async function probe(check: HealthCheck, signal: AbortSignal): Promise<string | undefined> {
+async function probe(check: ServiceCheck, signal: AbortSignal): Promise<string | undefined> {
   switch (check.kind) {
     case 'http':
       return probeHttp(check, signal)
@@ -88,7 +87,7 @@ async function probe(check: HealthCheck, signal: AbortSignal): Promise<string | 
 }
 
 /** What is asked, for people: no user, password or query of a URL. */
-function nameOf(check: HealthCheck): string {
+function nameOf(check: ServiceCheck): string {
   if (check.kind === 'tcp') return `tcp ${check.host}:${check.port}`
   if (check.kind === 'command') return `command ${check.command[0]}`
   const { protocol, host, pathname } = new URL(check.url)

@@ -1,5 +1,5 @@
 import test from 'ava'
-import type { Machine } from '../../../agent/clouds/cloud.ts'
+import type { Machine } from '../../../protocol/machine.ts'
 import { type DomainHost, formatDomain } from '../../../agent/clouds/libvirt-definition.ts'
 import { readDomain } from '../../../agent/clouds/libvirt-domain.ts'
 import { all, attr, first, parseXml, text } from '../../../agent/clouds/libvirt-xml.ts'

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { createServer, type RequestListener } from 'node:http'
 import { type AddressInfo, createServer as createTcpServer, type Server } from 'node:net'
 import test, { type ExecutionContext } from 'ava'
-import { awaitHealthy, type HealthCheck } from '../../../transfer/migrators/health.ts'
+import { awaitHealthy, type ServiceCheck } from '../../../transfer/migrators/health.ts'
 import { refusedWith } from '../../helpers/refused-with.ts'
 
 const signal = new AbortController().signal
@@ -34,7 +34,7 @@ test('awaitHealthy() asks again until all have passed, and says when', async (t)
       createTcpServer(() => {}),
     ),
   } as const
-  const checks: HealthCheck[] = [
+  const checks: ServiceCheck[] = [
     { kind: 'http', url, contains: 'well' },
     tcp,
     { kind: 'command', command: ['true'] },
@@ -55,7 +55,7 @@ test('awaitHealthy() asks again until all have passed, and says when', async (t)
   for (const check of checks) t.true(told.includes(check))
 })
 
-const FAILING: Readonly<Record<string, [(t: ExecutionContext) => Promise<HealthCheck>, RegExp]>> = {
+const FAILING: Readonly<Record<string, [(t: ExecutionContext) => Promise<ServiceCheck>, RegExp]>> = {
   'another status': [
     async (t) => ({ kind: 'http', url: await web(t, (_, response) => response.writeHead(404).end()) }),
     /health answered 404, not 200 to 299$/,
@@ -115,7 +115,7 @@ for (const [what, [create, words]] of Object.entries(FAILING)) {
     const check = await create(t)
     const { promise, resolve } = Promise.withResolvers<string>()
     const stop = new AbortController()
-    const onFailed = (_: HealthCheck, failed: string) => resolve(failed)
+    const onFailed = (_: ServiceCheck, failed: string) => resolve(failed)
     const waiting = awaitHealthy([check], { signal: stop.signal, deadlineMs, onFailed })
     const failed = await promise
     stop.abort(new Error('Stop'))
@@ -127,7 +127,7 @@ for (const [what, [create, words]] of Object.entries(FAILING)) {
 
 test('awaitHealthy() cuts off what hangs, and ends what a command started', async (t) => {
   const url = await web(t, () => {})
-  const checks: HealthCheck[] = [
+  const checks: ServiceCheck[] = [
     { kind: 'http', url },
     { kind: 'command', command: ['sh', '-c', 'sleep 1000 & sleep 1000'] },
   ]
