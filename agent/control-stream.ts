@@ -6,7 +6,6 @@ import type { Stream } from '@libp2p/interface'
 import { decodeControl, encodeControl } from '../protocol/control-codec.ts'
 import type { ControlMessage, ControlMessageOf } from '../protocol/control-message.ts'
 import { asFluidError, FluidError } from '../protocol/errors.ts'
-import { createFrameReader, frameControl } from '../protocol/frame-reader.ts'
 import {
   CONTROL_SILENCE_TIMEOUT_MS,
   HANDSHAKE_TIMEOUT_MS,
@@ -15,7 +14,7 @@ import {
   MAX_VOLUME_BYTES,
 } from '../protocol/limits.ts'
 import { eventOf, TERMINAL, transition, type Role, type State } from '../protocol/state.ts'
-import { createTokenBucket } from '../protocol/token-bucket.ts'
+import { openFramedStream } from './framed-stream.ts'
 
 /** Messages a reader of the stream has to deal with. */
 export type Heard = Exclude<ControlMessage, { kind: 'heartbeat' | 'unknown' }>
@@ -42,27 +41,15 @@ export interface ControlStream extends AsyncDisposable {
   fail(error: unknown): Promise<void>
 }
 
-/** Bytes waiting to be taken by the line before send() waits. */
-const FLUSH_TIMEOUT_MS = 2_000
-
 /** Speaks the viaduct protocol over a libp2p stream, which it owns from then on. */
 export function openControlStream(
   stream: Stream,
   options: { role: Role; peer: string; silenceTimeoutMs?: number },
 ): ControlStream {
   const { role, peer, silenceTimeoutMs = CONTROL_SILENCE_TIMEOUT_MS } = options
-  const over = new AbortController()
   const inbox: Heard[] = []
-  const reader = createFrameReader(MAX_CONTROL_FRAME_BYTES)
   let state: State = 'connected'
   let wake = Promise.withResolvers<void>()
-  let wireBytes = 0
-  let heardAt = performance.now()
-  const frames = createTokenBucket({
-    burst: MAX_CONTROL_FRAMES_PER_SECOND,
-    perSecond: MAX_CONTROL_FRAMES_PER_SECOND,
-  })
-  let sawEnd = false
   let messages = 0
   let workedBytes = 0
   let peerWorkedBytes = 0
@@ -71,16 +58,20 @@ export function openControlStream(
     wake.resolve()
     wake = Promise.withResolvers()
   }
-  const end = (reason: FluidError) => {
-    if (over.signal.aborted) return
-    over.abort(reason)
-    clearInterval(beating)
-    stir()
-  }
-  const violate = (error: unknown) => {
-    end(asFluidError(error, 'PROTOCOL_VIOLATION'))
-    stream.abort(asFluidError(error))
-  }
+  const line = openFramedStream(stream, {
+    peer,
+    name: 'control stream',
+    maxFrameBytes: MAX_CONTROL_FRAME_BYTES,
+    framesPerSecond: MAX_CONTROL_FRAMES_PER_SECOND,
+    silenceTimeoutMs,
+    onFrame: take,
+    onBeat() {
+      if (!TERMINAL.has(state) && state !== 'connected')
+        void write({ kind: 'heartbeat', doneBytes: workedBytes }).catch(() => {})
+    },
+  })
+  const over = line.signal
+  over.addEventListener('abort', stir)
 
   function take(body: Uint8Array): void {
     const message = decodeControl(body)
@@ -94,49 +85,10 @@ export function openControlStream(
     stir()
   }
 
-  function hear(bytes: Uint8Array): void {
-    heardAt = performance.now()
-    wireBytes += bytes.byteLength
-    for (const body of reader.push(bytes)) {
-      if (!frames.take())
-        throw new FluidError('LIMIT_EXCEEDED', 'The peer floods the control stream', { peer })
-      take(body)
-    }
-  }
-
-  void (async () => {
-    try {
-      for await (const bytes of stream) hear(bytes.subarray())
-      sawEnd = true
-      end(new FluidError('PEER_UNREACHABLE', 'The peer closed the control stream', { peer }))
-    } catch (error) {
-      if (error instanceof FluidError) violate(error)
-      else end(new FluidError('PEER_UNREACHABLE', 'The control stream broke', { cause: error, peer }))
-    }
-  })()
-
-  const beating = setInterval(() => {
-    const silentMs = performance.now() - heardAt
-    if (silentMs > silenceTimeoutMs) {
-      const error = new FluidError('TIMEOUT', `The peer was silent for ${Math.round(silentMs / 1000)} s`, {
-        peer,
-      })
-      end(error)
-      stream.abort(error)
-    } else if (!TERMINAL.has(state) && state !== 'connected')
-      void write({ kind: 'heartbeat', doneBytes: workedBytes }).catch(() => {})
-  }, silenceTimeoutMs / 4)
-
   async function write(message: ControlMessage): Promise<void> {
-    over.signal.throwIfAborted()
+    over.throwIfAborted()
     state = transition(role, state, eventOf('sent', message))
-    const framed = frameControl(encodeControl(message))
-    wireBytes += framed.length
-    try {
-      stream.send(framed)
-    } catch (cause) {
-      throw new FluidError('PEER_UNREACHABLE', 'The control stream is closed', { cause, peer })
-    }
+    line.send(encodeControl(message))
   }
 
   async function receive({ timeoutMs }: { timeoutMs?: number } = {}): Promise<Heard> {
@@ -150,7 +102,7 @@ export function openControlStream(
         }
         return message
       }
-      over.signal.throwIfAborted()
+      over.throwIfAborted()
       if (deadline?.aborted)
         throw new FluidError('TIMEOUT', `The peer did not answer within ${timeoutMs} ms`, { peer })
       const timer =
@@ -162,12 +114,12 @@ export function openControlStream(
 
   return {
     peer,
-    signal: over.signal,
+    signal: over,
     get state() {
       return state
     },
     get wireBytes() {
-      return wireBytes
+      return line.wireBytes
     },
     get progress() {
       return messages + workedBytes + peerWorkedBytes
@@ -189,14 +141,14 @@ export function openControlStream(
     async peerEnded(timeoutMs) {
       const { promise, resolve } = Promise.withResolvers<void>()
       const timer = setTimeout(resolve, timeoutMs)
-      over.signal.addEventListener('abort', () => resolve(), { once: true })
-      if (!over.signal.aborted) await promise
+      over.addEventListener('abort', () => resolve(), { once: true })
+      if (!over.aborted) await promise
       clearTimeout(timer)
-      return over.signal.aborted
+      return over.aborted
     },
     async fail(error) {
       const { code, message, details } = asFluidError(error)
-      if (!over.signal.aborted && !TERMINAL.has(state)) {
+      if (!over.aborted && !TERMINAL.has(state)) {
         await write({
           kind: 'status',
           code,
@@ -211,18 +163,6 @@ export function openControlStream(
   }
 
   async function close(): Promise<void> {
-    clearInterval(beating)
-    try {
-      await stream.close({ signal: AbortSignal.timeout(FLUSH_TIMEOUT_MS) })
-    } catch (error) {
-      stream.abort(asFluidError(error))
-    }
-    // The peer's end follows once it has read ours; a stream left half open would be a leak.
-    if (!sawEnd)
-      setTimeout(
-        () => sawEnd || stream.abort(new Error('The peer left the stream half open')),
-        FLUSH_TIMEOUT_MS,
-      ).unref()
-    end(new FluidError('INTERRUPTED', 'The viaduct is closed', { peer }))
+    await line.close(new FluidError('INTERRUPTED', 'The viaduct is closed', { peer }))
   }
 }
