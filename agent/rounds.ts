@@ -6,7 +6,7 @@
  * A round is kept in the job's record before anything of it is done, so that what changed is never forgotten: the
  * ranges stay there until the receiver, too, takes its copy of them for out of date.
  */
-import { RangeSet, type Range } from '../protocol/extent.ts'
+import { closeGaps, RangeSet, type Range } from '../protocol/extent.ts'
 import { FluidError } from '../protocol/errors.ts'
 import { MAX_RANGES_PER_FRAME, WINDOW_BYTES } from '../protocol/limits.ts'
 import type { Journal } from '../transfer/journal.ts'
@@ -144,14 +144,5 @@ export function cellsOf(ranges: readonly Range[], sizeBytes: number): Range[] {
     cells.add(from, Math.min(sizeBytes, Math.ceil(end / WINDOW_BYTES) * WINDOW_BYTES))
   }
   // Looking at a gap again costs a read at both ends, no more.
-  for (let gap = WINDOW_BYTES; cells.count > MAX_RANGES_PER_FRAME; gap *= 2) closeGaps(cells, gap)
-  return [...cells]
-}
-
-function closeGaps(cells: RangeSet, gapBytes: number): void {
-  let before: Range | undefined
-  for (const range of cells.clone()) {
-    if (before && range.start - before.end <= gapBytes) cells.add(before.end, range.start)
-    before = range
-  }
+  return closeGaps([...cells], MAX_RANGES_PER_FRAME, WINDOW_BYTES)
 }

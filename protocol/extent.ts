@@ -12,6 +12,22 @@ export interface Range {
   readonly end: number
 }
 
+/** The same ranges and more, ascending, in at most `most`: the smallest gaps are closed first, from `leastGapBytes` on. */
+export function closeGaps(ranges: readonly Range[], most: number, leastGapBytes: number): Range[] {
+  let closed = ranges.slice()
+  for (let gap = leastGapBytes; closed.length > most; gap *= 2) {
+    const joined: Range[] = []
+    for (const range of closed) {
+      const last = joined.at(-1)
+      if (last && range.start - last.end <= gap)
+        joined[joined.length - 1] = { start: last.start, end: range.end }
+      else joined.push(range)
+    }
+    closed = joined
+  }
+  return closed
+}
+
 /**
  * A set of bytes of a volume, kept as the fewest ascending ranges.
  *

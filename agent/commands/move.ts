@@ -1,9 +1,8 @@
 /** `move` and `plan`: the main job, and what it would do. */
 import type { Command } from 'commander'
-import { FluidError } from '../../protocol/errors.ts'
 import { DEFAULT_LANES, MAX_LANES } from '../../protocol/limits.ts'
 import type { AgentApi, MoveSpec } from '../api.ts'
-import { errorFields, progressFields } from '../output/ndjson.ts'
+import { progressFields } from '../output/ndjson.ts'
 import { formatPlan } from '../output/peer-text.ts'
 import {
   agentAction,
@@ -14,12 +13,11 @@ import {
   type Context,
   type Runtime,
 } from './command.ts'
+import { exitOfPlan } from './plan-exit.ts'
 import { Option } from 'commander'
 import { parseDestination, parseSource } from './endpoints.ts'
 import { sourceWarnings } from '../source-warnings.ts'
 import { followJob } from './follow.ts'
-
-const INFEASIBLE_EXIT = 7
 
 interface MoveOptions {
   readonly streams?: number
@@ -111,12 +109,7 @@ async function plan(
   const spec = toSpec(context, source, target, options)
   const report = await agent.plan(spec)
   context.report('plan', report, (style) => formatPlan({ ...report, peer: spec.peer }, style))
-  if (report.feasible) return 0
-  const [reason] = report.reasons
-  if (!reason) return INFEASIBLE_EXIT
-  const error = new FluidError(reason.code, reason.message, { hint: reason.hint })
-  context.emit('error', errorFields(error))
-  return error.exit
+  return exitOfPlan(context, report)
 }
 
 async function move(

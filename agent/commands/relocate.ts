@@ -1,17 +1,14 @@
 /** `relocate`, `cutover`, `rollback` and `finalize`: a whole service, from one cloud to another. */
 import type { Command } from 'commander'
-import { FluidError } from '../../protocol/errors.ts'
 import type { AgentApi, RelocationReport, RelocationSpec } from '../api.ts'
-import { errorFields } from '../output/ndjson.ts'
 import { relocationFields } from '../output/relocation-fields.ts'
 import { formatRelocationPlan } from '../output/relocation-plan-text.ts'
 import { formatBrief } from '../output/relocation-text.ts'
 import { formatDuration } from '../units.ts'
 import { agentAction, describe, type Context, type Runtime } from './command.ts'
+import { exitOfPlan } from './plan-exit.ts'
 import { followRelocation } from './follow-relocation.ts'
 import { brokerOption, brokersOf, readText } from './offers.ts'
-
-const INFEASIBLE_EXIT = 7
 
 interface RelocateOptions {
   readonly to?: string
@@ -123,10 +120,5 @@ async function relocate(
 async function plan(context: Context, agent: AgentApi, spec: RelocationSpec): Promise<number> {
   const report = await agent.relocationPlan(spec)
   context.report('plan', report, (style, columns) => formatRelocationPlan(report, style, columns))
-  if (report.feasible) return 0
-  const [reason] = report.reasons
-  if (!reason) return INFEASIBLE_EXIT
-  const error = new FluidError(reason.code, reason.message, { hint: reason.hint })
-  context.emit('error', errorFields(error))
-  return error.exit
+  return exitOfPlan(context, report)
 }

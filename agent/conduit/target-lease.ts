@@ -8,7 +8,7 @@ import { LEASE_MS, LEASE_NONCE_BYTES, MAX_RUN_LEASE_MS } from '../../protocol/li
 import type { Parties, Signed } from '../../protocol/relocation-message.ts'
 import { openSigned } from '../../protocol/relocation-signed.ts'
 import type { Fence } from './fence.ts'
-import { heldUntil, letsRun } from './lease.ts'
+import { heldUntil, letsRun, renewAt } from './lease.ts'
 import { bootNow } from './lease-clock.ts'
 import type { RelocationStream } from './target-stream.ts'
 
@@ -38,8 +38,8 @@ interface Question {
   readonly askedAt: number
 }
 
-/** How often it is asked: at a third of a lease, so that two questions may be lost. */
-const ASK_MS = LEASE_MS / 3
+/** How often it is asked. */
+const ASK_MS = renewAt(0, LEASE_MS)
 
 export function createLeaseHolder(options: LeaseHolderOptions): LeaseHolder {
   const { parties, fence, onHeld, onDenied, now = bootNow } = options

@@ -2,7 +2,6 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { End } from './line.ts'
 
@@ -115,16 +114,6 @@ export function keepEnd(child: ChildProcess): () => string {
   let log = ''
   child.stderr!.on('data', (text: Buffer) => (log = (log + text.toString()).slice(-KEPT_LOG_CHARS)))
   return () => log
-}
-
-/** A TCP port that is free on this machine now. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as { port: number }
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 /** Asks the kernel, in the network namespace of the process: a connection would be one too many for some servers. */

@@ -9,6 +9,7 @@ import { initHome } from '../../agent/home.ts'
 import { eventually } from '../helpers/eventually.ts'
 import { tempDir } from '../helpers/temp-dir.ts'
 import { MiB, noise, sameBytes } from '../helpers/volume.ts'
+import { freePort } from '../helpers/free-port.ts'
 
 const test = ava.serial
 
@@ -55,14 +56,6 @@ async function start(
   const port = reachable ? await freePort() : 0
   const dataPort = await freePort()
   return run(config)
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as { port: number }
-  await new Promise((resolve) => server.close(resolve))
-  return port
 }
 
 async function pair(sender: Started, receiver: Started, name: string): Promise<void> {

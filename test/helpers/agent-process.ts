@@ -8,7 +8,6 @@ import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { closeSync, openSync } from 'node:fs'
 import { mkdir, readFile, readdir, readlink, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -19,6 +18,7 @@ import { initHome, type Home } from '../../agent/home.ts'
 import { runIn, type Outcome } from './command-line.ts'
 import { hasProgram } from './programs.ts'
 import { tempDir, type Owner } from './temp-dir.ts'
+import { isPortFree } from './free-port.ts'
 
 const PROGRAM = fileURLToPath(new URL('../../agent/main.ts', import.meta.url))
 const POLL_MS = 20
@@ -301,7 +301,7 @@ async function claimPort(owner: Owner, { udp = false } = {}): Promise<number> {
       claim.once('error', () => resolve(false))
       claim.bind({ address: '127.0.0.1', port, exclusive: true }, () => resolve(true))
     })
-    if (claimed && (await isFree(port))) {
+    if (claimed && (await isPortFree(port))) {
       claim.unref()
       if (udp) claim.close()
       else owner.teardown(() => claim.close())
@@ -309,12 +309,4 @@ async function claimPort(owner: Owner, { udp = false } = {}): Promise<number> {
     }
     claim.close()
   }
-}
-
-function isFree(port: number): Promise<boolean> {
-  const server = createServer()
-  return new Promise((resolve) => {
-    server.once('error', () => resolve(false))
-    server.listen(port, '::', () => server.close(() => resolve(true)))
-  })
 }

@@ -1,6 +1,5 @@
 /** A real guest in one QEMU cloud, an empty cloud beside it, an agent in each, and what outside clients ask of the guest. */
 import { mkdir, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { ExecutionContext } from 'ava'
@@ -8,6 +7,7 @@ import { openQemuCloud } from '../../agent/clouds/qemu.ts'
 import { buildGuest, guestMachine, type GuestImages, type GuestStore } from '../lab/guest.ts'
 import { startPair } from './agent-process.ts'
 import { tempDir } from './temp-dir.ts'
+import { freePort } from './free-port.ts'
 
 export interface GuestStageOptions {
   /** Where the guest fetches objects. */
@@ -122,13 +122,4 @@ export async function eventuallyAsk(port: number, path: string): Promise<string>
     if (text !== undefined) return text
     await delay(100)
   }
-}
-
-async function freePort(): Promise<number> {
-  return await new Promise((resolve) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number }
-      server.close(() => resolve(port))
-    })
-  })
 }

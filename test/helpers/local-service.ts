@@ -2,12 +2,10 @@
  * A service of the `local` cloud with its state on a disk: numbered records over HTTP, acknowledged when they are durable.
  * It notes in a shared folder when it runs, and whether another of its name does, which must never be.
  */
-import { chmod, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
-import { once } from 'node:events'
+import { chmod, mkdir, readdir, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { AgentProcess } from './agent-process.ts'
 import { MiB, noise, writeVolume } from './volume.ts'
+import { isPortFree } from './free-port.ts'
 
 /** Where records lie in its disk, a line each. */
 const RECORDS_OFFSET = 1 * MiB
@@ -91,7 +89,7 @@ export async function describeService(
 ): Promise<LocalService> {
   await mkdir(machines, { recursive: true })
   await mkdir(shared, { recursive: true })
-  const port = await freePort()
+  const port = await servicePort()
   const disk = join(machines, 'web.raw')
   await writeVolume(disk, DISK_BYTES, [{ offset: 8 * MiB, bytes: noise(12 * MiB, 7) }])
   await writeFile(
@@ -153,23 +151,10 @@ export async function visible(folder: string): Promise<string[]> {
   return names.filter((name) => !name.split('/').some((part) => part.startsWith('.'))).toSorted()
 }
 
-/** What the agent's log says, for messages of tests. */
-export async function logOf(agent: AgentProcess): Promise<string> {
-  return await readFile(join(agent.folder, '..', 'log'), 'utf8').catch(() => '')
-}
-
 /** Below those that the system gives away by itself, and beside those of agents: a service finds its port free again. */
-async function freePort(): Promise<number> {
+async function servicePort(): Promise<number> {
   for (;;) {
     const port = 12_000 + Math.floor(Math.random() * 8_000)
-    const server = createServer()
-    const free = await new Promise<boolean>((resolve) => {
-      server.once('error', () => resolve(false))
-      server.listen(port, '::', () => resolve(true))
-    })
-    if (!free) continue
-    server.close()
-    await once(server, 'close')
-    return port
+    if (await isPortFree(port)) return port
   }
 }

@@ -3,11 +3,10 @@
  * by hand, through the client that the Conduit uses. A service counts in a file, so that it shows whether it runs. Linux.
  */
 import { randomBytes } from 'node:crypto'
-import { chmod, mkdir, readdir, stat, writeFile } from 'node:fs/promises'
+import { readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createAgent } from '../../agent/agent.ts'
 import type { Cloud } from '../../agent/clouds/cloud.ts'
-import { openLocalCloud } from '../../agent/clouds/local.ts'
 import { openRelocationTarget } from '../../agent/conduit/target-client.ts'
 import type {
   Handover,
@@ -22,7 +21,8 @@ import type { JobParts } from '../../agent/job-parts.ts'
 import type { BodyKind } from '../../protocol/relocation-signed.ts'
 import { startAgent, type AgentProcess } from './agent-process.ts'
 import { eventually } from './eventually.ts'
-import { tempDir, type Owner } from './temp-dir.ts'
+import { localStage } from './local-machine.ts'
+import type { Owner } from './temp-dir.ts'
 
 export const STAGE_DISK_BYTES = 262_144
 
@@ -59,24 +59,10 @@ export interface StageOptions {
 }
 
 export async function openStage(t: Owner, { policy = [] }: StageOptions = {}): Promise<RelocationStage> {
-  const folder = await tempDir(t)
-  const counts = join(folder, 'counts')
-  const program = join(folder, 'service')
-  await mkdir(counts)
-  await writeFile(
-    program,
-    `#!/bin/sh\nwhile :; do printf x >> "${counts}/$FLUIDCLOUD_MACHINE"; sleep 0.02; done\n`,
-  )
-  await chmod(program, 0o700)
-  const local = { machines: join(folder, 'machines'), programs: [program] }
-  const cloud = await openLocalCloud(local)
-  t.teardown(async () => {
-    for (const name of await cloud.machines()) await cloud.stop(name, { graceMs: 0 })
-    await cloud[Symbol.asyncDispose]()
-  })
+  const { cloud, clouds, folder, program, count } = await localStage(t)
   const target = await startAgent(t, 'boreal')
   await target.append(
-    `[clouds.local]\nmachines = ${JSON.stringify(local.machines)}\nprograms = [${JSON.stringify(program)}]`,
+    `[clouds.local]\nmachines = ${JSON.stringify(clouds.local?.machines)}\nprograms = [${JSON.stringify(program)}]`,
   )
   await target.stop()
   await target.start()
@@ -163,7 +149,7 @@ export async function openStage(t: Owner, { policy = [] }: StageOptions = {}): P
       }
       return { disks }
     },
-    count: async (name) => (await stat(join(counts, name)).catch(() => undefined))?.size ?? 0,
+    count,
     async runs(name) {
       const before = await stage.count(name)
       if ((await cloud.state(name).catch(() => 'unknown')) !== 'running') return false

@@ -1,6 +1,6 @@
 import test from 'ava'
 import fc from 'fast-check'
-import { RangeSet, type Range } from '../../protocol/extent.ts'
+import { closeGaps, RangeSet, type Range } from '../../protocol/extent.ts'
 
 const SIZE = 40
 const steps = fc.array(
@@ -103,4 +103,17 @@ test('add() refuses what is not a safe integer', (t) => {
   t.throws(() => new RangeSet().add(0, 2 ** 53), { instanceOf: RangeError })
   t.throws(() => new RangeSet().add(-1, 2), { instanceOf: RangeError })
   t.throws(() => new RangeSet().add(0.5, 2), { instanceOf: RangeError })
+})
+
+const MiB = 2 ** 20
+
+test('closeGaps() keeps every byte, in as many ranges as it may', (t) => {
+  const ranges = Array.from({ length: 1000 }, (_, i) => ({ start: i * 2 * MiB, end: i * 2 * MiB + 65_536 }))
+  ranges.push({ start: 1e12, end: 1e12 + 1 })
+  const closed = closeGaps(ranges, 10, 128 * 1024)
+  t.true(closed.length <= 10)
+  const set = new RangeSet(closed)
+  t.true(ranges.every(({ start, end }) => set.contains(start, end)))
+  t.false(set.contains(5e11, 5e11 + 1))
+  t.deepEqual(closeGaps(ranges, 2000, 128 * 1024), ranges)
 })

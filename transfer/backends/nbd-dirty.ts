@@ -3,7 +3,7 @@
  * https://github.com/qemu/qemu/blob/master/docs/interop/nbd.txt, "qemu:dirty-bitmap".
  */
 import { FluidError } from '../../protocol/errors.ts'
-import type { Range } from '../../protocol/extent.ts'
+import { closeGaps, type Range } from '../../protocol/extent.ts'
 import { MAX_DIRTY_RANGES, NBD_STATUS_BYTES } from '../../protocol/limits.ts'
 import { reason, sourceReadError } from './bounds.ts'
 import { openNbdClient, type NbdOptions } from './nbd-client.ts'
@@ -41,7 +41,7 @@ export async function readDirtyBitmap(
         if (flags & STATUS_DIRTY) append(dirty, at, at + length)
         at += length
       }
-      if (dirty.length > MAX_DIRTY_RANGES) dirty = closeGaps(dirty, MAX_DIRTY_RANGES / 2)
+      if (dirty.length > MAX_DIRTY_RANGES) dirty = closeGaps(dirty, MAX_DIRTY_RANGES / 2, LEAST_GAP_BYTES)
     }
     return dirty
   } catch (error) {
@@ -56,20 +56,4 @@ function append(ranges: Range[], start: number, end: number): void {
   const last = ranges.at(-1)
   if (last?.end === start) ranges[ranges.length - 1] = { start: last.start, end }
   else ranges.push({ start, end })
-}
-
-/** The same and more, in at most `most` ranges. */
-export function closeGaps(ranges: readonly Range[], most: number): Range[] {
-  let closed = ranges.slice()
-  for (let gap = LEAST_GAP_BYTES; closed.length > most; gap *= 2) {
-    const joined: Range[] = []
-    for (const range of closed) {
-      const last = joined.at(-1)
-      if (last && range.start - last.end <= gap)
-        joined[joined.length - 1] = { start: last.start, end: range.end }
-      else joined.push(range)
-    }
-    closed = joined
-  }
-  return closed
 }

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { access, readdir, rm, writeFile } from 'node:fs/promises'
-import { type AddressInfo, connect, createServer } from 'node:net'
+import { connect } from 'node:net'
 import { join } from 'node:path'
 import anyTest, { type ExecutionContext } from 'ava'
 import type { Cloud, DiskSnapshot } from '../../../agent/clouds/cloud.ts'
@@ -14,6 +14,7 @@ import { eventually } from '../../helpers/eventually.ts'
 import { hasProgram, run } from '../../helpers/programs.ts'
 import { tempDir } from '../../helpers/temp-dir.ts'
 import { type LibvirtLab, noLibvirtLab, openLibvirtLab } from '../../lab/libvirt.ts'
+import { freePort } from '../../helpers/free-port.ts'
 
 /** Machines that run at the same time. */
 const MOST_STAGES = 3
@@ -300,15 +301,6 @@ async function bitmapsIn({ disks }: Machine): Promise<string[]> {
     found.push(...(info['format-specific'].data.bitmaps ?? []).map(({ name }: { name: string }) => name))
   }
   return found
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 interface LibvirtStage extends CloudStage {

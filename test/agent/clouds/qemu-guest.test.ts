@@ -1,6 +1,5 @@
 /** The `qemu` cloud under a real guest that writes all the time. */
 import { mkdir, open } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import type { Cloud, DiskSnapshot } from '../../../agent/clouds/cloud.ts'
@@ -10,6 +9,7 @@ import { openSink, openSource } from '../../../transfer/open.ts'
 import { eventually } from '../../helpers/eventually.ts'
 import { tempDir } from '../../helpers/temp-dir.ts'
 import { buildGuest, type GuestImages, guestMachine, guestMissing } from '../../lab/guest.ts'
+import { freePort } from '../../helpers/free-port.ts'
 
 const skip = guestMissing()
 const withGuest = skip === undefined ? test : test.skip
@@ -114,12 +114,4 @@ async function get(port: number, what: string, timeoutMs = 10_000): Promise<stri
   })
   if (!answer.ok) throw new Error(`${what}: ${answer.status}`)
   return answer.text()
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await new Promise((resolve) => server.once('listening', resolve))
-  const { port } = server.address() as { port: number }
-  await new Promise((resolve) => server.close(resolve))
-  return port
 }

@@ -12,7 +12,7 @@ import { openChunkIndex, type StateLevel } from '../../../transfer/chunk-index.t
 import { run } from '../../helpers/programs.ts'
 import { runMove, startAgent, startAgents, PEER } from '../contenders/agents.ts'
 import type { Figures } from '../contender.ts'
-import { freePort } from '../processes.ts'
+import { freePort } from '../../helpers/free-port.ts'
 import { residentBytes } from '../cpu.ts'
 import { openLoopback } from '../line.ts'
 import { measure } from '../meter.ts'

@@ -1,7 +1,8 @@
 /** The reference on a line: what it gives to that many connections, from memory to nowhere. */
 import type { Contender } from '../contender.ts'
 import { measure } from '../meter.ts'
-import { freePort, runToEnd, startServer } from '../processes.ts'
+import { freePort } from '../../helpers/free-port.ts'
+import { runToEnd, startServer } from '../processes.ts'
 import { dataBytes } from '../holes.ts'
 
 interface IperfReport {

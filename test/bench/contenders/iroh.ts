@@ -7,7 +7,8 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import type { Contender } from '../contender.ts'
 import { measure } from '../meter.ts'
-import { disposable, freePort, keepEnd, runToEnd, start } from '../processes.ts'
+import { freePort } from '../../helpers/free-port.ts'
+import { disposable, keepEnd, runToEnd, start } from '../processes.ts'
 import { prepareTarget } from './ssh.ts'
 
 const NODE = fileURLToPath(new URL('./iroh-node.ts', import.meta.url))

@@ -3,7 +3,8 @@ import { writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Contender } from '../contender.ts'
 import { measure } from '../meter.ts'
-import { freePort, runToEnd, startServer } from '../processes.ts'
+import { freePort } from '../../helpers/free-port.ts'
+import { runToEnd, startServer } from '../processes.ts'
 import { prepareTarget } from './ssh.ts'
 
 /** With the options of the case. */

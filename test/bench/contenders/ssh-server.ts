@@ -2,7 +2,8 @@
 import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { End } from '../line.ts'
-import { freePort, startServer, type Server } from '../processes.ts'
+import { freePort } from '../../helpers/free-port.ts'
+import { startServer, type Server } from '../processes.ts'
 import { run } from '../../helpers/programs.ts'
 
 const SSHD = '/usr/sbin/sshd'

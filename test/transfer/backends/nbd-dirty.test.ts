@@ -4,8 +4,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import anyTest, { type ExecutionContext } from 'ava'
-import { RangeSet } from '../../../protocol/extent.ts'
-import { closeGaps, readDirtyBitmap } from '../../../transfer/backends/nbd-dirty.ts'
+import { readDirtyBitmap } from '../../../transfer/backends/nbd-dirty.ts'
 import { formatNbdUnixUrl } from '../../../transfer/backends/nbd-url.ts'
 import { hasProgram, run } from '../../helpers/programs.ts'
 import { tempDir } from '../../helpers/temp-dir.ts'
@@ -32,17 +31,6 @@ test(`readDirtyBitmap() throws SOURCE_READ for a bitmap that is not shown${why}`
   const url = await imageWithBitmap(t, [])
   await t.throwsAsync(readDirtyBitmap(url, 'other'), { code: 'SOURCE_READ', message: /bitmap other/ })
   await t.throwsAsync(readDirtyBitmap('nbd+unix:///?socket=/nowhere', 'since'), { code: 'SOURCE_READ' })
-})
-
-anyTest('closeGaps() keeps every byte, in as many ranges as it may', (t) => {
-  const ranges = Array.from({ length: 1000 }, (_, i) => ({ start: i * 2 * MiB, end: i * 2 * MiB + 65_536 }))
-  ranges.push({ start: 1e12, end: 1e12 + 1 })
-  const closed = closeGaps(ranges, 10)
-  t.true(closed.length <= 10)
-  const set = new RangeSet(closed)
-  t.true(ranges.every(({ start, end }) => set.contains(start, end)))
-  t.false(set.contains(5e11, 5e11 + 1))
-  t.deepEqual(closeGaps(ranges, 2000), ranges)
 })
 
 /** An image of 3 GiB with bitmap `since`, served after these commands of qemu-io. */
