@@ -1,6 +1,6 @@
-"""OpenStack Swift with its S3 API on loopback, all in one process: ring, account, container, object server and proxy.
+"""OpenStack Swift with its S3 API, all in one process: ring, account, container, object server and proxy.
 
-Give it a folder on a file system with extended attributes, and on standard input one line of JSON:
+Give it a folder on a file system with extended attributes, the address to serve at, and on standard input one line of JSON:
 {"keys": {ACCESS: {"secret": SECRET, "reads": BUCKET}}}; with "reads" a key only reads from that bucket.
 Prints one line of JSON with its port when it serves, and ends when standard input closes.
 """
@@ -17,6 +17,7 @@ from eventlet import wsgi  # noqa: E402
 import swift.common.utils as utils  # noqa: E402
 
 FOLDER = os.path.abspath(sys.argv[1])
+ADDRESS = sys.argv[2]
 KEYS = json.loads(sys.stdin.readline())["keys"]
 SWIFT_CONF = os.path.join(FOLDER, "swift.conf")
 DEVICES = os.path.join(FOLDER, "devices")
@@ -127,7 +128,7 @@ account_autocreate = true
 """
         % (FOLDER, CONF["log_address"])
     )
-front = eventlet.listen(("127.0.0.1", 0))
+front = eventlet.listen((ADDRESS, 0))
 eventlet.spawn(serve, loadapp(PROXY_CONF), front)
 print(json.dumps({"port": front.getsockname()[1]}), flush=True)
 # Whoever started it is gone.

@@ -1,6 +1,6 @@
 /**
- * An S3-compatible store that stays where it is while services move: OpenStack Swift with its S3 API, on loopback. A guest on
- * a user network reaches it at 10.0.2.2. It ends when its owner does, by SIGKILL too.
+ * An S3-compatible store that stays where it is while services move: OpenStack Swift with its S3 API, on loopback or at one end
+ * of a line. A guest on a user network reaches loopback at 10.0.2.2. It ends when its owner does, by SIGKILL too.
  */
 import { execFileSync, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
@@ -8,6 +8,7 @@ import { once } from 'node:events'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import type { End } from '../bench/line.ts'
 import { hasProgram, run } from '../helpers/programs.ts'
 import { type Owner, tempDir } from '../helpers/temp-dir.ts'
 
@@ -15,6 +16,7 @@ const SERVER = new URL('object-store.py', import.meta.url).pathname
 /** Debian's own: other Pythons do not know its packages. */
 const PYTHON = '/usr/bin/python3'
 const REGION = 'us-east-1'
+const HERE: End = { address: '127.0.0.1', command: (program, args) => [program, args] }
 
 export interface StoreKey {
   readonly accessKey: string
@@ -46,14 +48,15 @@ export function objectStoreMissing(): string | undefined {
   }
 }
 
-/** Starts a store with one empty bucket; it ends with `owner`, or when it is disposed. */
+/** Starts a store with one empty bucket, `at` one end of a line or here; it ends with `owner`, or when it is disposed. */
 export async function openObjectStore(
   owner: Owner,
-  { bucket = 'shop' }: { bucket?: string } = {},
+  { bucket = 'shop', at = HERE }: { bucket?: string; at?: End } = {},
 ): Promise<ObjectStore> {
   const folder = await tempDir(owner)
   const [key, scoped] = [newKey(), newKey()]
-  const server = spawn(PYTHON, [SERVER, join(folder, 'store')], { stdio: ['pipe', 'pipe', 'inherit'] })
+  const [program, args] = at.command(PYTHON, [SERVER, join(folder, 'store'), at.address])
+  const server = spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'] })
   const ended = once(server, 'exit')
   const close = async () => {
     server.kill('SIGKILL')
@@ -69,14 +72,14 @@ export async function openObjectStore(
   const first = await Promise.race([line, ended])
   if (server.exitCode !== null) throw new Error(`Swift ended with ${server.exitCode}`)
   const { port } = JSON.parse(String(first[0])) as { port: number }
-  const endpoint = `http://127.0.0.1:${port}`
+  const endpoint = `http://${at.address}:${port}`
   const request = async (path: string, as: StoreKey, more: string[]) =>
-    curl([...more, '--user', `${as.accessKey}:${as.secretKey}`, `${endpoint}/${bucket}${path}`])
+    curl(at, [...more, '--user', `${as.accessKey}:${as.secretKey}`, `${endpoint}/${bucket}${path}`])
   await request('', key, ['--request', 'PUT'])
   return {
     ...key,
     endpoint,
-    guestEndpoint: `http://10.0.2.2:${port}`,
+    guestEndpoint: at === HERE ? `http://10.0.2.2:${port}` : endpoint,
     bucket,
     region: REGION,
     scoped,
@@ -90,10 +93,11 @@ export async function openObjectStore(
   }
 }
 
-async function curl(args: string[]): Promise<Buffer> {
+async function curl(at: End, args: string[]): Promise<Buffer> {
   const signed = ['--aws-sigv4', `aws:amz:${REGION}:s3`, '--header', 'x-amz-content-sha256: UNSIGNED-PAYLOAD']
   const plain = ['--silent', '--show-error', '--fail', '--max-time', '30']
-  const { stdout } = await run('curl', [...plain, ...signed, ...args], {
+  const [program, all] = at.command('curl', [...plain, ...signed, ...args])
+  const { stdout } = await run(program, [...all], {
     encoding: 'buffer',
     maxBuffer: 1 << 30,
   })

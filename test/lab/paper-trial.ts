@@ -1,9 +1,9 @@
 /**
  * The trial of the paper (HotCloud '13, section 5), beaten or not: a machine with 5.4 GB of data and a volume of 512 MiB leave one
- * QEMU cloud for another over an emulated line of 1 Gb/s, live, while a client writes. Prints each figure beside the paper's,
- * and asserts nothing. Software emulation: what a guest takes to boot says nothing about the relocation, and stands apart.
+ * QEMU cloud for another over an emulated line of 1 Gb/s, live, while a client writes. The object store stays at the old
+ * place, and is read from the new one with scoped credentials. Prints each figure beside the paper's, and asserts nothing. Software emulation: what a guest takes to boot says nothing about the relocation, and stands apart.
  *
- * Usage: node test/lab/paper-trial.ts [--data 5400MB] [--round-trip 10]; needs root, QEMU, gcc, and 15 GB of disk for the whole.
+ * Usage: node test/lab/paper-trial.ts [--data 5400MB] [--round-trip 10]; needs root, QEMU, gcc, Swift, and 15 GB of disk for the whole.
  */
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -19,6 +19,7 @@ import type { End } from '../bench/line.ts'
 import { noWanLine, openWanLine } from '../bench/wan/wan-line.ts'
 import { run } from '../helpers/programs.ts'
 import { buildGuest, guestMachine, guestMissing } from './guest.ts'
+import { objectStoreMissing, openObjectStore, type ObjectStore } from './object-store.ts'
 
 const MiB = 2 ** 20
 const RATE_MBIT = 1000
@@ -27,11 +28,12 @@ const HTTP_PORT = 18_080
 /** File systems and the system itself, beside the data. */
 const ROOM_BYTES = 640 * MiB
 const TICKET_EXPIRES_MS = 60_000
+const OBJECT = 'hello from where it always was'
 
 const { values } = parseArgs({
   options: { data: { type: 'string', default: '5400MB' }, 'round-trip': { type: 'string', default: '10' } },
 })
-const missing = guestMissing() ?? noWanLine()
+const missing = guestMissing() ?? noWanLine() ?? objectStoreMissing()
 if (missing) throw new Error(`This trial ${missing}`)
 const fillBytes = parseSize(values.data)
 
@@ -44,10 +46,6 @@ try {
 
 async function trial(): Promise<void> {
   const say = (text: string) => console.error(`${new Date().toISOString()} ${text}`)
-  say('building the guest')
-  await mkdir(join(folder, 'guest'))
-  const rootBytes = Math.ceil((fillBytes * 1.1 + ROOM_BYTES) / MiB) * MiB
-  const images = await buildGuest(join(folder, 'guest'), { rootBytes, fillBytes, dataBytes: VOLUME_BYTES })
   const shape = {
     rateMbit: RATE_MBIT,
     roundTripMs: Number(values['round-trip']),
@@ -55,6 +53,19 @@ async function trial(): Promise<void> {
     congestion: 'cubic',
   }
   await using line = await openWanLine(shape, folder)
+  await using stack = new AsyncDisposableStack()
+  const owner = { teardown: (close: () => unknown) => stack.defer(async () => void (await close())) }
+  const store = await openObjectStore(owner, { at: line.sender })
+  await store.put('greeting', OBJECT)
+  say('building the guest')
+  await mkdir(join(folder, 'guest'))
+  const rootBytes = Math.ceil((fillBytes * 1.1 + ROOM_BYTES) / MiB) * MiB
+  const images = await buildGuest(join(folder, 'guest'), {
+    rootBytes,
+    fillBytes,
+    dataBytes: VOLUME_BYTES,
+    store,
+  })
   const machines = [join(folder, 'here'), join(folder, 'there')] as const
   await using here = await openQemuCloud({ machines: machines[0], accel: 'tcg', bridges: [] })
   await here.define(guestMachine('shop', images, { httpPort: HTTP_PORT }))
@@ -70,11 +81,13 @@ async function trial(): Promise<void> {
   await target.api.policySet({ peer: 'source', relocate: 'qemu' })
   say('booting the guest')
   await source.api.machineStart({ name: 'shop' })
-  const bootSeconds = await serving(line.sender)
   try {
+    const bootSeconds = await serving(line.sender)
+    if ((await ask(line.sender, 'object?key=greeting')) !== OBJECT)
+      throw new Error('The guest has no object store')
     say('relocating')
     const { job } = await source.api.relocate({
-      text: serviceToml(),
+      text: serviceToml(store),
       peer: 'target',
       brokers: [],
       live: true,
@@ -84,8 +97,10 @@ async function trial(): Promise<void> {
     const acknowledged = await writing.stop()
     if (report.state !== 'live') throw new Error(`It is ${report.state}: ${report.error?.message}`)
     const kept = (await ask(line.receiver, 'records')).split('\n').map(Number)
+    const object = await ask(line.receiver, 'object?key=greeting').catch(String)
     print(report, {
       bootSeconds,
+      object: object === OBJECT ? 'fetched' : `not fetched: ${object}`,
       lost: acknowledged.filter((number) => !kept.includes(number)).length,
       acknowledged: acknowledged.length,
     })
@@ -109,11 +124,23 @@ async function agentAt(end: End, name: string, machines: string): Promise<Agent>
   return await startAgent(end, home)
 }
 
-function serviceToml(): string {
+/** The store stays; the service is given a key that only reads from its bucket. */
+function serviceToml({ endpoint, bucket, region, scoped }: ObjectStore): string {
   return `name = "shop"
 cutover = { max_downtime = "10s", gate = "10m" }
+[[object_store]]
+endpoint = "${endpoint}"
+buckets = ["${bucket}"]
 [[machine]]
 name = "shop"
+[[machine.rebind]]
+endpoint = "${endpoint}"
+region = "${region}"
+bucket = "${bucket}"
+accessKey = "${scoped.accessKey}"
+secretKey = "${scoped.secretKey}"
+object = "greeting"
+files = [{ path = "/etc/shop/shop.env", format = "env", keys = { accessKey = "S3_ACCESS_KEY", secretKey = "S3_SECRET_KEY" } }]
 [[health]]
 http = "http://127.0.0.1:${HTTP_PORT}/cgi-bin/ready"
 `
@@ -170,10 +197,15 @@ function writeOn(end: End): { stop(): Promise<number[]> } {
   }
 }
 
-function print(
-  report: RelocationReport,
-  { bootSeconds, lost, acknowledged }: { bootSeconds: number; lost: number; acknowledged: number },
-): void {
+interface Outcome {
+  readonly bootSeconds: number
+  /** What came of fetching an object through the new place. */
+  readonly object: string
+  readonly lost: number
+  readonly acknowledged: number
+}
+
+function print(report: RelocationReport, { bootSeconds, object, lost, acknowledged }: Outcome): void {
   const {
     timings,
     pauseToDataSeconds = NaN,
@@ -197,6 +229,7 @@ function print(
     ['  without the boot', '', show(downtimeSeconds - startToHealthySeconds)],
     ['the whole relocation without the boot', '', show(seconds - startToHealthySeconds)],
     ['boot at the source, for comparison', '', show(bootSeconds)],
+    ['object through the new place, scoped credentials', '', object],
     ['acknowledged records, and lost ones', '', `${acknowledged}, ${lost}`],
   ]
   for (const [what, paper, ours] of rows) console.log(`${what.padEnd(58)} ${paper.padEnd(16)} ${ours}`)
@@ -212,6 +245,7 @@ function print(
       pauseToDataSeconds,
       startToHealthySeconds,
       timings,
+      object,
       lost,
       roots,
     }),
