@@ -1,7 +1,7 @@
 export default {
   extensions: ['ts'],
   files: ['test/**/*.test.ts'],
-  timeout: '3m',
+  timeout: '5m',
   workerThreads: false,
   nodeArguments: ['--disable-warning=ExperimentalWarning'],
 }
