@@ -22,6 +22,7 @@ import type { ArrivalRecord } from './conduit/target-record.ts'
 import { loadConfig, type Config } from './config.ts'
 import { openDataListener, type DataListener } from './data-listener.ts'
 import { openHome } from './home.ts'
+import { migratorsHere } from './hosted-migrators.ts'
 import { loadIdentity } from './identity.ts'
 import { JOB_BOUNDS, type JobBounds } from './job-bounds.ts'
 import type { JobParts } from './job-parts.ts'
@@ -110,7 +111,10 @@ export async function createAgent(options: AgentOptions): Promise<Agent> {
   const brokers = createBrokerClient({ ...mesh, config })
   const offers = store.table<OwnOffer>('offers')
   const { node } = mesh
-  const publisher = stack.use(await openOfferPublisher({ identity, node, client: brokers, table: offers }))
+  const hosted = () => migratorsHere(parts)
+  const publisher = stack.use(
+    await openOfferPublisher({ identity, node, client: brokers, table: offers, hosted }),
+  )
   const clouds = stack.use(createClouds(config.clouds))
   const arrivals = store.table<ArrivalRecord>('arrivals')
   const folder = join(home.path, 'arrivals')

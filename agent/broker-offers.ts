@@ -3,7 +3,7 @@
  * taken back for good when their owner says so. Both go on after a restart.
  */
 import { randomBytes } from 'node:crypto'
-import type { Offer, Outcome, SignedOffer } from '../protocol/catalog-message.ts'
+import type { MigratorSpec, Offer, Outcome, SignedOffer } from '../protocol/catalog-message.ts'
 import { encodeOffer, offerSigningBytes, tombstoneOf } from '../protocol/catalog-offer.ts'
 import { FluidError, type ErrorCode } from '../protocol/errors.ts'
 import { MAX_OWN_OFFERS, RENEWAL_RETRY_CAP_MS, RENEWAL_RETRY_MS } from '../protocol/limits.ts'
@@ -56,6 +56,8 @@ export interface PublisherParts {
   readonly node: MeshNode
   readonly client: BrokerClient
   readonly table: Table<OwnOffer>
+  /** The Migrators that this agent hosts, for offers whose owner names none. */
+  readonly hosted?: () => Promise<readonly MigratorSpec[]>
   /** Unix time, ms. */
   readonly now?: () => number
 }
@@ -70,7 +72,7 @@ const MIN_ID_PREFIX_CHARS = 4
 
 /** Renews what is in `table` until disposed. */
 export async function openOfferPublisher(parts: PublisherParts): Promise<OfferPublisher> {
-  const { identity, node, client, table, now = Date.now } = parts
+  const { identity, node, client, table, hosted = async () => [], now = Date.now } = parts
   const closing = new AbortController()
   const offers = new Map((await table.all()).map((offer) => [offer.id, offer]))
   const timers = new Map<string, NodeJS.Timeout>()
@@ -98,8 +100,8 @@ export async function openOfferPublisher(parts: PublisherParts): Promise<OfferPu
     }
   }
 
-  function statedOffer({ id, stated, sequence, issuedAtMs }: OwnOffer): Offer {
-    const version = { id, peer: identity.peerId, sequence, nowMs: issuedAtMs }
+  async function statedOffer({ id, stated, sequence, issuedAtMs }: OwnOffer): Promise<Offer> {
+    const version = { id, peer: identity.peerId, sequence, nowMs: issuedAtMs, hosted: await hosted() }
     return offerOf(stated, { ...version, addresses: dialableAddrs(node) })
   }
 
@@ -131,20 +133,20 @@ export async function openOfferPublisher(parts: PublisherParts): Promise<OfferPu
         await forget(id)
         return true
       }
-      const told = await tell(tombstone(before), before.brokers, closing.signal)
+      const told = await tell(await tombstone(before), before.brokers, closing.signal)
       if (!told.some(({ taken }) => taken)) return false
       await forget(id)
       return true
     }
     const next = nextVersion(before)
     await keep(next)
-    return (await tell(statedOffer(next), next.brokers, closing.signal)).some(({ taken }) => taken)
+    return (await tell(await statedOffer(next), next.brokers, closing.signal)).some(({ taken }) => taken)
   }
 
   /** What was kept has the number of the tombstone already; see withdraw(). */
-  function tombstone(offer: OwnOffer): Offer {
+  async function tombstone(offer: OwnOffer): Promise<Offer> {
     return tombstoneOf(
-      { ...statedOffer(offer), expiresAtMs: offer.expiresAtMs, sequence: offer.sequence - 1 },
+      { ...(await statedOffer(offer)), expiresAtMs: offer.expiresAtMs, sequence: offer.sequence - 1 },
       now(),
     )
   }
@@ -213,7 +215,7 @@ export async function openOfferPublisher(parts: PublisherParts): Promise<OfferPu
       brokers: brokers.length > 0 ? brokers : (before?.brokers ?? []),
     })
     const at = await tell(
-      statedOffer(next),
+      await statedOffer(next),
       next.brokers,
       signal ? AbortSignal.any([signal, closing.signal]) : closing.signal,
     )
@@ -239,7 +241,7 @@ export async function openOfferPublisher(parts: PublisherParts): Promise<OfferPu
     await keep(taken)
     schedule(taken.id, RENEWAL_RETRY_MS)
     const within = signal ? AbortSignal.any([signal, closing.signal]) : closing.signal
-    const at = await tell(tombstone(taken), taken.brokers, within).catch((error): OfferAtBroker[] => {
+    const at = await tell(await tombstone(taken), taken.brokers, within).catch((error): OfferAtBroker[] => {
       within.throwIfAborted()
       throw new FluidError('PARTIAL', 'The offer is taken back here, and no broker knows yet', {
         cause: error,

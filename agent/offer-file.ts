@@ -18,10 +18,9 @@ import { listOf } from './toml-readers.ts'
 import { parseToml, readKey as read, readSection, refuseUnknown } from './toml-table.ts'
 
 /** What the file says; everything but `provider` may be left out. */
-export interface OfferFile extends Pick<
-  Offer,
-  'provider' | 'place' | 'cloud' | 'capacity' | 'price' | 'migrators'
-> {
+export interface OfferFile extends Pick<Offer, 'provider' | 'place' | 'cloud' | 'capacity' | 'price'> {
+  /** Undefined: those that the agent hosts. */
+  readonly migrators?: readonly MigratorSpec[]
   /** How long it holds unless it is renewed. */
   readonly leaseMs: number
 }
@@ -29,6 +28,8 @@ export interface OfferFile extends Pick<
 /** One version of an offer, as the agent knows it. */
 export interface OfferVersion extends Pick<Offer, 'id' | 'peer' | 'sequence' | 'addresses'> {
   readonly nowMs: number
+  /** What is named when the file names no Migrators. */
+  readonly hosted: readonly MigratorSpec[]
 }
 
 const TOP_KEYS = ['provider', 'place', 'cloud', 'capacity', 'price', 'lease', 'migrators'] as const
@@ -52,10 +53,18 @@ export function parseOfferFile(text: string): OfferFile {
 
 /** The offer as it is signed and published: what the file says, and which version of it this is. */
 export function offerOf(
-  { leaseMs: lease, ...stated }: OfferFile,
-  { nowMs, addresses, ...head }: OfferVersion,
+  { leaseMs: lease, migrators, ...stated }: OfferFile,
+  { nowMs, addresses, hosted, ...head }: OfferVersion,
 ): Offer {
-  return { ...head, issuedAtMs: nowMs, expiresAtMs: nowMs + lease, withdrawn: false, ...stated, addresses }
+  return {
+    ...head,
+    issuedAtMs: nowMs,
+    expiresAtMs: nowMs + lease,
+    withdrawn: false,
+    ...stated,
+    migrators: migrators ?? hosted.slice(0, MAX_MIGRATORS),
+    addresses,
+  }
 }
 
 function readOffer(table: Record<string, unknown>): OfferFile {
@@ -84,7 +93,7 @@ function readOffer(table: Record<string, unknown>): OfferFile {
       maxVolumeBytes: read(capacity.max_volume, 'capacity.max_volume', sizeBytes, 0),
     },
     ...(table.price !== undefined && { price: readPrice(table.price) }),
-    migrators: readMigrators(table.migrators ?? []),
+    ...(table.migrators !== undefined && { migrators: readMigrators(table.migrators) }),
     leaseMs: read(table.lease, 'lease', leaseMs, DEFAULT_LEASE_MS),
   }
 }

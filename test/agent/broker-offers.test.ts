@@ -7,6 +7,8 @@ import { eventually } from '../helpers/eventually.ts'
 import { startMesh, type TestMesh } from '../helpers/node-pair.ts'
 import { refusedWith } from '../helpers/refused-with.ts'
 
+const CONVERT = { name: 'convert', version: '1.0.0', accepts: ['disk/qcow2'], produces: ['disk/raw'] }
+
 async function open(t: ExecutionContext, mesh: TestMesh, ...brokers: BrokerNode[]): Promise<OfferPublisher> {
   const config = { brokers: brokers.map(({ addr }) => addr), bootstrap: [] }
   const publisher = await openOfferPublisher({
@@ -14,6 +16,7 @@ async function open(t: ExecutionContext, mesh: TestMesh, ...brokers: BrokerNode[
     node: mesh.node,
     client: createBrokerClient({ ...mesh, config }),
     table: mesh.store.table<OwnOffer>('offers'),
+    hosted: async () => [CONVERT],
   })
   t.teardown(() => publisher[Symbol.asyncDispose]())
   return publisher
@@ -34,6 +37,7 @@ test('an offer is renewed before its lease ends, as a newer version of the same'
     broker.broker.catalog.offers.find((held) => held.offer.sequence > first.offer.sequence),
   )
   t.is(next.offer.id, id)
+  t.deepEqual(next.offer.migrators, [CONVERT], 'what the agent hosts, since its owner named none')
   t.true(next.offer.expiresAtMs > first.offer.expiresAtMs)
   t.is(publisher.own()[0].sequence >= next.offer.sequence, true)
 })

@@ -23,7 +23,7 @@ produces = ["disk/raw"]
 
 test('parseOfferFile() and offerOf() make the offer that is published', (t) => {
   const { id, peer, sequence, addresses, issuedAtMs: nowMs } = catalogOffer
-  const offer = offerOf(parseOfferFile(OFFER), { id, peer, sequence, addresses, nowMs })
+  const offer = offerOf(parseOfferFile(OFFER), { id, peer, sequence, addresses, nowMs, hosted: [] })
   t.deepEqual(plain(offer), plain(catalogOffer))
   t.deepEqual(plain(decodeOffer(encodeOffer(offer))), plain(catalogOffer))
 })
@@ -34,9 +34,17 @@ test('parseOfferFile() needs no more than a name', (t) => {
     place: { region: '', jurisdiction: '' },
     cloud: { kind: '', formats: [], features: [], certifications: [] },
     capacity: { vcpus: 0, memoryBytes: 0, storageBytes: 0, maxVolumeBytes: 0 },
-    migrators: [],
     leaseMs: 3_600_000,
   })
+})
+
+test('offerOf() names what the agent hosts, unless the file says otherwise', (t) => {
+  const { id, peer, sequence, addresses, issuedAtMs: nowMs, migrators: hosted } = catalogOffer
+  const version = { id, peer, sequence, addresses, nowMs, hosted }
+  const named = (more: string) => offerOf(parseOfferFile(`provider = "a"\n${more}`), version).migrators
+  t.is(hosted.length, 1)
+  t.deepEqual(named(''), hosted)
+  t.deepEqual(named('migrators = []'), [])
 })
 
 test('parseOfferFile() does not charge an amount that is left out', (t) => {
@@ -92,7 +100,14 @@ test('parseOfferFile() either says what is wrong, or reads what can be published
   fc.assert(
     fc.property(file, (written) => {
       try {
-        const offer = offerOf(parseOfferFile(stringify(written)), { id, peer, sequence, addresses, nowMs })
+        const offer = offerOf(parseOfferFile(stringify(written)), {
+          id,
+          peer,
+          sequence,
+          addresses,
+          nowMs,
+          hosted: [],
+        })
         encodeOffer(offer)
         published++
       } catch (error) {

@@ -138,7 +138,7 @@ test('match tells which Migrators lead to a candidate that fails by its formats 
     startClient(t, 'boreal', broker),
   ])
   const rawOnly = OFFER.replace('["raw", "qcow2"]', '["raw"]')
-  await writeFile(join(alpine.folder, 'offer.toml'), rawOnly)
+  await writeFile(join(alpine.folder, 'offer.toml'), `${rawOnly}migrators = []\n`)
   await alpine.tell('offers', 'publish', 'offer.toml')
   const none = await boreal.run('match', 'request.toml')
   t.is(none.exit, 7)

@@ -5,11 +5,6 @@
  */
 import { FluidError } from '../../protocol/errors.ts'
 import type { EditMigrator, MigratorFacts } from '../migrator.ts'
-import { adaptGuest } from './adapt-guest.ts'
-import { externalMigrator } from './external-migrator.ts'
-import { findExternal } from './find-external.ts'
-import { rebindObjectStore } from './rebind-object-store.ts'
-import { rewriteConfig } from './rewrite-config.ts'
 import { TASKS } from './tasks.ts'
 
 /** What the local operator allowed beside the built-in ones. */
@@ -28,7 +23,16 @@ const NO_OTHERS: AllowedMigrators = { allow: [] }
 
 const NEVER = new AbortController().signal
 
-const EDITORS: readonly EditMigrator[] = [adaptGuest, rewriteConfig, rebindObjectStore]
+/** Loaded when they are used, with the parsers of all that they edit: every agent names them, few run them. */
+const EDITORS: readonly (MigratorFacts & { load(): Promise<EditMigrator> })[] = [
+  editor('adapt-guest', async () => (await import('./adapt-guest.ts')).adaptGuest),
+  editor('rewrite-config', async () => (await import('./rewrite-config.ts')).rewriteConfig),
+  editor('rebind-object-store', async () => (await import('./rebind-object-store.ts')).rebindObjectStore),
+]
+
+function editor(name: string, load: () => Promise<EditMigrator>) {
+  return { name, version: '1.0.0', accepts: ['guest/linux'], produces: ['guest/linux'], load }
+}
 
 /**
  * The Migrator of that name whose version has the same major as `version` (1 or 1.2.3). Throws POLICY_DENIED for one that
@@ -42,7 +46,7 @@ export async function resolveMigrator(
 ): Promise<EditMigrator> {
   const major = majorOf(version)
   const known = EDITORS.find((each) => each.name === name)
-  if (known && majorOf(known.version) === major) return known
+  if (known && majorOf(known.version) === major) return await known.load()
   if (known)
     throw new FluidError(
       'VERSION_UNSUPPORTED',
@@ -50,6 +54,8 @@ export async function resolveMigrator(
     )
   if (allowed.folder !== undefined && allowed.allow.includes(`${name}@${major}`)) {
     const { log, deadlineMs } = allowed
+    const { findExternal } = await import('./find-external.ts')
+    const { externalMigrator } = await import('./external-migrator.ts')
     const found = await findExternal(allowed.folder, name)
     const external = await externalMigrator(
       { ...found, deadlineMs, ...(log && { log: (text: string) => log(name, text) }) },
@@ -72,9 +78,31 @@ export function knownMigrators(): readonly MigratorFacts[] {
   return EDITORS.map(({ name, version, accepts, produces }) => ({ name, version, accepts, produces }))
 }
 
-/** All that an agent does of itself, as it can say in an offer. */
-export function hostedMigrators(): readonly MigratorFacts[] {
-  return [...TASKS, ...knownMigrators()]
+/** What a host has, as far as tasks depend on it. */
+export interface HostKinds {
+  /** Kinds of clouds that the agent drives. */
+  readonly clouds: readonly string[]
+  /** Formats of images that can be written; where qcow2 can, all can be read. */
+  readonly formats: readonly string[]
+}
+
+/** All that an agent does of itself on such a host, as it says in an offer. */
+export function hostedMigrators({ clouds, formats }: HostKinds): readonly MigratorFacts[] {
+  const isHere = (kind: string, isRead: boolean): boolean => {
+    const [what, which] = kind.split('/')
+    if (what === 'machine') return clouds.includes(which)
+    if (what !== 'disk') return true
+    return formats.includes(which) || (isRead && formats.includes('qcow2'))
+  }
+  const tasks = TASKS.map((task) => ({
+    ...task,
+    accepts: task.accepts.filter((kind) => isHere(kind, true)),
+    produces: task.produces.filter((kind) => isHere(kind, false)),
+  }))
+  return [
+    ...tasks.filter(({ accepts, produces }) => accepts.length > 0 && produces.length > 0),
+    ...(clouds.length > 0 ? knownMigrators() : []),
+  ]
 }
 
 function majorOf(version: string): string {

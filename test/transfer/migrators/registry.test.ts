@@ -3,12 +3,14 @@ import { resolveChain } from '../../../broker/chain.ts'
 import type { Offer } from '../../../protocol/catalog-message.ts'
 import { hostedMigrators, knownMigrators, resolveMigrator } from '../../../transfer/migrators/registry.ts'
 
+const ALL = { clouds: ['qemu', 'libvirt', 'local'], formats: ['raw', 'qcow2'] }
+
 /** An agent's offer of all that it does, as far as chains look at it. */
 const offer = {
   peer: 'peer',
   id: 'offer',
   withdrawn: false,
-  migrators: hostedMigrators(),
+  migrators: hostedMigrators(ALL),
 } as unknown as Offer
 
 for (const [from, to, names] of [
@@ -26,7 +28,18 @@ for (const [from, to, names] of [
 }
 
 test('hostedMigrators() have names of their own, and known ones resolve', async (t) => {
-  const names = hostedMigrators().map(({ name }) => name)
+  const names = hostedMigrators(ALL).map(({ name }) => name)
   t.is(new Set(names).size, names.length)
-  for (const { name, version } of knownMigrators()) t.is((await resolveMigrator(name, version)).name, name)
+  for (const facts of knownMigrators()) t.like(await resolveMigrator(facts.name, facts.version), facts)
+})
+
+test('hostedMigrators() name no more than the host has', (t) => {
+  const bare = hostedMigrators({ clouds: [], formats: ['raw'] })
+  t.deepEqual(
+    bare.map(({ name, accepts, produces }) => `${name} ${accepts.join()} ${produces.join()}`),
+    ['convert', 'move', 'verify'].map((name) => `${name} disk/raw disk/raw`),
+  )
+  const qemu = hostedMigrators({ clouds: ['qemu'], formats: ['raw', 'qcow2'] })
+  t.deepEqual(qemu.find(({ name }) => name === 'register')?.produces, ['machine/qemu'])
+  t.true(qemu.find(({ name }) => name === 'convert')!.accepts.includes('disk/vmdk'))
 })
