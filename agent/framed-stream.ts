@@ -25,6 +25,8 @@ export interface FramedStream {
   readonly signal: AbortSignal
   /** So far, both directions, prefixes included. */
   readonly wireBytes: number
+  /** When the peer was heard last, heartbeats included; performance.now(). */
+  readonly heardAt: number
   /** Hands a frame to the line. Throws when the stream is over, PEER_UNREACHABLE when it is closed. */
   send(body: Uint8Array): void
   /** Ends the stream at once. */
@@ -87,6 +89,9 @@ export function openFramedStream(stream: Stream, options: FramedStreamOptions): 
     signal: over.signal,
     get wireBytes() {
       return wireBytes
+    },
+    get heardAt() {
+      return heardAt
     },
     send(body) {
       over.signal.throwIfAborted()

@@ -4,7 +4,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import { asFluidError, FluidError } from '../../protocol/errors.ts'
-import { LEASE_MS, RELOCATION_PROGRESS_TIMEOUT_MS } from '../../protocol/limits.ts'
+import { LEASE_MS } from '../../protocol/limits.ts'
 import { carryRound } from './carry.ts'
 import { crashPoint } from './crash-point.ts'
 import { grantedUntil } from './lease.ts'
@@ -12,6 +12,7 @@ import { handoverOf, MAX_CHANGES_KEPT } from './relocation-record.ts'
 import { isPassing, withClouds, type RelocationParts } from './relocation-parts.ts'
 import { allows, rightOf } from './relocation-state.ts'
 import { reportOf, type Relocation } from './relocation.ts'
+import { watchSilence } from './silence.ts'
 import type { Handover, LeaseGrantor, TargetEvent } from './target.ts'
 
 /** A last round that takes so many times what was allowed is given up; never below the floor. */
@@ -22,6 +23,10 @@ const STALL_LIVE_MS = 15_000
 const STALL_COLD_MS = 5 * 60_000
 /** Between two tries to reach a target that holds a lease. */
 const RETRY_MS = 250
+/** For a target that is tried the last time. */
+const MIN_OPENING_MS = 1_000
+/** From the handover to the verdict, beside the gate: edits of many large guests, and their start. */
+const VERDICT_MS = 60 * 60_000
 
 /** Stops the machines, and has the target complete their disks. Then hands over. */
 export async function cutOver(
@@ -114,9 +119,10 @@ export async function awaitVerdict(
   const { record } = relocation
   const handover = handoverOf(record)
   if (!handover) throw new TypeError('Handed over without roots')
+  const deadlineAt = performance.now() + record.service.cutover.gateMs + VERDICT_MS
   for (;;) {
     try {
-      const verdict = await converse(parts, relocation, handover, signal)
+      const verdict = await converse(parts, relocation, { handover, deadlineAt, signal })
       return await settle(relocation, verdict)
     } catch (error) {
       signal.throwIfAborted()
@@ -126,7 +132,7 @@ export async function awaitVerdict(
         'The line to the target broke',
       )
       // Once no lease runs, nothing there does: waiting longer is downtime.
-      if (performance.now() > relocation.leaseEndsAt) throw error
+      if (performance.now() > Math.min(relocation.leaseEndsAt, deadlineAt)) throw error
       await delay(RETRY_MS, undefined, { signal })
     }
   }
@@ -134,42 +140,57 @@ export async function awaitVerdict(
 
 type Verdict = Extract<TargetEvent, { kind: 'verdict' }>
 
-/** One conversation, to its end. Throws TIMEOUT when nothing is heard beyond the last lease's end. */
+interface Conversation {
+  readonly handover: Handover
+  /** When the verdict should have come, by performance.now(). */
+  readonly deadlineAt: number
+  readonly signal: AbortSignal
+}
+
+/** One conversation, to its end. Throws TIMEOUT when the target is silent beyond its last lease's end. */
 async function converse(
   parts: RelocationParts,
   relocation: Relocation,
-  handover: Handover,
-  signal: AbortSignal,
+  { handover, deadlineAt, signal }: Conversation,
 ): Promise<Verdict> {
   const { record } = relocation
-  let heardAt = performance.now()
   const grantor: LeaseGrantor = {
     grant: (ms) => ms <= record.leaseMs && mayGrant(relocation) && !signal.aborted,
     onGranted: (endsAt) => {
-      heardAt = performance.now()
       relocation.leaseEndsAt = Math.max(relocation.leaseEndsAt, endsAt)
     },
   }
-  // Opening takes no longer than there is a lease to lose.
-  const opening = AbortSignal.any([
-    signal,
-    AbortSignal.timeout(Math.ceil(Math.max(1000, relocation.leaseEndsAt - performance.now()))),
-  ])
-  await using target = await parts.openTarget(record, opening)
+  const target = await openInTime(parts, relocation, signal)
+  using silence = watchSilence({
+    heardAt: () => target.heardAt,
+    leaseEndsAt: () => relocation.leaseEndsAt,
+    deadlineAt,
+  })
   const events = target.start(handover, grantor)[Symbol.asyncIterator]()
+  const stop = AbortSignal.any([signal, silence.signal])
   try {
     for (;;) {
-      const next = await nextEvent(events, signal, () =>
-        Math.max(relocation.leaseEndsAt, heardAt + silenceMs(record.state, record.service.cutover.gateMs)),
-      )
+      const next = await nextEvent(events, stop)
       if (next.done) throw new FluidError('PEER_UNREACHABLE', 'The target ended without a verdict')
-      heardAt = performance.now()
       if (next.value.kind === 'verdict') return next.value
       await heed(relocation, next.value)
     }
   } finally {
     void events.return?.().catch(() => {})
+    // Grants no more from here on. Taking leave of a line that is dead takes seconds, and nobody waits for it.
+    void Promise.resolve(target[Symbol.asyncDispose]()).catch(() => {})
   }
+}
+
+/** Opening takes no longer than there is a lease to lose. */
+async function openInTime(parts: RelocationParts, relocation: Relocation, signal: AbortSignal) {
+  const ms = Math.max(MIN_OPENING_MS, relocation.leaseEndsAt - performance.now())
+  const opening = AbortSignal.any([signal, AbortSignal.timeout(Math.ceil(ms))])
+  return await parts.openTarget(relocation.record, opening).catch((cause: unknown) => {
+    signal.throwIfAborted()
+    if (!opening.aborted) throw cause
+    throw new FluidError('TIMEOUT', 'The target could not be reached before its lease ended', { cause })
+  })
 }
 
 /** Durable facts only: undecided, and nobody wants it back. */
@@ -177,28 +198,18 @@ function mayGrant({ record }: Relocation): boolean {
   return rightOf(record.state) === 'lease' && record.wanted !== 'roll-back'
 }
 
-/** How long a target may say nothing new: checks may take all of the gate. */
-function silenceMs(state: string, gateMs: number): number {
-  return state === 'adapting' ? RELOCATION_PROGRESS_TIMEOUT_MS : gateMs + RELOCATION_PROGRESS_TIMEOUT_MS
-}
-
 async function nextEvent(
   events: AsyncIterator<TargetEvent>,
   signal: AbortSignal,
-  deadline: () => number,
 ): Promise<IteratorResult<TargetEvent>> {
   const { promise, reject } = Promise.withResolvers<never>()
   promise.catch(() => {})
   const stop = () => reject(signal.reason as Error)
   if (signal.aborted) stop()
   signal.addEventListener('abort', stop, { once: true })
-  const timer = setInterval(() => {
-    if (performance.now() > deadline()) reject(new FluidError('TIMEOUT', 'The target said nothing any more'))
-  }, 100)
   try {
     return await Promise.race([events.next(), promise])
   } finally {
-    clearInterval(timer)
     signal.removeEventListener('abort', stop)
   }
 }

@@ -173,6 +173,9 @@ export function createTargetClient(stream: RelocationStream, options: TargetClie
   }
 
   return {
+    get heardAt() {
+      return stream.heardAt
+    },
     async prepare(asked, { dry }): Promise<RelocationAnswer> {
       if (asked.relocation !== relocation)
         throw new TypeError('This conversation is about another relocation')

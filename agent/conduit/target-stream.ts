@@ -17,6 +17,8 @@ import { openFramedStream } from '../framed-stream.ts'
 export interface RelocationStream extends AsyncDisposable {
   /** Aborted when the stream is over, with the reason. */
   readonly signal: AbortSignal
+  /** When the peer was heard last, heartbeats included; performance.now(). */
+  readonly heardAt: number
   /** Hands the frame to the line before it returns; rejects when the stream is over. */
   send(request: number, message: RelocationMessage): Promise<void>
   /**
@@ -89,6 +91,9 @@ export function openRelocationStream(stream: Stream, options: RelocationStreamOp
 
   return {
     signal,
+    get heardAt() {
+      return line.heardAt
+    },
     send,
     frames,
     abort: line.abort,

@@ -61,6 +61,8 @@ export interface LeaseGrantor {
 
 /** One conversation with the target; reopened after a cut line. Every call throws PEER_UNREACHABLE, POLICY_DENIED, TIMEOUT. */
 export interface RelocationTarget extends AsyncDisposable {
+  /** When the target was heard last in this conversation, whatever it said; performance.now(). */
+  readonly heardAt: number
   /** Asks, and reserves on yes; idempotent. With `dry`, reserves nothing. */
   prepare(request: RelocationRequest, options: { dry: boolean }): Promise<RelocationAnswer>
   /**

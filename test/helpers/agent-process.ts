@@ -41,6 +41,8 @@ export interface AgentProcessOptions {
   readonly verb?: 'agent' | 'broker'
   /** True to have its mesh listen by UDP (WebRTC), and not by TCP; needs webrtc in its configuration. */
   readonly udp?: boolean
+  /** True for a session of its own: a process that is to be stopped in ours may get SIGHUP as an orphan. */
+  readonly session?: boolean
 }
 
 /** One agent and its home; the process is another after every start. */
@@ -54,6 +56,7 @@ export class AgentProcess {
   readonly #program: string
   readonly #verb: 'agent' | 'broker'
   readonly #listen: string
+  readonly #session: boolean
   #child: ChildProcess | undefined
   #peerId = ''
   #ended: Promise<unknown> = Promise.resolve()
@@ -63,7 +66,12 @@ export class AgentProcess {
     folder: string,
     home: Home,
     [meshPort, dataPort]: readonly number[],
-    { program = PROGRAM, verb = 'agent', udp }: Pick<AgentProcessOptions, 'program' | 'verb' | 'udp'> = {},
+    {
+      program = PROGRAM,
+      verb = 'agent',
+      udp,
+      session = false,
+    }: Pick<AgentProcessOptions, 'program' | 'verb' | 'udp' | 'session'> = {},
   ) {
     this.name = name
     this.folder = folder
@@ -72,6 +80,7 @@ export class AgentProcess {
     this.dataPort = dataPort
     this.#program = program
     this.#verb = verb
+    this.#session = session
     this.#listen = `/ip4/127.0.0.1/${udp ? `udp/${meshPort}/webrtc-direct` : `tcp/${meshPort}`}`
   }
 
@@ -98,7 +107,7 @@ export class AgentProcess {
         this.#listen,
         ...(this.#verb === 'agent' ? ['--data-port', `${this.dataPort}`] : []),
       ],
-      { stderr: log, program: this.#program, env },
+      { stderr: log, program: this.#program, env, session: this.#session },
     )
     closeSync(log)
     this.#child = child
@@ -119,16 +128,25 @@ export class AgentProcess {
     await this.#ended
   }
 
+  /** SIGSTOP, until thaw(): it is there, and does nothing. Needs a session of its own. */
+  freeze(): void {
+    this.#child?.kill('SIGSTOP')
+  }
+
+  thaw(): void {
+    this.#child?.kill('SIGCONT')
+  }
+
   /** Resolves when the process has ended by itself. */
   async died(): Promise<void> {
     await this.#ended
   }
 
-  /** SIGTERM; gives its exit status. */
-  async stop(): Promise<number | null> {
+  /** SIGTERM; gives its exit status, or the signal that ended it. */
+  async stop(): Promise<number | NodeJS.Signals | null> {
     this.#child?.kill('SIGTERM')
     await this.#ended
-    return this.#child?.exitCode ?? null
+    return this.#child?.exitCode ?? this.#child?.signalCode ?? null
   }
 
   /** One command, with --json. */
@@ -214,14 +232,14 @@ export class AgentProcess {
 export async function startAgent(
   owner: Owner,
   name: string,
-  { config, parent, program, verb, udp }: AgentProcessOptions = {},
+  { config, parent, program, verb, udp, session }: AgentProcessOptions = {},
 ): Promise<AgentProcess> {
   const base = await tempDir(owner, parent)
   const home = await initHome(join(base, 'home'), { name })
   const folder = join(base, 'files')
   await mkdir(folder)
   const ports = [await claimPort(owner, { udp }), await claimPort(owner)]
-  const agent = new AgentProcess(name, folder, home, ports, { program, verb, udp })
+  const agent = new AgentProcess(name, folder, home, ports, { program, verb, udp, session })
   if (config !== undefined) await agent.configure(config)
   owner.teardown(() => agent.kill())
   await agent.start()
@@ -277,7 +295,13 @@ export function spawnProgram(
     stderr = 'ignore',
     program = PROGRAM,
     env = {},
-  }: { stderr?: number | 'ignore'; program?: string; env?: Readonly<Record<string, string>> } = {},
+    session = false,
+  }: {
+    stderr?: number | 'ignore'
+    program?: string
+    env?: Readonly<Record<string, string>>
+    session?: boolean
+  } = {},
 ): ChildProcess {
   const command = [process.execPath, '--disable-warning=ExperimentalWarning', program, ...argv]
   // ava ends a file that hangs with a signal: what the file started must end with it. setpriv keeps the process id.
@@ -285,6 +309,7 @@ export function spawnProgram(
   return spawn(command[0], command.slice(1), {
     stdio: ['ignore', 'pipe', stderr],
     env: { ...process.env, ...env },
+    detached: session,
   })
 }
 

@@ -1,6 +1,6 @@
 /**
  * A service of the `local` cloud with its state on a disk: numbered records over HTTP, acknowledged when they are durable.
- * It notes in a shared folder when it runs, and whether another of its name does, which must never be.
+ * It notes in a shared folder that it runs, and whether another does at the same time, which must never be.
  */
 import { chmod, mkdir, readdir, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -11,23 +11,35 @@ import { isPortFree } from './free-port.ts'
 const RECORDS_OFFSET = 1 * MiB
 export const DISK_BYTES = 24 * MiB
 const ANSWER_MS = 1_000
+const BEAT_MS = 20
+/** No machine is stopped here and started there within it, nor held for less. */
+const CLOSE_MS = 300
 
 /** Arguments: a port, and the shared folder. */
 const PROGRAM = `#!${process.execPath}
 const { openSync, writeSync, readSync, fsyncSync, readdirSync, readFileSync, writeFileSync, existsSync } = require('node:fs')
 const [port, shared] = process.argv.slice(2)
-const alive = (pid) => {
-  try { return !/^State:\\s+[ZTX]/m.test(readFileSync('/proc/' + pid + '/status', 'utf8')) } catch { return false }
-}
+// Whoever runs counts. One that is held, or being killed, does not: so a count that moves between two looks of ours that
+// are close together was made while we ran.
+const own = 'beat-' + process.pid
+const seen = new Map()
+let beats = 0
+let lookedAt = 0
 const look = () => {
+  const before = lookedAt
+  lookedAt = performance.now()
+  writeFileSync(shared + '/' + own, String(++beats))
   for (const name of readdirSync(shared)) {
-    const pid = Number(name.slice(4))
-    if (name.startsWith('pid-') && pid !== process.pid && alive(pid)) writeFileSync(shared + '/both', name)
+    if (!name.startsWith('beat-') || name === own) continue
+    const count = readFileSync(shared + '/' + name, 'utf8')
+    if (count === '') continue
+    const isClose = performance.now() - before < ${CLOSE_MS}
+    if (isClose && seen.has(name) && seen.get(name) !== count) writeFileSync(shared + '/both', name)
+    seen.set(name, count)
   }
 }
-writeFileSync(shared + '/pid-' + process.pid, '')
 look()
-setInterval(look, 20)
+setInterval(look, ${BEAT_MS})
 const disk = openSync(process.env.FLUIDCLOUD_DISK_VDA, 'r+')
 const at = ${RECORDS_OFFSET}
 const room = Buffer.alloc(1024 * 1024)

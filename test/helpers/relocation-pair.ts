@@ -26,7 +26,11 @@ export interface RelocationPair extends AgentPair {
 
 export async function startRelocationPair(
   t: ExecutionContext,
-  { gate, more }: { gate?: string; more?: string } = {},
+  {
+    gate,
+    more,
+    pairOf = startPair,
+  }: { gate?: string; more?: string; pairOf?: (owner: ExecutionContext) => Promise<AgentPair> } = {},
 ): Promise<RelocationPair> {
   const base = await tempDir(t)
   const program = await writeServiceProgram(base)
@@ -44,7 +48,7 @@ export async function startRelocationPair(
     t.teardown(async () => {
       for (const name of await cloud.machines()) await cloud.stop(name, { graceMs: 0 }).catch(() => {})
     })
-  const pair = await startPair(t)
+  const pair = await pairOf(t)
   for (const [i, agent] of [pair.alpine, pair.boreal].entries()) {
     await agent.stop()
     await agent.append(localClouds(folders[i], program))

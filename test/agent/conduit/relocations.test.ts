@@ -131,6 +131,28 @@ test('when the line dies the machine runs here again only behind the last lease'
   t.deepEqual(target.did.slice(-1), ['abort'])
 })
 
+test('a target that falls silent loses the service as soon as its last lease has ended', async (t) => {
+  const silentSince = performance.now()
+  const { relocations, cloud, target } = await openScripted({
+    script: {
+      heardAt: () => silentSince,
+      async *start(grantor) {
+        t.true(grantor.grant(5000))
+        yield { kind: 'progress', stage: 'checking', detail: 'http' }
+        target.plan.reachable = false
+        await new Promise(() => {})
+      },
+    },
+  })
+  const relocation = await relocations.begin(recordOf())
+  while (!relocation.record.restored) await delay(20)
+  t.is(cloud.state.web, 'running')
+  t.true(performance.now() > relocation.leaseEndsAt)
+  t.like(relocation.record.error, { code: 'TIMEOUT', message: 'The target fell silent' })
+  target.plan.reachable = true
+  await until(relocations, 'rolled-back')
+})
+
 test('no lease is granted once the owner wants the service back, nor a longer one than is kept', async (t) => {
   const answers: boolean[] = []
   const { relocations, cloud } = await openScripted({

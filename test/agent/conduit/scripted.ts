@@ -135,6 +135,8 @@ export interface Script {
   answer: RelocationAnswer
   start(grantor: LeaseGrantor, signal: AbortSignal): AsyncIterable<TargetEvent>
   reachable: boolean
+  /** When it was heard last; at any time when left out. */
+  heardAt?(): number
   /** Called before an abort is acknowledged. */
   onAbort(): Promise<void>
 }
@@ -166,6 +168,9 @@ export function scriptedTarget(script: Partial<Script> = {}) {
       did.push(what)
     }
     return {
+      get heardAt() {
+        return plan.heardAt?.() ?? performance.now()
+      },
       async prepare(_request, { dry }) {
         say(dry ? 'dry' : 'prepare')
         return plan.answer

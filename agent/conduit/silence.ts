@@ -1,0 +1,48 @@
+/**
+ * How long a silent target is waited for while it may hold a lease: as long as it could, and no longer, since nothing of it
+ * runs from then on and all further waiting is downtime.
+ */
+import { FluidError } from '../../protocol/errors.ts'
+import { LEASE_MS } from '../../protocol/limits.ts'
+import { grantedUntil } from './lease.ts'
+
+/** A target that lives asks for a lease three times meanwhile, and says that it lives twice. */
+const SILENCE_MS = grantedUntil(0, LEASE_MS)
+const TICK_MS = 100
+/** Of the time between two looks; more means that this process stood still, and could hear nobody. */
+const MAX_TICK_MS = 2 * TICK_MS
+
+export interface Silence extends Disposable {
+  /** Aborted with TIMEOUT when the target holds no lease any more and was silent, or the deadline has passed. */
+  readonly signal: AbortSignal
+}
+
+export interface SilenceOptions {
+  /** When it was heard last, heartbeats included; performance.now(). */
+  heardAt(): number
+  /** When its last lease has surely ended. */
+  leaseEndsAt(): number
+  /** When it should have been done, however much it says. */
+  readonly deadlineAt: number
+}
+
+export function watchSilence({ heardAt, leaseEndsAt, deadlineAt }: SilenceOptions): Silence {
+  const controller = new AbortController()
+  let heard = heardAt()
+  let lookedAt = performance.now()
+  let silentMs = 0
+  const timer = setInterval(() => {
+    const now = performance.now()
+    silentMs += Math.min(MAX_TICK_MS, now - lookedAt)
+    lookedAt = now
+    if (heardAt() > heard) silentMs = 0
+    heard = heardAt()
+    if (now > deadlineAt) controller.abort(late('The target came to no end'))
+    else if (now > leaseEndsAt() && silentMs > SILENCE_MS) controller.abort(late('The target fell silent'))
+  }, TICK_MS)
+  return { signal: controller.signal, [Symbol.dispose]: () => clearInterval(timer) }
+}
+
+function late(message: string): FluidError {
+  return new FluidError('TIMEOUT', message, { hint: 'The machines run here again; the line may be cut' })
+}
