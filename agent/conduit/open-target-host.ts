@@ -1,7 +1,6 @@
 /** What other agents relocate to this one, on the parts of a running agent. */
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { resolveMigrator } from '../../transfer/migrators/registry.ts'
 import type { ArrivalReport } from '../api.ts'
 import type { Clouds } from '../clouds/open-cloud.ts'
 import { dialPeer } from '../dial-peer.ts'
@@ -9,6 +8,7 @@ import type { JobParts } from '../job-parts.ts'
 import { isOver } from '../job-record.ts'
 import type { Jobs } from '../jobs.ts'
 import type { Table } from '../state-store.ts'
+import type { Evidence } from './evidence.ts'
 import type { Arrival } from './target-arrival.ts'
 import { Arrivals } from './target-arrivals.ts'
 import { serveRelocations } from './target-host.ts'
@@ -22,6 +22,8 @@ export interface TargetHost extends AsyncDisposable {
     /** Throw JOB_UNKNOWN, JOB_STATE. */
     approve(id: string): Promise<ArrivalReport>
     reject(id: string): Promise<ArrivalReport>
+    /** Of the relocation of that id to here. Throws JOB_UNKNOWN. */
+    evidenceOf(id: string): Evidence
   }
 }
 
@@ -59,11 +61,14 @@ export async function openTargetHost(options: TargetHostOptions): Promise<Target
         if (direction === 'in' && sender === peer && names.has(destination) && !isOver(state))
           await jobs.cancel(job)
     },
-    migrator: ({ migrator, version }) =>
-      resolveMigrator(migrator, version, {
+    async migrator({ migrator, version }) {
+      // Loaded by agents that are asked to change a guest, not by all.
+      const { resolveMigrator } = await import('../../transfer/migrators/registry.ts')
+      return await resolveMigrator(migrator, version, {
         ...config.migrators,
         log: (name, text) => log.warn({ migrator: name }, text),
-      }),
+      })
+    },
   }
   await using stack = new AsyncDisposableStack()
   const arrivals = stack.use(
@@ -102,6 +107,11 @@ export async function openTargetHost(options: TargetHostOptions): Promise<Target
     list: () => arrivals.list().map(report),
     approve: async (id) => report(await arrivals.approve(id)),
     reject: async (id) => report(await arrivals.reject(id)),
+    evidenceOf(id) {
+      const { relocation, request, state, peer, evidence } = arrivals.get(id).record
+      const { service } = request
+      return { relocation, service, side: 'target', state, source: peer, target: identity.peerId, evidence }
+    },
   }
   return { calls, [Symbol.asyncDispose]: () => owned.disposeAsync() }
 }

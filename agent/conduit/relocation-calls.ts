@@ -5,7 +5,7 @@ import type { AgentApi, ErrorReport, RelocationSpec } from '../api.ts'
 import type { Matcher } from '../broker-matching.ts'
 import type { Peers } from '../peers.ts'
 import type { FoundMachine } from './introspect.ts'
-import { planRelocation, type Plan } from './plan.ts'
+import type { Plan } from './plan.ts'
 import type { RelocationParts } from './relocation-parts.ts'
 import type { Relocations } from './relocations.ts'
 import { parseServiceFile, type ServiceFile } from './service-file.ts'
@@ -40,6 +40,8 @@ export function createRelocationCalls(all: RelocationCallsParts): RelocationCall
     const service = parseServiceFile(spec.text)
     const peer = spec.peer === undefined ? undefined : (await peers.resolve(spec.peer)).peer
     const live = spec.live ?? false
+    // With all that reads guests and edits them: most agents never plan.
+    const { planRelocation } = await import('./plan.ts')
     return await planRelocation(parts, service, {
       live,
       peer,

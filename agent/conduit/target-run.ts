@@ -7,7 +7,6 @@ import type { RelocationMessage, Stage } from '../../protocol/relocation-message
 import { awaitHealthy } from '../../transfer/migrators/health.ts'
 import type { Cloud } from '../clouds/cloud.ts'
 import { crashPoint } from './crash-point.ts'
-import { adaptMachine } from './target-adapt.ts'
 import type { Fence } from './fence.ts'
 import type { LeaseHolder } from './target-lease.ts'
 import { diskPaths, machineHere, makeMachine } from './target-machines.ts'
@@ -43,6 +42,7 @@ export async function runArrival(
   const begun = performance.now()
   if (record.state === 'adapting') {
     crashPoint('target-adapting')
+    const { adaptMachine } = await import('./target-adapt.ts')
     for (const planned of request.machines) {
       const { name } = planned.machine
       progress('adapting', name)
