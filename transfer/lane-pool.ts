@@ -18,6 +18,8 @@ export class LanePool implements AsyncDisposable {
   readonly #cores: number
   readonly #workers: {
     readonly worker: Worker
+    /** Resolves when the thread has loaded its modules, or has ended. */
+    readonly loaded: Promise<void>
     lanes: number
     readonly lost: Set<(error: Error) => void>
   }[] = []
@@ -73,7 +75,7 @@ export class LanePool implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#disposed = true
-    await Promise.all(this.#workers.map(({ worker }) => worker.terminate()))
+    await Promise.all(this.#workers.map((slot) => this.#end(slot)))
   }
 
   /**
@@ -88,9 +90,18 @@ export class LanePool implements AsyncDisposable {
     return slots.reduce((least, slot) => (slot.lanes < least.lanes ? slot : least))
   }
 
+  /** A thread that ends while it loads a native module takes the whole process along (koffi aborts it). */
+  async #end({ worker, loaded }: { worker: Worker; loaded: Promise<void> }): Promise<void> {
+    worker.ref()
+    await loaded
+    await worker.terminate()
+  }
+
   #start() {
     const worker = new Worker(new URL('lane-worker.ts', import.meta.url), { name: 'lanes' })
-    const slot = { worker, lanes: 0, lost: new Set<(error: Error) => void>() }
+    const { promise: loaded, resolve } = Promise.withResolvers<void>()
+    for (const event of ['message', 'error', 'exit'] as const) worker.once(event, () => resolve())
+    const slot = { worker, loaded, lanes: 0, lost: new Set<(error: Error) => void>() }
     this.#workers.push(slot)
     const end = (error: Error) => {
       const at = this.#workers.indexOf(slot)

@@ -38,6 +38,8 @@ const chunkers = createChunkerPool()
 parentPort!.on('message', ({ job, port }: OpenLane) => {
   void run(job, port)
 })
+// Everything is loaded: from now on the thread can be ended.
+parentPort!.postMessage('loaded')
 
 async function run(job: OpenLane['job'], port: MessagePort): Promise<void> {
   const conversation = converse(port)

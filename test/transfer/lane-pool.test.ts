@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import type { Worker } from 'node:worker_threads'
 import test from 'ava'
 import { WINDOW_BYTES } from '../../protocol/limits.ts'
 import { generatedUrl } from '../../transfer/backends/generated.ts'
@@ -111,3 +113,18 @@ test('warm() starts a thread that the next lane is given, once, and none in a po
   await pool[Symbol.asyncDispose]()
   t.notThrows(() => pool.warm())
 })
+
+// Alone, since threads of other tests start, too.
+test.serial(
+  'disposing a pool whose thread is about to start waits until it has loaded its modules',
+  async (t) => {
+    const pool = new LanePool(1)
+    const starting = once(process, 'worker') as Promise<[Worker]>
+    pool.warm()
+    const [thread] = await starting
+    let loaded = false
+    thread.once('message', () => (loaded = true))
+    await pool[Symbol.asyncDispose]()
+    t.true(loaded)
+  },
+)
