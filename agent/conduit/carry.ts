@@ -66,12 +66,19 @@ export async function carryRound(
   const unsure = record.unsure === true
   crashPoint(last ? 'before-last-snapshot' : 'before-snapshot')
   await using snapshots = new AsyncDisposableStack()
-  const all = await Promise.all(
+  const taken = await Promise.allSettled(
     (await withClouds(parts, record.machines)).map(async ({ machine, cloud }) => {
       const snapshot = snapshots.use(await cloud.snapshot(machine.name, relocation.id, { signal }))
       return snapshot.disks.map((disk) => ({ machine: machine.name, disk }))
     }),
   )
+  const failed = taken.find((each) => each.status === 'rejected')
+  if (failed) {
+    // The others are closed unread, and what they told is told no more.
+    if (taken.some(({ status }) => status === 'fulfilled')) await relocation.update({ unsure: true })
+    throw failed.reason as Error
+  }
+  const all = taken.map((each) => (each.status === 'fulfilled' ? each.value : []))
   crashPoint(last ? 'after-last-snapshot' : 'after-snapshot')
   const ending = new AbortController()
   const stop = AbortSignal.any([signal, ending.signal])

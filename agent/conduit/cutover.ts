@@ -12,9 +12,12 @@ import { handoverOf, MAX_CHANGES_KEPT } from './relocation-record.ts'
 import { isPassing, withClouds, type RelocationParts } from './relocation-parts.ts'
 import { allows, rightOf } from './relocation-state.ts'
 import { reportOf, type Relocation } from './relocation.ts'
+import { runHere } from './rollback.ts'
 import { watchSilence } from './silence.ts'
 import type { Handover, LeaseGrantor, TargetEvent } from './target.ts'
 
+/** Last rounds that are tried; behind the last that fails the relocation goes back. */
+const MAX_CUT_OVERS = 3
 /** A last round that takes so many times what was allowed is given up; never below the floor. */
 const DOWNTIME_FACTOR = 3
 const MIN_LAST_ROUND_MS = 20_000
@@ -41,11 +44,12 @@ export async function cutOver(
     await haltMachines(parts, relocation, signal)
     crashPoint('halted')
     await relocation.update({ detail: 'last round' })
-    using limit = lastRoundLimit(relocation)
-    const carried = await carryRound(parts, relocation, {
-      last: true,
-      signal: AbortSignal.any([signal, limit.signal]),
+    const carried = await carryLast(parts, relocation, signal).catch(async (error: unknown) => {
+      signal.throwIfAborted()
+      if (!mayRunOn(parts, relocation, error)) throw error
+      await runOn(parts, relocation, { error, signal })
     })
+    if (!carried) return
     await relocation.update({
       rounds: [...record.rounds, { ...carried, dirtyBytes: 0 }],
       dataCompleteAt: Date.now(),
@@ -60,6 +64,41 @@ export async function cutOver(
     leaseMs: LEASE_MS,
     detail: undefined,
     error: undefined,
+  })
+}
+
+async function carryLast(parts: RelocationParts, relocation: Relocation, signal: AbortSignal) {
+  using limit = lastRoundLimit(relocation)
+  return await carryRound(parts, relocation, { last: true, signal: AbortSignal.any([signal, limit.signal]) })
+}
+
+/**
+ * After a last round that failed for what may pass: true when rounds may go on. What was told to be whole at the target
+ * takes no more writes, so from the first disk of which that was said there is only the way back.
+ */
+function mayRunOn({ jobs }: RelocationParts, { record }: Relocation, error: unknown): boolean {
+  if (!record.live || !isPassing(error) || (record.ranOn ?? 0) + 1 >= MAX_CUT_OVERS) return false
+  return record.disks.every(({ job, root }) => {
+    const carried = job === undefined ? undefined : jobs.get(job).record
+    return root === undefined && carried?.root === undefined && carried?.receipt === undefined
+  })
+}
+
+/** The machines run here again, and rounds go on. Killed in between, the cut-over stops them and begins anew. */
+async function runOn(
+  parts: RelocationParts,
+  relocation: Relocation,
+  { error, signal }: { error: unknown; signal: AbortSignal },
+): Promise<void> {
+  await runHere(parts, relocation, signal)
+  const { message } = asFluidError(error)
+  parts.log.warn({ relocation: relocation.id }, `The last round failed, and rounds go on: ${message}`)
+  await relocation.become('run on', {
+    ranOn: (relocation.record.ranOn ?? 0) + 1,
+    roundFirst: true,
+    pausedAt: undefined,
+    detail: 'the last round failed; the machines run here',
+    error: reportOf(error),
   })
 }
 

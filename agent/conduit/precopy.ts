@@ -43,7 +43,7 @@ export async function preCopy(
   const { record } = relocation
   const { maxDowntimeMs, onNoConvergence } = record.service.cutover
   for (;;) {
-    if (record.forced) return await relocation.become('cut-over')
+    if (record.forced && !record.roundFirst) return await relocation.become('cut-over')
     const carried = await carryRound(parts, relocation, { last: false, signal })
     const dirty = await dirtyBytes(parts, relocation, signal)
     const facts = { ...carried, dirtyBytes: dirty }
@@ -53,8 +53,9 @@ export async function preCopy(
       dirtyBytesPerSecond: carried.seconds > 0 ? dirty / carried.seconds : undefined,
       predictedDowntimeMs: predictDowntimeMs(rounds, dirty),
     })
-    if (record.state === 'pre-copying') await relocation.become('copied', { rounds, error: undefined })
-    else await relocation.update({ rounds, error: undefined })
+    const done = { rounds, error: undefined, detail: undefined, roundFirst: undefined }
+    if (record.state === 'pre-copying') await relocation.become('copied', done)
+    else await relocation.update(done)
     if (record.forced) return await relocation.become('cut-over')
     const outcome = convergence(rounds, maxDowntimeMs)
     if (outcome === 'fits') return await relocation.become('cut-over')

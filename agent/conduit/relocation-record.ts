@@ -70,6 +70,10 @@ export interface RelocationRecord {
   wanted: 'run' | 'pause' | 'roll-back' | 'finalize'
   /** The owner wants the cut-over now, whatever the prediction says. */
   forced?: true
+  /** Last rounds that failed, after which the machines ran on here. */
+  ranOn?: number
+  /** They run on, and no round was done since: a cut-over would fail as the one before. */
+  roundFirst?: true
   /** Disks stay when it is finalized. */
   keepDisks?: true
   /** A snapshot was taken, and what it told of writes may be in no job yet. */

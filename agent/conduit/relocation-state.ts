@@ -10,7 +10,7 @@ export type RelocationState =
   | 'planned'
   // Disks travel for the first time, the machines run. In: planned, paused.
   | 'pre-copying'
-  // What was written meanwhile travels, round after round.
+  // What was written meanwhile travels, round after round. In: pre-copying; cutting-over, when a last round failed.
   | 'converging'
   // Its owner asked to wait. Tracking of writes may be on; no round runs.
   | 'paused'
@@ -45,6 +45,8 @@ export type RelocationEvent =
   | 'resume'
   /** Resumed before the target was asked. */
   | 'start over'
+  /** The last round failed before any disk was whole at the target, and the machines run here again. */
+  | 'run on'
   /** The target is about to be told that it may run them. */
   | 'hand-over'
   | 'target starts'
@@ -75,7 +77,7 @@ export const RELOCATION_TRANSITIONS: Readonly<Record<RelocationState, Row>> = {
   },
   converging: { 'cut-over': 'cutting-over', pause: 'paused', 'roll-back': 'rolling-back' },
   paused: { resume: 'pre-copying', 'start over': 'planned', 'roll-back': 'rolling-back' },
-  'cutting-over': { 'hand-over': 'adapting', 'roll-back': 'rolling-back' },
+  'cutting-over': { 'run on': 'converging', 'hand-over': 'adapting', 'roll-back': 'rolling-back' },
   adapting: {
     'target starts': 'starting',
     'target checks': 'verifying',

@@ -59,17 +59,20 @@ export class Relocations implements AsyncDisposable {
       .map((relocation) => relocation.report())
   }
 
-  /** The one of that id, or of an unambiguous beginning of it. Throws JOB_UNKNOWN. */
-  get(id: string): Relocation {
+  /** The one of that id, or of an unambiguous beginning of it. Throws JOB_UNKNOWN for several. */
+  find(id: string): Relocation | undefined {
     const exact = this.#all.get(id)
-    if (exact) return exact
-    const found =
-      id.length >= MIN_ID_PREFIX_CHARS ? [...this.#all.values()].filter((each) => each.id.startsWith(id)) : []
-    if (found.length === 1) return found[0]
-    throw new FluidError(
-      'JOB_UNKNOWN',
-      found.length > 1 ? `Several relocations begin with ${id}` : `There is no relocation ${id}`,
-    )
+    if (exact || id.length < MIN_ID_PREFIX_CHARS) return exact
+    const found = [...this.#all.values()].filter((each) => each.id.startsWith(id))
+    if (found.length > 1) throw new FluidError('JOB_UNKNOWN', `Several relocations begin with ${id}`)
+    return found[0]
+  }
+
+  /** The same. Throws JOB_UNKNOWN for none, too. */
+  get(id: string): Relocation {
+    const found = this.find(id)
+    if (found) return found
+    throw new FluidError('JOB_UNKNOWN', `There is no relocation ${id}`)
   }
 
   /** Keeps a plan and begins. Throws JOB_STATE when one of its machines is on its way already. */
@@ -128,7 +131,7 @@ export class Relocations implements AsyncDisposable {
       !relocation.record.live
     )
       throw this.#not(relocation, 'cut over')
-    await relocation.update({ forced: true })
+    await relocation.update({ forced: true, roundFirst: undefined })
     await this.#wish(relocation)
     return relocation
   }

@@ -84,15 +84,25 @@ async function abortThere(
   await relocation.update({ released: true })
 }
 
-/** Every machine as it was before, in the order in which they start. Undone work is none: disks here were only read. */
 async function restore(parts: RelocationParts, relocation: Relocation, signal: AbortSignal): Promise<void> {
-  const { record } = relocation
   await relocation.update({ detail: 'starting the machines here' })
+  await runHere(parts, relocation, signal)
+  await relocation.update({ restored: true })
+}
+
+/**
+ * Every machine as it was before, in the order in which they start. Undone work is none: disks here were only read. The
+ * right to run them has to be this side's.
+ */
+export async function runHere(
+  parts: RelocationParts,
+  { record }: Relocation,
+  signal: AbortSignal,
+): Promise<void> {
   for (const { machine, cloud } of await withClouds(parts, record.machines)) {
     if (machine.stateBefore !== 'running') continue
     const state = await cloud.state(machine.name, { signal })
     if (state === 'paused') await cloud.resume(machine.name, { signal })
     else if (state === 'stopped') await cloud.start(machine.name, { signal })
   }
-  await relocation.update({ restored: true })
 }

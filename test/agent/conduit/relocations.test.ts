@@ -272,15 +272,115 @@ test('a machine is part of one relocation at a time', async (t) => {
   })
 })
 
-test('a last round that fails has the machine run here again', async (t) => {
+test('a last round that the line fails has the machine run on here, and a later one succeeds', async (t) => {
+  const { relocations, cloud, carrier, target } = await openScripted()
+  let failures = 1
+  carrier.facts.gate = async (last) => {
+    if (last && failures-- > 0) throw new FluidError('LANE_FAILED', 'The line is cut')
+  }
+  const relocation = await relocations.begin(recordOf())
+  const seen: string[] = []
+  using _ = relocation.watch(() => void seen.push(relocation.record.state))
+  await until(relocations, 'live')
+  t.deepEqual(cloud.did, [
+    'snapshot while running',
+    'pause',
+    'snapshot while paused',
+    'resume',
+    'snapshot while running',
+    'pause',
+    'snapshot while paused',
+  ])
+  t.deepEqual(
+    carrier.rounds.map(({ last }) => last),
+    [false, true, false, true],
+  )
+  t.true(seen.indexOf('cutting-over') < seen.lastIndexOf('converging'))
+  t.deepEqual(target.did, ['prepare', 'start', 'commit'])
+  t.is(relocations.list()[0].error, undefined)
+})
+
+test('last rounds that fail again and again end in going back', async (t) => {
   const { relocations, cloud, carrier } = await openScripted()
   carrier.facts.gate = async (last) => {
     if (last) throw new FluidError('LANE_FAILED', 'The line is cut')
   }
   await relocations.begin(recordOf())
   await until(relocations, 'rolled-back')
+  t.is(carrier.rounds.filter(({ last }) => last).length, 3)
   t.deepEqual(cloud.did.slice(-1), ['resume'])
   t.like(relocations.list()[0].error, { code: 'LANE_FAILED' })
+})
+
+test('a last round that fails for no passing reason ends in going back', async (t) => {
+  const { relocations, cloud, carrier } = await openScripted()
+  carrier.facts.gate = async (last) => {
+    if (last) throw new FluidError('NO_SPACE', 'The disk there is full')
+  }
+  await relocations.begin(recordOf())
+  await until(relocations, 'rolled-back')
+  t.is(carrier.rounds.filter(({ last }) => last).length, 1)
+  t.is(cloud.state.web, 'running')
+})
+
+test('a disk that may be whole there takes no more rounds: a last round that fails then goes back', async (t) => {
+  const { relocations, cloud, carrier } = await openScripted()
+  carrier.facts.gate = async (last) => {
+    if (!last) return
+    const [job] = carrier.all.values()
+    await job.update({ root: `b3:${'cd'.repeat(32)}` })
+    throw new FluidError('LANE_FAILED', 'The line is cut behind the last byte')
+  }
+  await relocations.begin(recordOf())
+  await until(relocations, 'rolled-back')
+  t.is(carrier.rounds.filter(({ last }) => last).length, 1)
+  t.is(cloud.state.web, 'running')
+})
+
+test('what the owner wanted now is wanted again after a last round that failed, behind one more round', async (t) => {
+  const { relocations, cloud, carrier } = await openScripted()
+  cloud.state.dirty = 2 ** 44
+  let failures = 1
+  carrier.facts.gate = async (last) => {
+    await delay(5)
+    if (last && failures-- > 0) throw new FluidError('TIMEOUT', 'The last round has stood still')
+  }
+  const relocation = await relocations.begin(
+    recordOf({ service: 'cutover = { on_no_convergence = "keep" }' }),
+  )
+  while (!relocation.record.detail?.startsWith('not converging')) await delay(10)
+  await relocations.cutover(ID)
+  await until(relocations, 'live')
+  const [first, second] = carrier.rounds.flatMap(({ last }, i) => (last ? [i] : []))
+  t.true(second > first + 1)
+})
+
+test('a snapshot that was closed unread, since that of another machine failed, has all looked at anew', async (t) => {
+  const { relocations, cloud, carrier, target } = await openScripted()
+  target.plan.answer = {
+    accepted: true,
+    places: ['web', 'db'].map((machine) => ({ machine, disk: 'vda', destination: machine, format: 'raw' })),
+    warnings: [],
+  }
+  let taken = 0
+  cloud.cloud.snapshot = async (name) => {
+    if (name === 'db' && ++taken === 1) throw new FluidError('TIMEOUT', 'The cloud is busy')
+    const disk = { disk: 'vda', sizeBytes: 100, url: 'nbd://h/e', epoch: 'e', dirty: [] }
+    return { disks: [disk], async [Symbol.asyncDispose]() {} }
+  }
+  const record = recordOf()
+  const [web] = record.machines
+  await relocations.begin({
+    ...record,
+    machines: [web, { ...web, name: 'db', targetName: 'db' }],
+    disks: ['web', 'db'].map((machine) => ({ ...record.disks[0], machine })),
+  })
+  await until(relocations, 'live')
+  t.deepEqual(
+    carrier.rounds.map(({ dirty }) => dirty),
+    [undefined, undefined, [], []],
+    'The first round that is carried takes nothing for unchanged',
+  )
 })
 
 // An agent that comes back finds a record, and machines as its predecessor left them.
