@@ -15,6 +15,7 @@ import type { OfferPublisher } from './broker-offers.ts'
 import type { OpenedRelocations } from './conduit/open-relocations.ts'
 import type { TargetHost } from './conduit/open-target-host.ts'
 import { createMachineCalls } from './clouds/machine-calls.ts'
+import { evidenceReport } from './conduit/evidence.ts'
 import { createRelocationCalls } from './conduit/relocation-calls.ts'
 import type { Home } from './home.ts'
 import { indexSeed } from './indexing.ts'
@@ -207,6 +208,7 @@ export function createAgentApi(all: AgentApiParts): AgentApi {
       const record = await peers.resolve(peer)
       return benchPeer(parts, record.peer, { bytes, lanes, signal })
     },
+    relocationReceipt: ({ job }) => evidenceReport(relocations.evidenceOf(job) ?? target.calls.evidenceOf(job)),
     doctor: async () => [
       ...(directory ? [checkDirectory(directory)] : []),
       ...(await checkPeers(parts, await peers.list())),

@@ -424,6 +424,36 @@ export interface MachineReport {
   readonly vcpus: number
   readonly memoryBytes: number
   readonly disks: readonly {
+/** What both sides of a relocation signed, as this one kept it: the last of each kind, in order. */
+export interface RelocationReceiptReport {
+  /** Its id. */
+  readonly job: string
+  readonly service: string
+  /** Which side this agent is. */
+  readonly side: 'source' | 'target'
+  readonly state: string
+  /** Peer IDs. */
+  readonly source: string
+  readonly target: string
+  readonly bodies: readonly {
+    readonly kind: 'plan' | 'final' | 'term' | 'outcome' | 'pledge' | 'release'
+    readonly signer: 'source' | 'target'
+    /** In a few words, for people. */
+    readonly says: string
+    /** base64; what Ed25519 covers is in protocol/relocation.md. */
+    readonly body: string
+    readonly signature: string
+    /** Signed by whom it should be, about this relocation, and about the body before it where it names that. */
+    readonly valid: boolean
+  }[]
+  /** Of the disks that were handed over. */
+  readonly roots: readonly { readonly machine: string; readonly disk: string; readonly root: string }[]
+  /** Kinds that should be there in this state. */
+  readonly missing: readonly string[]
+  /** All are valid, and none is missing. */
+  readonly signaturesValid: boolean
+}
+
     readonly id: string
     readonly path: string
     readonly format: string
@@ -606,6 +636,8 @@ export interface AgentApi {
   relocationWatch(options: { job: string }, call?: CallOptions): AsyncIterable<RelocationReport>
   relocationPause(options: { job: string }): Promise<RelocationReport>
   relocationResume(options: { job: string }): Promise<RelocationReport>
+  /** Of a relocation from here or to here. Throws JOB_UNKNOWN, JOB_STATE. */
+  relocationReceipt(options: { job: string }): Promise<RelocationReceiptReport>
   /** Does not wait for a downtime that fits. */
   cutover(options: { job: string }): Promise<RelocationReport>
   /** The machines run here again, and nothing is left there. */

@@ -2,6 +2,7 @@
 import type { Command } from 'commander'
 import { ERRORS, FluidError } from '../../protocol/errors.ts'
 import type { VerifyReport } from '../api.ts'
+import { formatEvidence } from '../output/evidence-text.ts'
 import { formatReceipt, formatVerdict } from '../output/job-text.ts'
 import { errorFields } from '../output/ndjson.ts'
 import { agentAction, describe, type Runtime } from './command.ts'
@@ -30,11 +31,20 @@ export function addProofCommands(program: Command, runtime: Runtime): void {
   describe(
     program.command('receipt').argument('<job>', 'the job, on either side'),
     'Show what a finished job moved, with both signatures',
-    'Sizes, roots, bytes for each path, times; signed by sender and receiver, and kept by both.',
+    'Sizes, roots, bytes for each path, times; signed by sender and receiver, and kept by both. Of a relocation: who asked for what, handed which disks over, found it healthy, and gave it up.',
     ['fluidcloud receipt JOB', 'fluidcloud receipt JOB --json > receipt.json'],
   ).action(
     agentAction(runtime, async (context, agent, job: string) => {
-      const receipt = await agent.receipt({ job })
+      const receipt = await agent.receipt({ job }).catch(async (error: unknown) => {
+        if (!(error instanceof FluidError) || error.code !== 'JOB_UNKNOWN') throw error
+        return await agent.relocationReceipt({ job }).catch((other: unknown) => {
+          throw other instanceof FluidError && other.code === 'JOB_UNKNOWN' ? error : other
+        })
+      })
+      if ('bodies' in receipt) {
+        context.report('receipt', receipt, (style, columns) => formatEvidence(receipt, style, columns))
+        return receipt.signaturesValid ? 0 : ERRORS.VERIFY_MISMATCH.exit
+      }
       context.report('receipt', receipt, (style) => formatReceipt(receipt, style))
       return receipt.signaturesValid ? 0 : ERRORS.VERIFY_MISMATCH.exit
     }),

@@ -3,6 +3,7 @@ import type { Clouds } from '../clouds/open-cloud.ts'
 import type { JobParts } from '../job-parts.ts'
 import type { Jobs } from '../jobs.ts'
 import type { Table } from '../state-store.ts'
+import type { Evidence } from './evidence.ts'
 import type { RelocationParts } from './relocation-parts.ts'
 import type { RelocationRecord } from './relocation-record.ts'
 import { Relocations } from './relocations.ts'
@@ -13,6 +14,8 @@ export interface OpenedRelocations extends AsyncDisposable {
   readonly parts: RelocationParts
   readonly relocations: Relocations
   readonly peerName: (peer: string) => string
+  /** Of the relocation of that id from here; undefined when there is none. */
+  evidenceOf(id: string): Evidence | undefined
 }
 
 /** Goes on with what was unfinished. */
@@ -50,5 +53,24 @@ export async function openRelocations(
       return { [Symbol.dispose]: () => mesh.node.removeEventListener('peer:connect', connected) }
     },
   })
-  return { parts, relocations, peerName, [Symbol.asyncDispose]: () => relocations[Symbol.asyncDispose]() }
+  return {
+    parts,
+    relocations,
+    peerName,
+    evidenceOf(id) {
+      const record = relocations.find(id)?.record
+      return (
+        record && {
+          relocation: record.relocation,
+          service: record.service.name,
+          side: 'source',
+          state: record.state,
+          source: identity.peerId,
+          target: record.peer,
+          evidence: record.evidence ?? {},
+        }
+      )
+    },
+    [Symbol.asyncDispose]: () => relocations[Symbol.asyncDispose](),
+  }
 }

@@ -106,6 +106,7 @@ export const CALLS: Readonly<Record<CallName, Shape>> = {
   relocate: relocationShape,
   relocations: {},
   arrivals: {},
+  relocationReceipt: { job: 'string' },
   arrivalApprove: { relocation: 'string' },
   arrivalReject: { relocation: 'string' },
   relocationWatch: { job: 'string' },

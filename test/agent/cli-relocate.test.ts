@@ -7,6 +7,7 @@ import { FluidError } from '../../protocol/errors.ts'
 import { openFakeSite, type FakeSite } from '../helpers/command-line.ts'
 import {
   failing,
+  fakeEvidence,
   fakeLive,
   fakeRelocation,
   fakeRelocationPlan,
@@ -192,4 +193,27 @@ test('watch follows a relocation, and jobs and status list it', async (t) => {
   })
   t.like((await at.run(['jobs', '--json'])).lines[0], { type: 'relocation', job: fakeRelocation.job })
   t.regex((await at.run(['jobs'])).stdout, /RELOCATION[^]*converging[^]*shop \(web, db\)/)
+})
+
+test('receipt of a relocation shows who signed what, and says when something is not valid', async (t) => {
+  await using at = await site({
+    receipt: failing('JOB_UNKNOWN', 'There is no such job'),
+    relocationReceipt: async () => fakeEvidence,
+  })
+  const { exit, stdout } = await at.run(['receipt', fakeEvidence.job])
+  t.is(exit, 0)
+  t.regex(stdout, /shop, live[^]*web\/vda +b3:abab[^]*all valid[^]*pledge +source +gives them up for good/)
+  t.like((await at.run(['receipt', fakeEvidence.job, '--json'])).lines[0], {
+    type: 'receipt',
+    job: fakeEvidence.job,
+    side: 'source',
+    signaturesValid: true,
+  })
+  await using other = await site({
+    receipt: failing('JOB_UNKNOWN', 'There is no such job'),
+    relocationReceipt: async () => ({ ...fakeEvidence, missing: ['outcome'], signaturesValid: false }),
+  })
+  const broken = await other.run(['receipt', fakeEvidence.job])
+  t.is(broken.exit, 6)
+  t.regex(broken.stdout, /missing: outcome/)
 })

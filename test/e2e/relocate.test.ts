@@ -1,7 +1,8 @@
 /** A whole service between two agents: cold, refused, unhealthy, taken back; and both agents killed wherever they can be. */
 import { readdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import ava from 'ava'
+import ava, { type ExecutionContext } from 'ava'
+import type { Line } from '../helpers/agent-process.ts'
 import {
   answers,
   startRelocationPair,
@@ -42,12 +43,31 @@ test('relocate moves a service, checks it, and leaves it stopped here until fina
   t.true(await sameBytes(service.disk, disk))
   t.like(await alpine.tell('jobs'), { type: 'job', state: 'complete' })
   const job = result.job as string
+  await showsWhatWasSigned(t, pair, job)
   t.like(await alpine.tell('finalize', job), { type: 'result', state: 'finalized' })
   t.deepEqual(await here.machines(), [])
   t.false((await readdir(dirname(service.disk))).includes('web.raw'))
   await service.record(4)
   t.deepEqual(await answers(service), [1, 2, 3, 4])
 })
+
+/** Both ends have the same words of both, and each can prove them. */
+async function showsWhatWasSigned(t: ExecutionContext, { alpine, boreal }: RelocationPair, job: string) {
+  const [here, there] = await Promise.all([alpine, boreal].map((agent) => agent.tell('receipt', job)))
+  const signed = { type: 'receipt', service: 'web', signaturesValid: true, missing: [] }
+  t.like(here, { ...signed, side: 'source', state: 'live' })
+  t.like(there, { ...signed, side: 'target', state: 'committed' })
+  t.deepEqual(there.roots, here.roots)
+  const lasting = ({ bodies }: Line) =>
+    (bodies as { kind: string; body: string; signature: string }[])
+      .filter(({ kind }) => kind !== 'term')
+      .map(({ kind, body, signature }) => ({ kind, body, signature }))
+  t.deepEqual(
+    lasting(here).map(({ kind }) => kind),
+    ['plan', 'final', 'outcome', 'pledge'],
+  )
+  t.deepEqual(lasting(there), lasting(here))
+}
 
 test('an unhealthy service runs here again, and nothing of it is left there', async (t) => {
   const pair = await startRelocationPair(t, { gate: '3s' })

@@ -19,6 +19,7 @@ import type {
   ReceiptReport,
   MachineReport,
   RelocationPlanReport,
+  RelocationReceiptReport,
   RelocationReport,
   SeedReport,
   StatusReport,
@@ -187,6 +188,28 @@ export const fakeRelocation: RelocationReport = {
   sourceRuns: false,
   seconds: 40,
   createdAt: '2026-11-22T10:00:00.000Z',
+}
+
+export const fakeEvidence: RelocationReceiptReport = {
+  job: fakeRelocation.job,
+  service: 'shop',
+  side: 'source',
+  state: 'live',
+  source: FAKE_PEER_ID,
+  target: FAKE_PEER_ID,
+  bodies: [
+    {
+      kind: 'pledge',
+      signer: 'source',
+      says: 'gives them up for good',
+      body: 'Ym9keQ',
+      signature: 'c2ln',
+      valid: true,
+    },
+  ],
+  roots: [{ machine: 'web', disk: 'vda', root: `b3:${'ab'.repeat(32)}` }],
+  missing: [],
+  signaturesValid: true,
 }
 
 export const fakeLive: RelocationReport = {
@@ -382,6 +405,7 @@ export function createFakeAgent(answers: FakeAnswers = {}): { api: AgentApi; cal
     relocate: async () => fakeRelocation,
     relocations: async () => [],
     arrivals: async () => [],
+    relocationReceipt: failing('JOB_UNKNOWN', 'There is no such relocation'),
     arrivalApprove: async ({ relocation }) => ({ ...fakeArrival, relocation }),
     arrivalReject: async ({ relocation }) => ({ ...fakeArrival, relocation, state: 'released' }),
     relocationWatch: () => stream(fakeRelocation, fakeLive),
