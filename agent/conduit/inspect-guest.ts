@@ -8,6 +8,7 @@ import type { FileSystemFacts } from '../../transfer/guest/file-system.ts'
 import { volumeOfSpec } from '../../transfer/guest/fstab.ts'
 import { surveyDisks, type GuestVolume, type SurveyedDisk } from '../../transfer/guest/guest-volume.ts'
 import { findGuest, type FoundGuest } from '../../transfer/guest/open-guest.ts'
+import type { GuestMount } from '../../transfer/guest/guest-tree.ts'
 import { openSource } from '../../transfer/open.ts'
 import type { Source } from '../../transfer/source.ts'
 import type { GuestReport, InspectedMachine, ReportedDisk, ReportedVolume } from './guest-report.ts'
@@ -59,7 +60,7 @@ export async function inspectGuest(
   return {
     ...emptyReport(surveyed, guest),
     root: guest.root.name,
-    ...uneditable(guest.root),
+    ...uneditable(guest.root, tree.mounts),
     ...(await inspectSystem(tree)),
     fstab: fstab.slice(0, MAX_GUEST_FINDINGS).map(({ spec, path, type }) => {
       const volume = volumeOfSpec(spec, volumes)
@@ -95,9 +96,14 @@ function rootObjections(volumes: readonly GuestVolume[], notFound: Objection): O
 }
 
 /** What openWritableGuest() would refuse, told while nothing has moved yet. */
-function uneditable({ name, pieces, ext }: GuestVolume): Pick<GuestReport, 'uneditable'> {
+function uneditable(
+  { name, pieces }: GuestVolume,
+  mounts: readonly GuestMount[],
+): Pick<GuestReport, 'uneditable'> {
   if (pieces.length !== 1) return { uneditable: `${name} lies on its disks in pieces` }
-  return ext?.journal === 'stale' ? { uneditable: `${name}: ${ext.note}` } : {}
+  // Whatever the guest mounts is opened for writing, whether a step writes there or not.
+  const stale = mounts.find(({ volume }) => volume.pieces.length === 1 && volume.ext?.journal === 'stale')
+  return stale ? { uneditable: `${stale.volume.name}: ${stale.volume.ext?.note}` } : {}
 }
 
 function notesOf(disks: readonly SurveyedDisk[]): string[] {

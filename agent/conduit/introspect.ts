@@ -120,6 +120,15 @@ async function lookInside(
     return []
   })
   if (steps.length === 0) return { guest, steps, changes: [] }
+  if (guest.uneditable !== undefined) {
+    const message = `${asked.name}: its files cannot be changed there: ${guest.uneditable}`
+    reasons.push(
+      new FluidError('GUEST_UNSUPPORTED', message, {
+        hint: 'Shut it down cleanly or check its file systems (fsck), or relocate it without changes to its files',
+      }),
+    )
+    return { guest, steps, changes: [] }
+  }
   try {
     await using files = await openGuest(opened, { signal })
     const context = {

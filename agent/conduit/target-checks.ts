@@ -8,6 +8,7 @@ import { asFluidError, FluidError, type ErrorCode } from '../../protocol/errors.
 import { printable } from '../../protocol/field.ts'
 import { MAX_OBJECTIONS, MAX_TEXT_BYTES } from '../../protocol/limits.ts'
 import type { RelocateGrant } from '../../protocol/relocate-grant.ts'
+import { cannotWriteGuests as cannotWrite } from '../../transfer/guest/guest-programs.ts'
 import { findDestinationFolder, pathIn } from '../../transfer/destination-name.ts'
 import type { EditMigrator } from '../../transfer/migrator.ts'
 import type { Cloud } from '../clouds/cloud.ts'
@@ -33,6 +34,8 @@ export interface CheckingTarget {
   readonly before?: { readonly places: readonly PlannedPlace[] }
   /** The Migrator of that name and major version; throws what stands against it. */
   migrator(step: MigratorStep): Promise<EditMigrator>
+  /** Why files in disks of this format cannot be written here; that of guest-programs.ts when left out. */
+  cannotWriteGuests?(format: PlannedPlace['format']): Promise<FluidError | undefined>
 }
 
 /** For all that is reached on trial: well within what the source waits for an answer. */
@@ -74,6 +77,7 @@ export async function checkRequest(
       }
     }
     objections.push(...(await stepObjections(planned, target)))
+    objections.push(...(await editObjections(planned, places, target)))
   }
   if (!cloud.supports.pause) warnings.push('Machines here cannot be paused: without a lease they are stopped')
   if (grant.approve === 'ask') warnings.push('A person has to say yes')
@@ -151,6 +155,22 @@ async function stepObjections(
       const { code, message, hint } = asFluidError(error, 'MIGRATOR_FAILED')
       objections.push({ code, message: `${machine.name}: ${message}`, hint })
     }
+  }
+  return objections
+}
+
+/** Steps change files in disks, for which programs of this host are needed: told now, not when the machines stand still. */
+async function editObjections(
+  { machine, steps }: PlannedMachine,
+  places: readonly PlannedPlace[],
+  { cannotWriteGuests = cannotWrite }: CheckingTarget,
+): Promise<Objection[]> {
+  if (steps.length === 0) return []
+  const own = places.filter((place) => place.machine === machine.name)
+  const objections: Objection[] = []
+  for (const format of new Set(own.map((place) => place.format))) {
+    const why = await cannotWriteGuests(format)
+    if (why) objections.push({ code: why.code, message: `${machine.name}: ${why.message}`, hint: why.hint })
   }
   return objections
 }
