@@ -5,7 +5,7 @@
  */
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { cp, mkdir, readdir, readFile, readlink, writeFile } from 'node:fs/promises'
+import { chmod, chown, cp, mkdir, readdir, readFile, readlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { hasProgram, run } from '../helpers/programs.ts'
@@ -43,6 +43,8 @@ const FOLDERS = {
   cache: '/var/cache/libvirt',
 }
 const START_TIMEOUT_MS = 60_000
+/** Of Debian's user and group libvirt-qemu. */
+export const LIBVIRT_QEMU_ID = 64_055
 
 /** What QEMU can is asked of it once, and copied: it takes a second. */
 let probed: string | undefined
@@ -57,6 +59,12 @@ export async function openLibvirtLab(
   if (probed !== undefined)
     await cp(probed, join(folder, 'cache'), { recursive: true, preserveTimestamps: true })
   await configure(folder, user)
+  if (user === 'libvirt-qemu') {
+    // As an owner shares the folder of images with QEMU.
+    await chmod(folder, 0o711)
+    await chown(join(folder, 'images'), 0, LIBVIRT_QEMU_ID)
+    await chmod(join(folder, 'images'), 0o2770)
+  }
   const namespaces = ['--mount', '--pid', '--fork', '--kill-child', '--mount-proc']
   const start = ['sh', join(folder, 'start'), folder]
   const child = spawn('setpriv', ['--pdeathsig', 'KILL', 'unshare', ...namespaces, ...start], {
@@ -116,8 +124,8 @@ stdio_handler = "file"
   )
   // Debian's libvirt looks up its user even when it is told another.
   for (const [file, line] of [
-    ['passwd', 'libvirt-qemu:x:64055:64055::/:/bin/false'],
-    ['group', 'libvirt-qemu:x:64055:'],
+    ['passwd', `libvirt-qemu:x:${LIBVIRT_QEMU_ID}:${LIBVIRT_QEMU_ID}::/:/bin/false`],
+    ['group', `libvirt-qemu:x:${LIBVIRT_QEMU_ID}:`],
   ]) {
     const known = await readFile(`/etc/${file}`, 'utf8')
     await writeFile(join(etc, file), /^libvirt-qemu:/m.test(known) ? known : `${known}${line}\n`)
@@ -133,6 +141,12 @@ ${binds.join('\n')}
 mount --bind /etc/libvirt/passwd /etc/passwd
 mount --bind /etc/libvirt/group /etc/group
 mkdir -p /run/libvirt/qemu
+# What QEMU can is asked anew each time, for seconds, while there is a KVM that its user may not use.
+if [ -c /dev/kvm ]; then
+  cp -a /dev/kvm "$1/kvm"
+  chmod 666 "$1/kvm"
+  mount --bind "$1/kvm" /dev/kvm
+fi
 libvirtd -f /etc/libvirt/libvirtd.conf -p "$1/pid" 2>"$1/log/stderr" &
 wait $!
 `,
