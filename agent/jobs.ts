@@ -253,9 +253,9 @@ export class Jobs implements AsyncDisposable {
     void running.ended.then(() => {
       this.#tellFailure(job)
       const { state, wanted, rounds } = job.record
-      // Resumed in the moment in which the run came to rest.
-      if (state === 'paused' && wanted === 'run' && !rounds && !this.#runs.stopping.aborted)
-        this.#startOutgoing(job)
+      // Resumed or cancelled in the moment in which the run came to rest.
+      const missed = wanted === 'cancel' ? !job.over : state === 'paused' && wanted === 'run' && !rounds
+      if (missed && !this.#runs.stopping.aborted) this.#startOutgoing(job)
     })
     return running
   }
@@ -287,6 +287,10 @@ export class Jobs implements AsyncDisposable {
         let failure: unknown
         const running = this.#runs.open(job, async (signals) => {
           await attempt(signals).catch((error: unknown) => (failure = error))
+          // Cancelled in the moment in which the attempt came to rest, and heeded by nobody.
+          if (job.record.wanted !== 'cancel' || job.over || this.#runs.stopping.aborted) return
+          await this.#discard(job)
+          await job.become('cancelled')
         })
         await running.ended
         if (failure !== undefined) throw failure as Error

@@ -166,6 +166,21 @@ test('Jobs.resume() in the moment in which a job comes to rest has it run again'
   t.is(record.wanted, 'run')
 })
 
+test('Jobs.cancel() in the moment in which a job comes to rest has its peer told', async (t) => {
+  const site = await jobsOf(t)
+  const { id, record } = await site.move()
+  await reached(site, id, 'reconnecting')
+  await site.jobs.pause(id)
+  let dialed: number | undefined
+  using _watch = site.jobs.get(id).watch(() => {
+    if (record.state !== 'paused' || dialed !== undefined) return
+    dialed = site.dialed.length
+    site.jobs.cancel(id).catch(() => {})
+  })
+  await eventually(() => (dialed !== undefined && site.dialed.length > dialed ? true : undefined))
+  t.is(record.wanted, 'cancel')
+})
+
 test('Jobs.cancel() ends a job that its peer never heard of at once', async (t) => {
   const site = await jobsOf(t, [recordOf({ state: 'paused', wanted: 'pause' })])
   const [{ job }] = site.jobs.list()
