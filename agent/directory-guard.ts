@@ -32,6 +32,12 @@ export const TABLE_TAG = 'kad-peer'
 /** How long an entry of the address book is answered without a look: reading it takes 0.1 ms. */
 const READ_AGAIN_MS = 2_000
 
+/** Whoever proved a moment ago who it is, and said that it serves the directory, is taken to be there. */
+const PROVEN_FOR_MS = 60_000
+/** Who is merely heard of is dialed for the routing table at once while that holds so few, then at leisure. */
+const FEW_PEERS = 8
+const LEISURE_PER_SECOND = 0.2
+
 /** A PING of the directory: a length, and protobuf field 1 (type) = 5. */
 const PING = Uint8Array.of(2, 8, 5)
 
@@ -54,14 +60,23 @@ export interface DirectoryGuardParts {
 /** The node's `components` for kad-dht. */
 export function guardDirectory(components: KadDHTComponents, parts: DirectoryGuardParts): DirectoryGuard {
   const { policy, keys } = parts
-  const { hear, retains, peerStore } = guardBook(components.peerStore, components.peerId, policy)
+  const { hear, retains, holds, peerStore } = guardBook(components.peerStore, components.peerId, policy)
   const { connectionManager, registrar } = components
   const openStream: typeof connectionManager.openStream = async (peer, protocol, options) =>
     limitStream(await connectionManager.openStream(peer, protocol, options), DIRECTORY_ANSWER_BYTES)
   const handle: typeof registrar.handle = (protocol, handler, options) =>
     registrar.handle(protocol, guardHandler(handler, parts), options)
+  const leisure = createTokenBucket({ burst: 1, perSecond: LEISURE_PER_SECOND })
+  // Strangers answer no ping but this one.
   const ping = {
-    ping: (peer: PeerId, options?: object) => askForSign(() => openStream(peer, DIRECTORY_PROTOCOL, options)),
+    async ping(peer: PeerId, options?: object): Promise<number> {
+      const open = connectionManager.getConnections(peer).filter(({ status }) => status === 'open')
+      const since = Date.now() - PROVEN_FOR_MS
+      const isProven = open.some(({ timeline }) => timeline.open > since)
+      if (isProven && (await peerStore.get(peer)).protocols.includes(DIRECTORY_PROTOCOL)) return 0
+      if (open.length === 0 && holds() >= FEW_PEERS && !leisure.take()) throw new Error('Not now')
+      return askForSign(() => openStream(peer, DIRECTORY_PROTOCOL, options))
+    },
   }
   return {
     hear,
@@ -71,7 +86,6 @@ export function guardDirectory(components: KadDHTComponents, parts: DirectoryGua
       datastore: override(components.datastore, providerStore(keys, components.peerId.toString())),
       connectionManager: override(connectionManager, { openStream }),
       registrar: override(registrar, { handle }),
-      // Strangers answer no ping but this one.
       ping,
     }),
   }
@@ -153,7 +167,7 @@ function guardBook(book: PeerStore, self: PeerId, policy: ConnectionPolicy) {
     },
   } satisfies Partial<PeerStore>
   const retains = (peer: string) => heard.has(peer) || tabled.has(peer)
-  return { hear, retains, peerStore: override(book, guarded) }
+  return { hear, retains, holds: () => tabled.size, peerStore: override(book, guarded) }
 }
 
 function emptyEntry(id: PeerId): Peer {

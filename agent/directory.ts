@@ -5,7 +5,7 @@
  */
 import { createHash } from 'node:crypto'
 import { type KadDHT, type KadDHTComponents, kadDHT, type QueryEvent } from '@libp2p/kad-dht'
-import { type PeerInfo, peerDiscoverySymbol, type Startable } from '@libp2p/interface'
+import { type PeerId, type PeerInfo, peerDiscoverySymbol, type Startable } from '@libp2p/interface'
 import { peerIdFromString } from '@libp2p/peer-id'
 import type { Multiaddr } from '@multiformats/multiaddr'
 import { CID } from 'multiformats/cid'
@@ -33,6 +33,8 @@ const WAYS = 2
 /** Announcements are forgotten after an hour, and renewed when half of it is over. */
 const ANNOUNCED_FOR_MS = 60 * 60_000
 const RENEW_EVERY_MS = 10 * 60_000
+/** The one that is asked first has so long to answer. */
+const FIRST_ANSWER_MS = 1_000
 /** A lookup waits so long for the agent to join. */
 const DIRECTORY_JOIN_MS = 3_000
 const SHA2_256 = 0x12
@@ -49,7 +51,7 @@ export interface Directory extends Startable {
   readonly size: number
   /**
    * Addresses that `peer` itself told this agent, then those that others tell, as they answer; none twice, at most
-   * MAX_DIRECTORY_ADDRESSES, and they may be old, or lies. Ends after DIRECTORY_FIND_TIMEOUT_MS.
+   * MAX_DIRECTORY_ADDRESSES, and they may be old, or lies. Its walk ends after DIRECTORY_FIND_TIMEOUT_MS.
    */
   find(peer: string, options?: { signal?: AbortSignal }): AsyncGenerator<Multiaddr[]>
   /** Announces this agent under `name`, now and as long as it runs. Rejects while nobody is there to tell. */
@@ -75,22 +77,24 @@ export function directoryService(parts: {
       alpha: PARALLEL,
       disjointPaths: WAYS,
       initialQuerySelfInterval: 0,
+      pingNewContactConcurrency: 2 * PARALLEL,
       routingTableUpdateMaxQueueSize: 256,
       maxInboundStreams: MAX_DIRECTORY_STREAMS,
       maxOutboundStreams: MAX_DIRECTORY_STREAMS,
       peerInfoMapper: (info) => ({ ...info, multiaddrs: usefulAddrs(info.multiaddrs) }),
       reprovide: { validity: ANNOUNCED_FOR_MS, threshold: ANNOUNCED_FOR_MS / 2, interval: RENEW_EVERY_MS },
-    })(guard.components) as KadDHT & Startable & WithTable & WithDiscovery
+    })(guard.components) as Kademlia
     dht[peerDiscoverySymbol].addEventListener('peer', ({ detail }) => void guard.hear(detail).catch(() => {}))
     return createDirectory(dht, guard)
   }
 }
 
-interface WithTable {
+/** What kad-dht has and its types do not tell. */
+interface Kademlia extends KadDHT, Startable {
   readonly routingTable: { readonly size: number }
-}
-
-interface WithDiscovery {
+  readonly network: {
+    sendRequest(to: PeerId, question: object, options: object): AsyncIterable<QueryEvent>
+  }
   readonly [peerDiscoverySymbol]: {
     addEventListener(type: 'peer', listener: (event: CustomEvent<PeerInfo>) => void): void
   }
@@ -98,8 +102,8 @@ interface WithDiscovery {
 
 /** What libp2p is told nothing of: it would believe what it finds. */
 function createDirectory(
-  dht: KadDHT & Startable & WithTable,
-  { components: { peerId: self, peerStore, events }, retains }: DirectoryGuard,
+  dht: Kademlia,
+  { components: { peerId: self, peerStore, events, connectionManager }, retains }: DirectoryGuard,
 ): Directory {
   const lookups = createTurns(MAX_DIRECTORY_LOOKUPS)
   /** The first query for ourselves is over: it makes us known, and whom we know. */
@@ -122,6 +126,8 @@ function createDirectory(
     const before = await noted()
     if (before.length > 0) yield before
     using _turn = await lookups.take(signal)
+    const first = fresh(await askFirst(id, signal))
+    if (first.length > 0) yield first
     // Whoever has just joined soon knows its neighbours, and need not ask them.
     await joined
     const since = await noted()
@@ -135,6 +141,24 @@ function createDirectory(
       if (some.length > 0) yield some
       if (told.size >= MAX_DIRECTORY_ADDRESSES) return
     }
+  }
+
+  /** What one peer says that is connected longest: it knows most, mostly, and nobody has to be dialed to ask. */
+  async function askFirst(id: PeerId, signal?: AbortSignal): Promise<Multiaddr[]> {
+    const timeout = AbortSignal.timeout(FIRST_ANSWER_MS)
+    for (const { remotePeer, status } of connectionManager.getConnections()) {
+      if (status !== 'open' || !(await peerStore.get(remotePeer)).protocols.includes(DIRECTORY_PROTOCOL))
+        continue
+      const question = { type: 'FIND_NODE', key: id.toMultihash().bytes }
+      const path = { index: -1, queued: 0, running: 0, total: 0 }
+      const ask = (within: AbortSignal) =>
+        dht.network.sendRequest(remotePeer, question, { path, signal: AbortSignal.any([within, timeout]) })
+      for await (const event of query(ask, signal))
+        if (event.name === 'PEER_RESPONSE')
+          return event.closer.find((each) => each.id.equals(id))?.multiaddrs ?? []
+      return []
+    }
+    return []
   }
 
   async function* announced(

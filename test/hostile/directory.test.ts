@@ -182,6 +182,29 @@ test('lies about a paired peer cost dials, and leave what is known of it as it i
   t.false(addresses.some((address) => lie.includes(address.multiaddr.toString())))
 })
 
+test('one that is asked first and says nothing keeps nobody from being found', async (t) => {
+  const mesh = await startMesh(t, 'open', { directory: true })
+  await using silent = await createLibp2pOfDirectory()
+  let questions = 0
+  await silent.handle(DIRECTORY_PROTOCOL, async (stream) => {
+    stream.addEventListener('message', () => void questions++)
+  })
+  await silent.dial(multiaddr(mesh.addr))
+  await eventually(async () => {
+    const entry = await mesh.node.peerStore.get(silent.peerId).catch(() => undefined)
+    return entry?.protocols.includes(DIRECTORY_PROTOCOL) || undefined
+  })
+  const contact = await startMesh(t, 'contact', { directory: true })
+  const found = await startMesh(t, 'found', { directory: true, bootstrap: [contact.addr] })
+  await mesh.node.dial(multiaddr(contact.addr))
+  const addrs = await eventually(async () => {
+    for await (const some of mesh.node.services.directory!.find(found.identity.peerId)) return some
+    return undefined
+  })
+  t.is(`${addrs[0].toString()}/p2p/${found.identity.peerId}`, found.addr)
+  t.true(questions > 0)
+})
+
 /** A node that identifies itself, as an agent of the directory would. */
 async function createLibp2pOfDirectory() {
   const node = await createLibp2p({
