@@ -531,6 +531,8 @@ export interface RelocationPlanReport {
   readonly service: string
   readonly peer?: string
   readonly peerName?: string
+  /** Where no target was named: what the brokers knew, and how it was ranked. */
+  readonly match?: MatchReport
   readonly live: boolean
   readonly machines: readonly PlannedMachineReport[]
   readonly objectStores: readonly {

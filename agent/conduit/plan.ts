@@ -1,11 +1,12 @@
 /** The plan of a relocation: what is found here, what the target says to it, what it will cost; nothing is changed. */
 import { randomBytes } from 'node:crypto'
-import { asFluidError, FluidError } from '../../protocol/errors.ts'
+import { asFluidError } from '../../protocol/errors.ts'
 import { LEASE_MS, RELOCATION_ID_BYTES } from '../../protocol/limits.ts'
 import type { RelocationPlanReport } from '../api.ts'
 import { factsOfJobs } from '../broker-facts.ts'
 import type { Machine } from '../../protocol/machine.ts'
 import { errorReport } from '../job.ts'
+import { askInTurn, noChoice, type Choice } from './choose-target.ts'
 import { predictDowntimeMs } from './convergence.ts'
 import { introspect, type FoundMachine, type Introspection } from './introspect.ts'
 import { freshRelocation, type RelocationRecord } from './relocation-record.ts'
@@ -14,7 +15,6 @@ import { inOrder, type ServiceFile } from './service-file.ts'
 import { plannedSteps } from './service-steps.ts'
 import { machineReport, storeReports, tasksOf } from './topology.ts'
 import type { RelocationRequest } from './target.ts'
-import type { PlannedPlace } from '../../protocol/relocation-message.ts'
 
 /** A line of 100 Mbit/s, as matching assumes as well. */
 const ASSUMED_BYTES_PER_SECOND = 12_500_000
@@ -29,7 +29,7 @@ export interface PlanOptions {
   readonly live: boolean
   /** Whom to ask; undefined: what was found decides, and `choose` is asked. */
   readonly peer?: string
-  choose(service: ServiceFile, machines: readonly FoundMachine[]): Promise<string>
+  choose(machines: readonly FoundMachine[]): Promise<Choice>
   readonly peerName: (peer: string) => string
   readonly signal: AbortSignal
 }
@@ -49,25 +49,27 @@ export async function planRelocation(
     reasons.push(asFluidError(error))
   }
   const complete = found.machines.length === service.machines.length
-  const peer =
-    options.peer ?? (complete ? await options.choose(service, found.machines).catch(blame) : undefined)
+  const choice =
+    options.peer === undefined && complete ? await options.choose(found.machines).catch(blame) : undefined
+  const peers = options.peer === undefined ? (choice?.peers ?? []) : [options.peer]
+  if (choice && peers.length === 0) reasons.push(noChoice(choice))
   const request = requestOf(service, found, live)
-  let places: readonly PlannedPlace[] = []
-  if (peer !== undefined && complete && reasons.length === 0) {
-    const answer = await askTarget(parts, peer, request, signal).catch(blame)
-    if (answer?.accepted) {
-      places = answer.places
-      warnings.push(...answer.warnings)
-    } else
-      for (const { code, message, hint } of answer?.objections ?? [])
-        reasons.push(new FluidError(code, message, { hint, peer }))
-  }
+  const asked =
+    peers.length > 0 && complete && reasons.length === 0
+      ? await askInTurn(peers, (one) => askTarget(parts, one, request, signal), peerName)
+      : undefined
+  signal.throwIfAborted()
+  const peer = asked?.peer ?? peers[0]
+  const places = asked?.places ?? []
+  reasons.push(...(asked?.reasons ?? []))
+  warnings.push(...(asked?.warnings ?? []))
   const totalBytes = found.machines.reduce((sum, { disks }) => sum + bytesOf(disks), 0)
   const report: RelocationPlanReport = {
     feasible: reasons.length === 0,
     service: service.name,
     peer,
     peerName: peer === undefined ? undefined : peerName(peer),
+    ...(choice && { match: choice.match }),
     live,
     machines: found.machines.map((each) => machineReport(each, found.machines, service, places)),
     objectStores: storeReports(service, found.machines),

@@ -1,6 +1,7 @@
 /** The plan of a relocation, drawn: machines, their disks and what they lead to; what moves, what stays, what is changed. */
 import type { PlannedMachineReport, RelocationPlanReport } from '../api.ts'
 import { formatBytes, formatDuration } from '../units.ts'
+import { formatMatch } from './match-text.ts'
 import type { Style } from './style.ts'
 import { formatFields } from './table.ts'
 import { count, printable } from './text.ts'
@@ -14,7 +15,7 @@ interface Branch {
 /** References of one machine that are drawn; of more only the number. */
 const MAX_DRAWN = 24
 
-export function formatRelocationPlan(plan: RelocationPlanReport, style: Style, _columns?: number): string {
+export function formatRelocationPlan(plan: RelocationPlanReport, style: Style, columns?: number): string {
   const { symbols } = style
   const to = plan.peerName === undefined ? '' : ` to ${printable(plan.peerName)}`
   const title = plan.feasible
@@ -28,6 +29,7 @@ export function formatRelocationPlan(plan: RelocationPlanReport, style: Style, _
   const rate = predicted.measured ? '' : ' (the rate is assumed, not measured)'
   const fields = formatFields(
     [
+      ['chosen', chosenOf(plan)],
       [
         'how',
         plan.live ? 'live: the machines run until the last round' : 'cold: the machines are shut down first',
@@ -46,7 +48,15 @@ export function formatRelocationPlan(plan: RelocationPlanReport, style: Style, _
     ({ code, message, hint }) =>
       `\n  ${style.red(symbols.fail)} ${printable(message)} ${style.dim(code)}\n    ${style.dim('hint')}  ${printable(hint)}\n`,
   )
-  return [title, '\n', tree, fields, ...warnings, ...changes, ...reasons].join('')
+  const places = plan.match === undefined ? '' : `\n${formatMatch(plan.match, style, columns)}`
+  return [title, '\n', tree, fields, places, ...warnings, ...changes, ...reasons].join('')
+}
+
+/** Which of the offers that fit the target is. */
+function chosenOf({ match, peer }: RelocationPlanReport): string | undefined {
+  const chosen = match?.candidates.find((candidate) => candidate.rank !== null && candidate.peer === peer)
+  if (!match || !chosen) return undefined
+  return `${printable(chosen.provider)}, number ${chosen.rank} of ${count(match.fitting, 'offer')} that ${match.fitting === 1 ? 'fits' : 'fit'}`
 }
 
 function machineBranch(machine: PlannedMachineReport, style: Style): Branch {
