@@ -1,34 +1,51 @@
 /**
- * How soon agents that were told one address find each other: each a process of its own on this machine, all started
- * at once. Usage: node test/bench/directory.bench.ts [agents, default 20]
+ * A mesh on one machine: brokers and agents as processes that were told one address. How soon every agent finds every
+ * other by its peer ID, whether an offer is found when all brokers but one are killed, and whether its lease survives.
+ * Usage: node test/bench/directory.bench.ts [--agents 20] [--brokers 3] [--json]
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
 import { connectAgent } from '../../agent/control/client.ts'
-import { initHome } from '../../agent/home.ts'
+import { initHome, type Home } from '../../agent/home.ts'
 import { createReport } from './report.ts'
 
 const PROGRAM = fileURLToPath(new URL('../../agent/main.ts', import.meta.url))
 /** Waits between questions that were answered with nothing. */
 const AGAIN_MS = 100
-/** When a pair that has not found each other is given up. */
+/** When what is not there is given up. */
 const MOST_MS = 30_000
+const OFFER = `
+provider = "Alpine Cloud"
+place    = { region = "ch-gva-2", jurisdiction = "CH" }
+cloud    = { kind = "qemu", formats = ["raw", "qcow2"] }
+capacity = { vcpus = 64, memory = "256GiB", storage = "20TiB", max_volume = "16TiB" }
+price    = { currency = "EUR", vcpu_hour = 0.02 }
+lease    = "1h"
+`
 
 interface Started extends AsyncDisposable {
-  readonly home: string
+  readonly home: Home
+  readonly verb: Verb
   readonly pid: number
   readonly peerId: string
   readonly addr: string
-  /** When it said that it is ready. */
-  readonly readyAt: number
 }
+type Verb = 'agent' | 'broker'
 
-const count = Number(process.argv[2] ?? 20)
+const { values } = parseArgs({
+  options: {
+    agents: { type: 'string', default: '20' },
+    brokers: { type: 'string', default: '3' },
+    json: { type: 'boolean', default: false },
+  },
+})
+const [agentCount, brokerCount] = [Number(values.agents), Number(values.brokers)]
 const base = await mkdtemp(join(tmpdir(), 'fcdir-'))
 try {
   await main()
@@ -38,63 +55,120 @@ try {
 
 async function main(): Promise<void> {
   await using stack = new AsyncDisposableStack()
-  const report = createReport()
-  const begunAt = performance.now()
-  const first = stack.use(await start(0))
-  const toldAt = performance.now()
+  const homes = await Promise.all(
+    Array.from({ length: brokerCount + agentCount }, (_, i) =>
+      initHome(join(base, String(i)), { name: `n-${i}` }),
+    ),
+  )
+  const begun = performance.now()
+  const since = (at: number) => (performance.now() - at) / 1000
+  const first = stack.use(await start(homes[0], 'broker'))
+  const firstReadySeconds = since(begun)
   const others = await Promise.all(
-    Array.from({ length: count - 1 }, async (_, i) => stack.use(await start(i + 1, first.addr))),
+    homes
+      .slice(1)
+      .map(async (home, i) =>
+        stack.use(await start(home, i + 1 < brokerCount ? 'broker' : 'agent', { bootstrap: first.addr })),
+      ),
   )
-  const agents = [first, ...others]
-  const allReadyAt = performance.now()
+  const all = [first, ...others]
+  const agents = all.filter(({ verb }) => verb === 'agent')
+  const brokers = all.filter(({ verb }) => verb === 'broker')
+  const allReadySeconds = since(begun)
+  const startCpu = await meanCpu(all)
   const found = await Promise.all(agents.map((agent) => findAll(agent, agents)))
-  const doneAt = performance.now()
-  const lookups = found.flatMap(({ lookupMs }) => lookupMs).sort((a, b) => a - b)
-  const sinceReady = found.map(({ at }, i) => (at - agents[i].readyAt) / 1000).sort((a, b) => a - b)
-  const cpu = await Promise.all(agents.map(({ pid }) => cpuSeconds(pid)))
-  const quantile = (sorted: readonly number[], q: number) => sorted[Math.floor(q * (sorted.length - 1))]
+  const resolvedSeconds = since(begun)
   const figures = {
-    agents: count,
-    resolved: found.reduce((sum, each) => sum + each.resolved, 0),
-    wanted: count * (count - 1),
-    firstReadySeconds: (toldAt - begunAt) / 1000,
-    allReadySeconds: (allReadyAt - begunAt) / 1000,
-    secondsAfterAllReady: (doneAt - allReadyAt) / 1000,
-    secondsAfterOwnReadyMedian: quantile(sinceReady, 0.5),
-    secondsAfterOwnReadyMost: sinceReady.at(-1)!,
-    lookupMsMedian: quantile(lookups, 0.5),
-    lookupMs95: quantile(lookups, 0.95),
-    cpuSecondsEach: cpu.reduce((sum, each) => sum + each, 0) / count,
+    agents: agentCount,
+    brokers: brokerCount,
+    resolved: found.reduce((sum, { resolved }) => sum + resolved, 0),
+    wanted: agentCount * (agentCount - 1),
+    firstReadySeconds,
+    allReadySeconds,
+    resolvedSeconds,
+    startCpuSecondsEach: startCpu,
+    cpuSecondsEach: await meanCpu(all),
+    ...(brokerCount > 1 && agentCount > 1 && (await killBrokers(stack, { brokers, agents }))),
   }
+  const report = createReport()
   report.table(
-    `${count} agents, told one address`,
+    `${brokerCount} brokers and ${agentCount} agents, told one address`,
     ['figure', 'value'],
-    Object.entries(figures).map(([name, value]) => [name, String(Math.round(value * 1000) / 1000)]),
+    Object.entries(figures).map(([name, value]) => [
+      name,
+      String(typeof value === 'number' ? Math.round(value * 1000) / 1000 : value),
+    ]),
   )
-  report.json({ bench: 'directory', ...figures })
+  if (values.json) report.json({ bench: 'directory', ...figures })
 }
 
-/** Starts an agent that is told `bootstrap` only, or nothing. */
-async function start(number: number, bootstrap?: string): Promise<Started> {
-  const home = await initHome(join(base, String(number)), { name: `agent-${number}` })
-  const how = bootstrap ? ['--bootstrap', bootstrap] : []
-  const config = bootstrap ? '' : 'directory = true\n'
-  if (config) await prepend(home.config, config)
-  const argv = ['--home', home.path, 'agent', '--json', '--no-mdns', '--listen', '/ip4/127.0.0.1/tcp/0']
-  const child = spawn(
-    process.execPath,
-    ['--disable-warning=ExperimentalWarning', PROGRAM, ...argv, '--data-port', '0', ...how],
-    { stdio: ['ignore', 'pipe', 'ignore'] },
+/** Kills all brokers but the last, then brings them back and kills the last: the offer is found, and is the same. */
+async function killBrokers(
+  stack: AsyncDisposableStack,
+  { brokers, agents: [provider, asker] }: { brokers: readonly Started[]; agents: readonly Started[] },
+) {
+  await using client = await connectAgent(asker.home)
+  const list = async (from: readonly string[]) => {
+    for await (const { offers } of client.offersList({ brokers: from }))
+      for (const { offer, expiresAt } of offers) return `${offer} ${expiresAt}`
+    return undefined
+  }
+  const listed = (from: readonly string[]) => again(() => list(from))
+  const published = await again(async () => {
+    await using publisher = await connectAgent(provider.home)
+    const file = join(base, 'offer.toml')
+    const { offer, expiresAt } = await publisher.offersPublish({ text: OFFER, file, brokers: [] })
+    return `${offer} ${expiresAt}`
+  })
+  for (const { addr } of brokers) await listed([addr])
+  // It would renew the offer.
+  await provider[Symbol.asyncDispose]()
+  const [last, ...killed] = brokers.toReversed()
+  await Promise.all(killed.map((broker) => broker[Symbol.asyncDispose]()))
+  const killedAt = performance.now()
+  const foundAfterKills = published !== undefined && (await listed([])) === published
+  const foundAgainSeconds = (performance.now() - killedAt) / 1000
+  const back = await Promise.all(
+    killed.map(async ({ home, addr }) => {
+      const listen = addr.replace(/\/p2p\/.*/, '')
+      return stack.use(await start(home, 'broker', { listen, bootstrap: last.addr }))
+    }),
   )
+  await last[Symbol.asyncDispose]()
+  const kept = await Promise.all(back.map(async ({ addr }) => (await listed([addr])) === published))
+  return { foundAfterKills, foundAgainSeconds, leasesIntact: kept.every(Boolean) }
+}
+
+/** What `ask` says when it says something; undefined after MOST_MS. */
+async function again<T>(ask: () => Promise<T | undefined>): Promise<T | undefined> {
+  for (const until = performance.now() + MOST_MS; performance.now() < until;) {
+    const answer = await ask().catch(() => undefined)
+    if (answer !== undefined) return answer
+    await new Promise((resolve) => setTimeout(resolve, AGAIN_MS))
+  }
+  return undefined
+}
+
+async function start(
+  home: Home,
+  verb: Verb,
+  { listen = '/ip4/127.0.0.1/tcp/0', bootstrap }: { listen?: string; bootstrap?: string } = {},
+): Promise<Started> {
+  const argv = ['--home', home.path, verb, '--json', '--no-mdns', '--listen', listen]
+  if (verb === 'agent') argv.push('--data-port', '0')
+  if (bootstrap) argv.push('--bootstrap', bootstrap)
+  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', PROGRAM, ...argv], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+  })
   const ended = once(child, 'exit')
   const [line] = (await Promise.race([once(createInterface(child.stdout), 'line'), ended])) as [unknown]
   const ready = JSON.parse(String(line)) as { peerId: string; addrs: string[] }
   return {
-    home: home.path,
+    home,
+    verb,
     pid: child.pid!,
     peerId: ready.peerId,
     addr: ready.addrs[0],
-    readyAt: performance.now(),
     async [Symbol.asyncDispose]() {
       child.kill('SIGKILL')
       await ended
@@ -105,33 +179,22 @@ async function start(number: number, bootstrap?: string): Promise<Started> {
 /** Has `agent` find every other, all at once. */
 async function findAll(agent: Started, agents: readonly Started[]) {
   await using client = await connectAgent(agent.home)
-  const lookupMs: number[] = []
-  let resolved = 0
-  const until = performance.now() + MOST_MS
-  await Promise.all(
+  const found = await Promise.all(
     agents.map(async ({ peerId, addr }) => {
-      if (peerId === agent.peerId) return
-      while (performance.now() < until) {
-        const asked = performance.now()
-        const { addrs } = await client.find({ peer: peerId })
-        if (addrs.includes(addr)) {
-          lookupMs.push(performance.now() - asked)
-          resolved++
-          return
-        }
-        await new Promise((resolve) => setTimeout(resolve, AGAIN_MS))
-      }
+      if (peerId === agent.peerId) return false
+      return await again(async () => (await client.find({ peer: peerId })).addrs.includes(addr) || undefined)
     }),
   )
-  return { at: performance.now(), lookupMs, resolved }
+  return { resolved: found.filter(Boolean).length }
 }
 
-async function prepend(path: string, keys: string): Promise<void> {
-  await writeFile(path, `${keys}${await readFile(path, 'utf8')}`)
-}
-
-/** Processor time of a process so far. */
-async function cpuSeconds(pid: number): Promise<number> {
-  const fields = (await readFile(`/proc/${pid}/stat`, 'utf8')).replace(/^.*\) /, '').split(' ')
-  return (Number(fields[11]) + Number(fields[12])) / 100
+/** Processor time of one so far, on average. */
+async function meanCpu(all: readonly Started[]): Promise<number> {
+  const seconds = await Promise.all(
+    all.map(async ({ pid }) => {
+      const fields = (await readFile(`/proc/${pid}/stat`, 'utf8')).replace(/^.*\) /, '').split(' ')
+      return (Number(fields[11]) + Number(fields[12])) / 100
+    }),
+  )
+  return seconds.reduce((sum, each) => sum + each, 0) / all.length
 }
