@@ -8,6 +8,13 @@ interface Addressed {
   getMultiaddrs(): Multiaddr[]
 }
 
+/** Knows more of what reaches the data port; see reach/own-addresses.ts. */
+interface OwnData {
+  /** Addresses that node.getMultiaddrs() left out. */
+  readonly hidden: readonly Multiaddr[]
+  data(found: readonly string[]): string[]
+}
+
 /**
  * The node's multiaddrs with /p2p/<peer ID>, for tickets and `id`: loopback only when there is nothing else, link-local
  * never (its zone means nothing elsewhere). At most MAX_ADDRESSES.
@@ -22,16 +29,17 @@ export function dialableAddrs(node: Addressed): string[] {
  */
 export function dataAddrs(
   node: Addressed,
-  options: { port: number; dataHost?: string; remoteAddr?: Multiaddr },
+  options: { port: number; dataHost?: string; remoteAddr?: Multiaddr; own?: OwnData },
 ): string[] {
-  const { port, dataHost, remoteAddr } = options
+  const { port, dataHost, remoteAddr, own } = options
   if (dataHost) return [hasPort(dataHost) ? dataHost : hostPort(dataHost, port)]
-  const hosts = node.getMultiaddrs().flatMap((addr) => hostOf(addr) ?? [])
+  const hosts = [...node.getMultiaddrs(), ...(own?.hidden ?? [])].flatMap((addr) => hostOf(addr) ?? [])
   const outer = hosts.filter((host) => !isLoopback(host) && !isLinkLocal(host))
   const local = hosts.filter(isLoopback)
   const near = remoteAddr !== undefined && isLoopback(hostOf(remoteAddr))
   const ordered = near ? [...local, ...outer] : outer.length > 0 ? outer : local
-  return unique(ordered.map((host) => hostPort(host, port))).slice(0, MAX_ADDRESSES)
+  const found = unique(ordered.map((host) => hostPort(host, port)))
+  return unique(own?.data(found) ?? found).slice(0, MAX_ADDRESSES)
 }
 
 /** Those that mean something to others: loopback only when there is nothing else that is direct, relayed ones last. */
@@ -78,7 +86,8 @@ function hasPort(host: string): boolean {
   return isIP(host) === 0 && /:\d+$/.test(host)
 }
 
-function hostPort(host: string, port: number): string {
+/** `host:port`, or `[ipv6]:port`. */
+export function hostPort(host: string, port: number): string {
   return isIP(host) === 6 ? `[${host}]:${port}` : `${host}:${port}`
 }
 

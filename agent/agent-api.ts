@@ -27,6 +27,9 @@ import { checkDirectory, checkPeers } from './peer-checks.ts'
 import type { PeerRecord } from './peers.ts'
 import type { PendingRecord } from './pending-pairings.ts'
 import { planMove } from './plan-move.ts'
+import type { PortMapping } from './reach/port-mapping.ts'
+import type { Reachability } from './reach/reachability.ts'
+import { checkMapping, checkReach } from './reach/reach-check.ts'
 import { receiptReport } from './receipt-report.ts'
 import type { SeedFolders } from './seed-folders.ts'
 import { verifyJob } from './verify-job.ts'
@@ -40,6 +43,8 @@ export interface AgentApiParts {
   readonly publisher: OfferPublisher
   readonly relocations: OpenedRelocations
   readonly target: TargetHost
+  readonly reachability: Reachability
+  readonly portMapping?: PortMapping
   /** What runs beside the agent tells of itself. */
   readonly beside: () => Partial<StatusReport>
   stop(): void
@@ -47,7 +52,20 @@ export interface AgentApiParts {
 
 /** Calls last as long as the agent; those that take long are bounded by their own deadlines. */
 export function createAgentApi(all: AgentApiParts): AgentApi {
-  const { parts, jobs, home, seeds, brokers, publisher, relocations, target, beside, stop } = all
+  const {
+    parts,
+    jobs,
+    home,
+    seeds,
+    brokers,
+    publisher,
+    relocations,
+    target,
+    reachability,
+    portMapping,
+    beside,
+    stop,
+  } = all
   const { config, identity, mesh, listener } = parts
   const { node, peers, policy, pairing } = mesh
   const { directory, relay, relayClient } = node.services
@@ -60,7 +78,11 @@ export function createAgentApi(all: AgentApiParts): AgentApi {
     peerId: identity.peerId,
     name: config.name,
     addrs: dialableAddrs(node),
-    dataAddrs: dataAddrs(node, { port: listener.address.port, dataHost: config.dataHost }),
+    dataAddrs: dataAddrs(node, {
+      port: listener.address.port,
+      dataHost: config.dataHost,
+      own: mesh.own,
+    }),
   })
   const optionsOf = (spec: MoveSpec): JobOptions => ({
     lanes: spec.lanes === undefined ? undefined : Math.min(spec.lanes, MAX_LANES),
@@ -97,7 +119,10 @@ export function createAgentApi(all: AgentApiParts): AgentApi {
         arrivals: target.calls.list().filter(({ state }) => state !== 'released' && state !== 'finalized'),
         refused: { ...mesh.refusals.snapshot(), ...prefixed('socket-', listener.refused) },
         directory: directory && { agents: directory.size },
+        reachable: reachability.report(),
+        portMapping: portMapping?.report(),
         relay: relay?.report(),
+        strangersRelays: relayClient.strangers.length > 0 ? relayClient.strangers : undefined,
         reachedThrough: relayClient.reservedAt.length > 0 ? relayClient.reservedAt : undefined,
         ...beside(),
       }
@@ -196,6 +221,8 @@ export function createAgentApi(all: AgentApiParts): AgentApi {
     }),
 
     arrivals: async () => target.calls.list(),
+    relocationReceipt: ({ job }) =>
+      evidenceReport(relocations.evidenceOf(job) ?? target.calls.evidenceOf(job)),
     arrivalApprove: ({ relocation }) => target.calls.approve(relocation),
     arrivalReject: ({ relocation }) => target.calls.reject(relocation),
     ...createRelocationCalls({
@@ -208,9 +235,10 @@ export function createAgentApi(all: AgentApiParts): AgentApi {
       const record = await peers.resolve(peer)
       return benchPeer(parts, record.peer, { bytes, lanes, signal })
     },
-    relocationReceipt: ({ job }) => evidenceReport(relocations.evidenceOf(job) ?? target.calls.evidenceOf(job)),
     doctor: async () => [
       ...(directory ? [checkDirectory(directory)] : []),
+      checkReach(reachability.report(), { config, addrs: (await id()).addrs }),
+      ...(portMapping ? [checkMapping(portMapping.report())] : []),
       ...(await checkPeers(parts, await peers.list())),
     ],
   }

@@ -1,5 +1,6 @@
 /** The agent: opens its parts in order, wires them, and owns their closing. What they do is in their own files. */
 import { readFileSync } from 'node:fs'
+import { isIP } from 'node:net'
 import { join } from 'node:path'
 import { multiaddr } from '@multiformats/multiaddr'
 import { ClassicLevel } from 'classic-level'
@@ -28,7 +29,9 @@ import { JOB_BOUNDS, type JobBounds } from './job-bounds.ts'
 import type { JobParts } from './job-parts.ts'
 import type { JobRecord } from './job-record.ts'
 import { Jobs } from './jobs.ts'
-import { openMesh } from './mesh.ts'
+import { type Mesh, openMesh } from './mesh.ts'
+import type { PortMapping } from './reach/port-mapping.ts'
+import { openReachability, type Reachability } from './reach/reachability.ts'
 import { createSeedFolders } from './seed-folders.ts'
 import { openStateStore } from './state-store.ts'
 import { openStreamLanes } from './stream-lanes.ts'
@@ -88,6 +91,8 @@ export async function createAgent(options: AgentOptions): Promise<Agent> {
   stack.defer(() => level.close())
   const mesh = stack.use(await openMesh({ home, identity, store, config }))
   const listener = stack.use(await listenForLanes(config))
+  const reachability = stack.use(await openReachability({ mesh, listener, config }))
+  const portMapping = config.portMapping ? stack.use(await mapPorts(mesh, listener, reachability)) : undefined
   const streamLanes = stack.use(await openStreamLanes(mesh, config))
   const pool = stack.use(new LanePool())
   const parts: JobParts = {
@@ -134,6 +139,8 @@ export async function createAgent(options: AgentOptions): Promise<Agent> {
     publisher,
     relocations,
     target,
+    reachability,
+    portMapping,
     beside: () => Object.assign({}, ...services.map((service) => service.status())) as Partial<StatusReport>,
     stop: closed.resolve,
   })
@@ -144,11 +151,30 @@ export async function createAgent(options: AgentOptions): Promise<Agent> {
       pid: process.pid,
       peerId: identity.peerId,
       addrs: dialableAddrs(mesh.node),
-      dataAddrs: dataAddrs(mesh.node, { port: listener.address.port, dataHost: config.dataHost }),
+      dataAddrs: dataAddrs(mesh.node, {
+        port: listener.address.port,
+        dataHost: config.dataHost,
+        own: mesh.own,
+      }),
     },
     closed: closed.promise,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   }
+}
+
+/** Has the router forward both ports, where they listen on more than this machine. Loaded by who asks for it. */
+async function mapPorts(
+  { node }: Mesh,
+  listener: DataListener,
+  reachability: Reachability,
+): Promise<PortMapping> {
+  const { openPortMapping } = await import('./reach/port-mapping.ts')
+  const sockets = node
+    .getMultiaddrs()
+    .filter((addr) => isIP(hostOf(addr) ?? '') === 4 && !isLoopback(hostOf(addr)))
+  const mesh = sockets.flatMap((addr) => /\/tcp\/(\d+)/.exec(addr.toString())?.[1] ?? []).map(Number)[0] ?? 0
+  const data = mesh > 0 ? listener.address.port : 0
+  return openPortMapping({ ports: { mesh, data }, onChange: reachability.mapped })
 }
 
 async function listenForLanes(config: Config): Promise<DataListener> {

@@ -4,6 +4,8 @@ import type { RelocateChange, RelocateGrant } from '../protocol/relocate-grant.t
 import type { CloudKind, MachineState } from './clouds/cloud.ts'
 import type { RelocationState } from './conduit/relocation-state.ts'
 import type { ArrivalState } from './conduit/target-record.ts'
+import type { PortMappingReport } from './reach/port-mapping.ts'
+import type { ReachReport } from './reach/reachability.ts'
 import type { RelayReport } from './relay.ts'
 
 export type JobState =
@@ -116,10 +118,16 @@ export interface StatusReport extends IdReport {
   readonly refused: Readonly<Record<string, number>>
   /** Absent when the agent does not serve the directory. */
   readonly directory?: { readonly agents: number }
+  /** Whether the two ports can be reached from outside; absent from agents of before. */
+  readonly reachable?: ReachReport
+  /** Absent unless `port_mapping = true`. */
+  readonly portMapping?: PortMappingReport
   /** Absent when it is no relay. */
   readonly relay?: RelayReport
   /** Peer IDs of relays through which this agent can be reached now. */
   readonly reachedThrough?: readonly string[]
+  /** Of these, relays of strangers, found in the directory; absent when there is none. */
+  readonly strangersRelays?: readonly string[]
   /** Absent when no broker runs in this process. */
   readonly broker?: BrokerReport
 }
@@ -416,14 +424,6 @@ export interface RelocationReport {
   readonly finishedAt?: string
 }
 
-/** A machine of one of this agent's clouds. */
-export interface MachineReport {
-  readonly name: string
-  readonly cloud: CloudKind
-  readonly state: MachineState
-  readonly vcpus: number
-  readonly memoryBytes: number
-  readonly disks: readonly {
 /** What both sides of a relocation signed, as this one kept it: the last of each kind, in order. */
 export interface RelocationReceiptReport {
   /** Its id. */
@@ -454,6 +454,14 @@ export interface RelocationReceiptReport {
   readonly signaturesValid: boolean
 }
 
+/** A machine of one of this agent's clouds. */
+export interface MachineReport {
+  readonly name: string
+  readonly cloud: CloudKind
+  readonly state: MachineState
+  readonly vcpus: number
+  readonly memoryBytes: number
+  readonly disks: readonly {
     readonly id: string
     readonly path: string
     readonly format: string
@@ -630,6 +638,8 @@ export interface AgentApi {
   relocations(): Promise<RelocationReport[]>
   /** What others relocate to this agent, newest first. */
   arrivals(): Promise<ArrivalReport[]>
+  /** Of a relocation from here or to here. Throws JOB_UNKNOWN, JOB_STATE. */
+  relocationReceipt(options: { job: string }): Promise<RelocationReceiptReport>
   /** Of one that waits for a person. */
   arrivalApprove(options: { relocation: string }): Promise<ArrivalReport>
   /** Of any that is not committed: nothing of it is left. */
@@ -638,8 +648,6 @@ export interface AgentApi {
   relocationWatch(options: { job: string }, call?: CallOptions): AsyncIterable<RelocationReport>
   relocationPause(options: { job: string }): Promise<RelocationReport>
   relocationResume(options: { job: string }): Promise<RelocationReport>
-  /** Of a relocation from here or to here. Throws JOB_UNKNOWN, JOB_STATE. */
-  relocationReceipt(options: { job: string }): Promise<RelocationReceiptReport>
   /** Does not wait for a downtime that fits. */
   cutover(options: { job: string }): Promise<RelocationReport>
   /** The machines run here again, and nothing is left there. */

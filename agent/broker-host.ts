@@ -1,19 +1,18 @@
 /** A broker beside an agent: the agent's node and policy serve it, its offers lie in the agent's state database. */
-import { setTimeout as delay } from 'node:timers/promises'
 import { peerIdFromString } from '@libp2p/peer-id'
 import { openBroker } from '../broker/broker.ts'
 import { CATALOG_PROTOCOL } from '../protocol/ids.ts'
-import { BROKER_CONNECT_TIMEOUT_MS, BROKER_RETRY_CAP_MS, BROKER_RETRY_MS } from '../protocol/limits.ts'
+import { BROKER_CONNECT_TIMEOUT_MS } from '../protocol/limits.ts'
 import { hostOf } from './addresses.ts'
 import type { AgentService, OpenService } from './agent.ts'
 import { dialAnywhere } from './dial-peer.ts'
 import { parsePeerAddress } from './peer-address.ts'
+import { announceAs } from './reach/announce.ts'
 
 /** Runs a broker; its contacts are the brokers and the first contacts of the configuration. */
 export const brokerService: OpenService = async ({ config, identity, level, mesh, log }) => {
   const { node, connectionPolicy } = mesh
   const { directory } = node.services
-  const closing = new AbortController()
   const contacts = [...new Set([...config.brokers, ...config.bootstrap])].filter(
     (contact) => parsePeerAddress(contact).peer !== identity.peerId,
   )
@@ -49,20 +48,7 @@ export const brokerService: OpenService = async ({ config, identity, level, mesh
       onTrouble: (contact, { code, message }) => log.debug({ contact, code }, message),
     },
   )
-  const announcing = announce().catch(() => {})
-
-  /** Until somebody of the directory is there to be told; from then on the directory renews it. */
-  async function announce(): Promise<void> {
-    if (!directory) return
-    for (let waitMs = BROKER_RETRY_MS; ; waitMs = Math.min(2 * waitMs, BROKER_RETRY_CAP_MS)) {
-      try {
-        return await directory.announce('broker', { signal: closing.signal })
-      } catch {
-        closing.signal.throwIfAborted()
-        await delay(waitMs, undefined, { signal: closing.signal, ref: false })
-      }
-    }
-  }
+  const announcing = directory && announceAs('broker', directory)
 
   const service: AgentService = {
     status: () => ({
@@ -73,8 +59,7 @@ export const brokerService: OpenService = async ({ config, identity, level, mesh
       },
     }),
     [Symbol.asyncDispose]: async () => {
-      closing.abort()
-      await announcing
+      await announcing?.[Symbol.asyncDispose]()
       await broker[Symbol.asyncDispose]()
     },
   }

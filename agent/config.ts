@@ -26,6 +26,8 @@ export interface Config {
   readonly dataPort: number
   /** Host or address told to peers for the data port, with `:port` where a forwarded port differs; undefined: those of the interfaces. */
   readonly dataHost?: string
+  /** True to have the router forward the two ports, by UPnP or NAT-PMP. */
+  readonly portMapping: boolean
   /** True to connect by WebRTC too, over UDP. */
   readonly webrtc: boolean
   /** UDP port at which a relay with WebRTC tells peers their address; 0: any free one. */
@@ -43,6 +45,8 @@ export interface Config {
   readonly relayQuota: RelayQuota
   /** Relays through which this agent can be reached, multiaddrs. */
   readonly relays: readonly string[]
+  /** Whose relays are used besides: those of paired peers, or any that the directory tells of. */
+  readonly relaysFrom: 'paired' | 'directory'
   /** False: data never passes a relay, only control streams do. */
   readonly allowRelay: boolean
   /** False: strangers get in by ticket only, and not past the handshake while none is outstanding. */
@@ -97,6 +101,7 @@ export function parseConfig(text: string, flags: ConfigFlags = {}): Config {
   const logging = readSection(log, 'log', LOG_KEYS)
   const quota = readSection(relay_quota, 'relay_quota', QUOTA_KEYS)
   const from = (key: (typeof TOP_KEYS)[number], flag?: unknown) => flag ?? top[key]
+  const relayBytes = read(quota.bytes, 'relay_quota.bytes', units(parseSize), DEFAULT_RELAY_BYTES)
   const bootstrap = read(from('bootstrap', flags.bootstrap), 'bootstrap', contacts, [])
 
   return {
@@ -105,6 +110,7 @@ export function parseConfig(text: string, flags: ConfigFlags = {}): Config {
     announce: read(from('announce'), 'announce', multiaddrs, []),
     dataPort: read(from('data_port', flags.dataPort), 'data_port', integer(0, 65_535), DEFAULT_DATA_PORT),
     dataHost: read(from('data_host'), 'data_host', host, undefined),
+    portMapping: read(from('port_mapping'), 'port_mapping', boolean, false),
     webrtc: read(from('webrtc'), 'webrtc', boolean, false),
     stunPort: read(from('stun_port'), 'stun_port', integer(0, 65_535), DEFAULT_STUN_PORT),
     mdns: read(from('mdns', flags.mdns), 'mdns', boolean, true),
@@ -114,7 +120,8 @@ export function parseConfig(text: string, flags: ConfigFlags = {}): Config {
     relay: read(from('relay'), 'relay', boolean, false),
     relayFor: read(from('relay_for'), 'relay_for', relayFor, 'paired'),
     relayQuota: {
-      bytes: read(quota.bytes, 'relay_quota.bytes', units(parseSize), DEFAULT_RELAY_BYTES),
+      bytes: relayBytes,
+      peerBytes: read(quota.peer_bytes, 'relay_quota.peer_bytes', units(parseSize), relayBytes / 4),
       timeMs: read(quota.time, 'relay_quota.time', units(parseDuration), DEFAULT_RELAY_MS),
       reservations: read(
         quota.reservations,
@@ -124,6 +131,7 @@ export function parseConfig(text: string, flags: ConfigFlags = {}): Config {
       ),
     },
     relays: read(from('relays'), 'relays', contacts, []),
+    relaysFrom: read(from('relays_from'), 'relays_from', relaysFrom, 'paired'),
     allowRelay: read(from('allow_relay'), 'allow_relay', boolean, false),
     pairingRequests: read(from('pairing_requests'), 'pairing_requests', boolean, true),
     fileMode: read(from('file_mode'), 'file_mode', fileMode, DEFAULT_FILE_MODE),
@@ -158,6 +166,9 @@ name = ${JSON.stringify(name)}
 # forwarded port is another.
 # data_host = "agent.example.org"
 
+# Have the router of this network forward the two ports, by UPnP or NAT-PMP, for as long as the agent runs.
+# port_mapping = false
+
 # Connect by WebRTC too, where UDP passes and TCP does not: the mesh then listens at the UDP ports of the same numbers.
 # Both ends must. It is slow: data takes it only when no TCP connection can be made. Over IPv4 only. Two agents that
 # only a relay connects then punch holes through their NATs, if the relay has it too.
@@ -185,9 +196,11 @@ name = ${JSON.stringify(name)}
 # relay = false
 # relay_for = "paired"
 
-# Relays through which this agent can be reached when nobody can dial it, multiaddrs that end in /p2p/<peer ID>. Those
-# of paired peers are used without being named.
+# Relays through which this agent can be reached when nobody can dial it, multiaddrs that end in /p2p/<peer ID>, which
+# alone suffices where the directory is served. Those of paired peers are used without being named. "directory": those of
+# strangers too, at most two, if they relay for all; they see who connects, and can read nothing.
 # relays = []
+# relays_from = "paired"
 
 # Let data of jobs pass a relay when nothing else connects. Both ends must. Without it, relays carry control streams.
 # allow_relay = false
@@ -212,9 +225,10 @@ name = ${JSON.stringify(name)}
 # Bytes in flight of all jobs together.
 
 [relay_quota]
-# What this agent carries for others in 24 hours, all together; how long one connection may last; and how many peers
-# may be reached through here.
+# What this agent carries for others in 24 hours, all together, and for one of them (both ends of a connection pay; a
+# quarter of all unless it is said); how long one connection may last; and how many peers may be reached through here.
 # bytes = "16GiB"
+# peer_bytes = "4GiB"
 # time = "2h"
 # reservations = ${DEFAULT_RESERVATIONS}
 
@@ -247,6 +261,7 @@ const TOP_KEYS = [
   'announce',
   'data_port',
   'data_host',
+  'port_mapping',
   'webrtc',
   'stun_port',
   'mdns',
@@ -256,13 +271,14 @@ const TOP_KEYS = [
   'relay',
   'relay_for',
   'relays',
+  'relays_from',
   'allow_relay',
   'pairing_requests',
   'file_mode',
 ] as const
 const LIMIT_KEYS = ['jobs', 'lanes', 'bandwidth'] as const
 const LOG_KEYS = ['level'] as const
-const QUOTA_KEYS = ['bytes', 'time', 'reservations'] as const
+const QUOTA_KEYS = ['bytes', 'peer_bytes', 'time', 'reservations'] as const
 
 /** The owner reads and writes, nobody executes, and not everybody writes. */
 const fileMode: Reader<number> = (value) =>
@@ -302,6 +318,9 @@ const contacts: Reader<string[]> = (value) =>
 
 const relayFor: Reader<Config['relayFor']> = (value) =>
   value === 'paired' || value === 'all' ? value : new Wanted('"paired" or "all"')
+
+const relaysFrom: Reader<Config['relaysFrom']> = (value) =>
+  value === 'paired' || value === 'directory' ? value : new Wanted('"paired" or "directory"')
 
 const level: Reader<Config['log']['level']> = (value) =>
   LOG_LEVELS.find((name) => name === value) ?? new Wanted(`one of ${LOG_LEVELS.join(', ')}`)

@@ -11,6 +11,9 @@ import { createNode, type MeshNode } from './node.ts'
 import { openPairing, type Pairing } from './pairing.ts'
 import { createPeers, type Peers } from './peers.ts'
 import { createPendingPairings } from './pending-pairings.ts'
+import { announceAs } from './reach/announce.ts'
+import { createOwnAddresses, type OwnAddresses } from './reach/own-addresses.ts'
+import { openRelayAccounts } from './reach/relay-accounts.ts'
 import { createPolicy, type Policy } from './policy.ts'
 import { createRefusals, type Refusals } from './refusals.ts'
 import type { StateStore } from './state-store.ts'
@@ -24,6 +27,8 @@ export interface Mesh extends AsyncDisposable {
   readonly connectionPolicy: ConnectionPolicy
   /** Counters for `status`; others may count here too. */
   readonly refusals: Refusals
+  /** What it tells others of where it is. */
+  readonly own: OwnAddresses
 }
 
 export interface MeshOptions {
@@ -35,7 +40,9 @@ export interface MeshOptions {
     Config,
     'name' | 'listen' | 'announce' | 'mdns' | 'bootstrap' | 'directory' | 'pairingRequests'
   > &
-    Partial<Pick<Config, 'webrtc' | 'stunPort' | 'relay' | 'relayFor' | 'relayQuota' | 'relays'>>
+    Partial<
+      Pick<Config, 'webrtc' | 'stunPort' | 'relay' | 'relayFor' | 'relayQuota' | 'relays' | 'relaysFrom'>
+    >
   /** Unix time, ms; tests give their own. */
   readonly now?: () => number
   /** Lifetime of a stranger's connection, ms; PAIRING_TIMEOUT_MS unless given. */
@@ -51,10 +58,13 @@ export async function openMesh(options: MeshOptions): Promise<Mesh> {
   const pending = createPendingPairings({ store, now })
   const tickets = await openTickets({ store, now })
   const { relayQuota } = config
+  const own = createOwnAddresses({ announced: config.announce.length > 0 })
+  await using stack = new AsyncDisposableStack()
   const relay =
     config.relay && relayQuota
       ? {
           quota: relayQuota,
+          accounts: stack.use(await openRelayAccounts({ store, now, ...relayQuota })),
           forAll: config.relayFor === 'all',
           stunPort: config.webrtc ? config.stunPort : undefined,
         }
@@ -69,7 +79,6 @@ export async function openMesh(options: MeshOptions): Promise<Mesh> {
     refusals,
     strangerTimeoutMs,
   })
-  await using stack = new AsyncDisposableStack()
   const datastore = stack.use(await openAddressBook(home.peerstore))
   const node: MeshNode = stack.use(
     await createNode({
@@ -77,12 +86,14 @@ export async function openMesh(options: MeshOptions): Promise<Mesh> {
       listen: config.listen,
       webRtcCertificate: config.webrtc ? join(home.path, 'webrtc.pem') : undefined,
       announce: config.announce,
+      own,
       datastore,
       connectionPolicy,
       discovery: discoveries(config),
       directory: config.directory,
       relay,
       relays: config.relays ?? [],
+      anyRelay: config.relaysFrom === 'directory',
       refusals,
     }),
   )
@@ -102,6 +113,8 @@ export async function openMesh(options: MeshOptions): Promise<Mesh> {
       now,
     }),
   )
+  const { directory } = node.services
+  if (directory && relay) stack.use(announceAs('relay', directory))
   if (config.directory) stack.use(joinDirectory(node, config.bootstrap))
   const owned = stack.move()
   return {
@@ -111,6 +124,7 @@ export async function openMesh(options: MeshOptions): Promise<Mesh> {
     pairing,
     connectionPolicy,
     refusals,
+    own,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   }
 }

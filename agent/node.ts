@@ -18,6 +18,8 @@ import type { ConnectionPolicy } from './connection-policy.ts'
 import type { Directory } from './directory.ts'
 import type { Discovery } from './discovery.ts'
 import { punchTransport } from './punch.ts'
+import type { OwnAddresses } from './reach/own-addresses.ts'
+import type { RelayAccounts } from './reach/relay-accounts.ts'
 import type { Refusals } from './refusals.ts'
 import { type Relay, type RelayQuota, relayService } from './relay.ts'
 import { type RelayClient, relayClientService, relayTransport } from './relay-client.ts'
@@ -32,6 +34,7 @@ export type MeshNode = Libp2p<{
   relay?: Relay
   stun?: StunServer
   relayClient: RelayClient
+  listening: object
 }> &
   AsyncDisposable
 
@@ -43,6 +46,8 @@ export interface NodeOptions {
   readonly webRtcCertificate?: string
   /** Multiaddrs told to others instead of those of the interfaces. */
   readonly announce?: readonly string[]
+  /** Which addresses are told to others; undefined: those that libp2p finds. */
+  readonly own?: OwnAddresses
   /** Where the address book is kept; owned by the caller, open until the node is disposed. */
   readonly datastore: NonNullable<Libp2pInit['datastore']>
   readonly connectionPolicy: ConnectionPolicy
@@ -52,12 +57,15 @@ export interface NodeOptions {
   /** Undefined: this agent is no relay. */
   readonly relay?: {
     readonly quota: RelayQuota
+    readonly accounts: RelayAccounts
     readonly forAll: boolean
     /** UDP port at which peers learn their address; undefined: none. */
     readonly stunPort?: number
   }
   /** Multiaddrs of relays through which this agent is reached. */
   readonly relays: readonly string[]
+  /** True to find relays of strangers in the directory. */
+  readonly anyRelay?: boolean
   readonly refusals: Refusals
 }
 
@@ -65,8 +73,10 @@ export interface NodeOptions {
 export async function createNode(options: NodeOptions): Promise<MeshNode> {
   const { connectionPolicy, directory, relay, relays, refusals } = options
   const announced = (options.announce ?? []).length > 0
-  const isRelay = (peer: string) =>
-    connectionPolicy.isPaired(peer) || relays.some((addr) => addr.endsWith(`/p2p/${peer}`))
+  const isRelay = (peer: string): boolean =>
+    connectionPolicy.isPaired(peer) ||
+    relays.some((addr) => addr.endsWith(`/p2p/${peer}`)) ||
+    node.services.relayClient.isChosen(peer)
   const certificate = options.webRtcCertificate
   const webRtc = certificate
     ? [
@@ -90,10 +100,10 @@ export async function createNode(options: NodeOptions): Promise<MeshNode> {
   // Loaded where it is served only.
   const directoryOf = directory ? (await import('./directory.ts')).directoryService : undefined
   const listen = [...options.listen, ...(certificate ? webRtcListen(options.listen) : [])]
-  const node = await createLibp2p<MeshNode['services']>({
+  const node: Libp2p<MeshNode['services']> = await createLibp2p<MeshNode['services']>({
     start: false,
     privateKey: options.privateKey,
-    addresses: { listen, announce: [...(options.announce ?? [])] },
+    addresses: { listen, announce: [...(options.announce ?? [])], announceFilter: options.own?.filter },
     datastore: options.datastore,
     // Strangers are forgotten when they leave; addresses of paired peers stay good until they tell newer ones.
     peerStore: { maxAddressAge: Infinity, maxPeerAge: Infinity },
@@ -123,7 +133,18 @@ export async function createNode(options: NodeOptions): Promise<MeshNode> {
     services: {
       identify: behind(connectionPolicy.mayIdentify, identify({ runOnConnectionOpen: false })),
       ping: behind(connectionPolicy.isKnown, ping()),
-      relayClient: relayClientService({ relays, announced, policy: connectionPolicy }),
+      listening: ({ peerId, transportManager }) => {
+        options.own?.listensAt(peerId.toString(), () => transportManager.getAddrs())
+        return {}
+      },
+      relayClient: relayClientService({
+        relays,
+        announced,
+        policy: connectionPolicy,
+        anybody: options.anyRelay,
+        directory: () => node.services.directory,
+        own: options.own,
+      }),
       ...(relay ? { relay: relayService({ ...relay, policy: connectionPolicy, refusals }) } : {}),
       ...(stun ? { stun } : {}),
       ...(directoryOf ? { directory: directoryOf({ policy: connectionPolicy, refusals }) } : {}),

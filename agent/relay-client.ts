@@ -1,15 +1,18 @@
 /**
  * Being reached through relays: an agent that nobody can dial keeps a place at each relay it was told of, and at those
- * of paired peers. Other relays are never used for that.
+ * of paired peers; at others only if its owner says so (reach/find-relays.ts).
  */
 import { circuitRelayTransport, type CircuitRelayTransportComponents } from '@libp2p/circuit-relay-v2'
 import type { IdentifyResult, Startable, StreamHandler } from '@libp2p/interface'
 import { peerIdFromString } from '@libp2p/peer-id'
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
-import { RELAY_CHECK_MS } from '../protocol/limits.ts'
+import { DIRECTORY_FIND_TIMEOUT_MS, RELAY_CHECK_MS, RELAY_FIND_MS } from '../protocol/limits.ts'
 import { hostOf, isPrivate } from './addresses.ts'
 import type { ConnectionPolicy } from './connection-policy.ts'
+import type { Directory } from './directory.ts'
 import { override } from './override.ts'
+import { createRelayFinder } from './reach/find-relays.ts'
+import type { OwnAddresses } from './reach/own-addresses.ts'
 
 /** The protocol by which a relay is known. */
 export const HOP_PROTOCOL = '/libp2p/circuit/relay/0.2.0/hop'
@@ -33,6 +36,12 @@ export function relayTransport(isRelay: (peer: string) => boolean) {
 export interface RelayClient extends Startable {
   /** Peer IDs of relays that hold a place for this agent. */
   readonly reservedAt: readonly string[]
+  /** Of these, relays of strangers that the directory told of. */
+  readonly strangers: readonly string[]
+  /** True for a stranger's relay that may bring connections here. */
+  isChosen(peer: string): boolean
+  /** Looks for relays in the directory, now, if nobody can dial this agent. */
+  look(): Promise<void>
 }
 
 /** The service for libp2p. `relays` are multiaddrs that end in /p2p/<peer ID>. */
@@ -40,11 +49,19 @@ export function relayClientService({
   relays,
   announced,
   policy,
+  anybody = false,
+  directory = () => undefined,
+  own,
 }: {
   readonly relays: readonly string[]
   /** This agent told addresses of its own: it can be reached. */
   readonly announced: boolean
   readonly policy: ConnectionPolicy
+  /** Relays of strangers may be used, if the directory tells of some. */
+  readonly anybody?: boolean
+  readonly directory?: () => Directory | undefined
+  /** Knows which addresses lead nowhere. */
+  readonly own?: OwnAddresses
 }): (components: CircuitRelayTransportComponents) => RelayClient {
   return ({ peerId, peerStore, transportManager, events }) => {
     const configured = new Map(relays.map((addr) => [addr.replace(/^.*\/p2p\//, ''), multiaddr(addr)]))
@@ -54,11 +71,35 @@ export function relayClientService({
     const offering = new Set<string>()
     let timer: NodeJS.Timeout | undefined
     let checking = false
+    let started = false
 
     const ownAddrs = () => transportManager.getAddrs()
     const reservedAt = () => [...new Set(ownAddrs().flatMap((addr) => relayOf(addr) ?? []))]
-    const reachable = () =>
-      announced || ownAddrs().some((addr) => relayOf(addr) === undefined && !isPrivate(hostOf(addr)))
+    const isPublic = (addr: Multiaddr) => relayOf(addr) === undefined && !isPrivate(hostOf(addr))
+    const reachable = () => announced || (own?.filter(ownAddrs()) ?? ownAddrs()).some(isPublic)
+    const finder = createRelayFinder({
+      directory,
+      anybody,
+      policy,
+      listen: (relay) => transportManager.listen([relay]),
+      reservedAt,
+    })
+    let finding: Promise<void> | undefined
+    let lookedAt = -Infinity
+    const closing = new AbortController()
+
+    async function find(): Promise<void> {
+      if (reachable() || !directory()) return
+      lookedAt = performance.now()
+      const signal = AbortSignal.any([closing.signal, AbortSignal.timeout(2 * DIRECTORY_FIND_TIMEOUT_MS)])
+      await finder.look([...configured.keys(), ...pairedRelays()], { signal })
+    }
+
+    /** One search at a time. */
+    const look = (): Promise<void> =>
+      (finding ??= find()
+        .catch(() => {})
+        .finally(() => (finding = undefined)))
 
     /** Relays among paired peers, for an agent that cannot be reached. */
     const pairedRelays = () => (reachable() ? [] : [...offering].filter((peer) => policy.isPaired(peer)))
@@ -76,7 +117,8 @@ export function relayClientService({
         const places = new Set(reservedAt())
         for (const [peer, addr] of configured) {
           if (places.has(peer)) continue
-          await peerStore.merge(peerIdFromString(peer), { multiaddrs: [addr] }).catch(() => {})
+          if (hostOf(addr) !== undefined)
+            await peerStore.merge(peerIdFromString(peer), { multiaddrs: [addr] }).catch(() => {})
           await transportManager.listen([addr.encapsulate('/p2p-circuit')]).catch(() => {})
         }
         for (const peer of pairedRelays())
@@ -85,6 +127,7 @@ export function relayClientService({
       } finally {
         checking = false
       }
+      if (performance.now() - lookedAt >= RELAY_FIND_MS && started) void look()
     }
 
     const onChange = () => void check().catch(() => {})
@@ -98,6 +141,11 @@ export function relayClientService({
       get reservedAt() {
         return reservedAt()
       },
+      get strangers() {
+        return finder.strangers
+      },
+      isChosen: (peer) => finder.isChosen(peer),
+      look,
       start() {
         for (const peer of configured.keys()) {
           held.use(policy.expect(peer))
@@ -109,10 +157,13 @@ export function relayClientService({
         events.addEventListener('peer:disconnect', onChange)
       },
       afterStart() {
+        started = true
         void recall().then(check, () => {})
       },
       stop() {
         clearInterval(timer)
+        closing.abort(new Error('The agent is stopping'))
+        finder[Symbol.dispose]()
         events.removeEventListener('peer:identify', onIdentify)
         events.removeEventListener('peer:disconnect', onChange)
         held.dispose()

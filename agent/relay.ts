@@ -3,18 +3,22 @@
  * carries is Noise between the two ends, so it can cut and count, and read nothing. libp2p's circuit relay v2 does the
  * work; here is who may use it, and how much.
  */
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { circuitRelayServer, type CircuitRelayServerComponents } from '@libp2p/circuit-relay-v2'
 import type { Connection, Stream, StreamHandler } from '@libp2p/interface'
 import { FluidError } from '../protocol/errors.ts'
 import { MAX_RELAY_STREAMS, MAX_RELAYED_PER_PEER } from '../protocol/limits.ts'
 import type { ConnectionPolicy } from './connection-policy.ts'
 import { override } from './override.ts'
+import type { RelayAccounts, RelayAccountsReport } from './reach/relay-accounts.ts'
 import type { Refusals } from './refusals.ts'
 
 /** What the owner gives away. */
 export interface RelayQuota {
   /** Carried in 24 hours, both ways, all peers together. */
   readonly bytes: number
+  /** Of these, what one peer may send and receive; a quarter of them unless given. */
+  readonly peerBytes?: number
   /** Longest life of one relayed connection. */
   readonly timeMs: number
   /** Peers that may be reached through here at the same time. */
@@ -27,31 +31,30 @@ export interface Relay {
   report(): RelayReport
 }
 
-export interface RelayReport {
+export interface RelayReport extends RelayAccountsReport {
   readonly reservations: number
   readonly connections: number
-  /** Since the day of the quota began. */
-  readonly bytes: number
-  readonly quotaBytes: number
 }
 
 export interface RelayParts {
   readonly quota: RelayQuota
+  /** What was carried; owned by the caller. */
+  readonly accounts: RelayAccounts
   /** Anybody may use it; else paired peers only, at both ends. */
   readonly forAll: boolean
   readonly policy: ConnectionPolicy
   readonly refusals: Refusals
 }
 
-const DAY_MS = 24 * 60 * 60_000
 /** More than the messages that set a relayed connection up take. */
 const HOP_BYTES = 4096
 
 /** The service for libp2p. */
 export function relayService(parts: RelayParts): (components: CircuitRelayServerComponents) => Relay {
-  const { quota, policy, refusals } = parts
+  const { quota, accounts, policy, refusals } = parts
   return (components) => {
-    const day = createDay(quota.bytes)
+    /** The connection that is being asked for, while the server handles it. */
+    const current = new AsyncLocalStorage<Carried>()
     /** Streams open to each peer: connections it asked for. */
     const open = new Map<string, number>()
     const admits = (peer: string) => parts.forAll || policy.isPaired(peer)
@@ -78,7 +81,8 @@ export function relayService(parts: RelayParts): (components: CircuitRelayServer
           if (left > 0) open.set(peer, left)
           else open.delete(peer)
         })
-        return handler(metered(stream, day), connection)
+        const carried: Carried = { peers: [peer] }
+        return current.run(carried, () => handler(metered(stream, accounts, carried), connection))
       }
     }
 
@@ -93,10 +97,14 @@ export function relayService(parts: RelayParts): (components: CircuitRelayServer
           denyInboundRelayReservation: (source) => !admits(source.toString()) && refuse('relay'),
           denyOutboundRelayedConnection: (source, destination) => {
             if (!admits(source.toString()) || !admits(destination.toString())) return refuse('relay')
-            if (day.left() <= 0) return refuse('relay-quota')
+            const peers = [source.toString(), destination.toString()]
+            const left = accounts.left(...peers)
+            if (left <= 0) return refuse('relay-quota')
+            const carried = current.getStore()
+            if (carried) carried.peers = peers
             // Told to both ends, and held to by the server.
             const reservation = server.reservations.get(destination)
-            if (reservation) reservation.limit = { data: BigInt(day.left()), duration: quota.timeMs }
+            if (reservation) reservation.limit = { data: BigInt(toldBytes(left)), duration: quota.timeMs }
             return false
           },
         } satisfies Partial<typeof components.connectionGater>,
@@ -108,45 +116,36 @@ export function relayService(parts: RelayParts): (components: CircuitRelayServer
       report: (): RelayReport => ({
         reservations: server.reservations.size,
         connections: [...open.values()].reduce((sum, each) => sum + each, 0),
-        bytes: quota.bytes - day.left(),
-        quotaBytes: quota.bytes,
+        ...accounts.report(),
       }),
     })
   }
 }
 
-interface Day {
-  /** Bytes that may still be carried today. */
-  left(): number
-  spend(bytes: number): void
+/**
+ * The limit that both ends are told. Numbers from 2^31 to 2^32 - 1 break the connection: protons-runtime 7.1.2, as
+ * circuit-relay-v2 has it, writes them shorter than they are.
+ */
+function toldBytes(left: number): number {
+  return left >= 2 ** 31 && left < 2 ** 32 ? 2 ** 31 - 1 : left
 }
 
-/** A quota that begins anew 24 hours after it was first used. */
-function createDay(bytes: number): Day {
-  let spent = 0
-  let since = 0
-  const left = () => {
-    if (performance.now() - since > DAY_MS) spent = 0
-    return bytes - spent
-  }
-  return {
-    left,
-    spend(some) {
-      if (left() === bytes) since = performance.now()
-      spent += some
-    },
-  }
+/** One connection that somebody asked for. */
+interface Carried {
+  /** Who pays for what passes: both ends, once the other is known. */
+  peers: readonly string[]
 }
 
-/** Counts what passes on the stream of whoever asked for the connection, both ways, and cuts it when the day is used up. */
-function metered(stream: Stream, day: Day): Stream {
+/** Counts what passes on the stream of whoever asked for the connection, both ways, and cuts it when a quota is used up. */
+function metered(stream: Stream, accounts: RelayAccounts, carried: Carried): Stream {
   // What the protocol itself says on the stream is free, so that a refusal can be said.
   let free = HOP_BYTES
   const pass = (bytes: number): void => {
     free -= bytes
     if (free >= 0) return
-    day.spend(bytes)
-    if (day.left() <= 0) stream.abort(new FluidError('LIMIT_EXCEEDED', 'The quota of this relay is used up'))
+    accounts.spend(bytes, ...carried.peers)
+    if (accounts.left(...carried.peers) <= 0)
+      stream.abort(new FluidError('LIMIT_EXCEEDED', 'The quota of this relay is used up'))
   }
   const send = stream.send.bind(stream)
   stream.send = (data) => {

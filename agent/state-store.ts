@@ -17,6 +17,7 @@ const TABLES = [
   'offers',
   'relocations',
   'arrivals',
+  'relayed',
 ] as const
 export type TableName = (typeof TABLES)[number]
 

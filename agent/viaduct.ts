@@ -68,8 +68,9 @@ function unreachable(peer: string, cause: unknown): FluidError {
 /** Where the peer may dial this side's lanes in one attempt. */
 export function laneEndpoint(parts: JobParts, remoteAddr: Multiaddr): LaneEndpoint {
   const { port } = parts.listener.address
+  const { node, own } = parts.mesh
   return {
-    addresses: dataAddrs(parts.mesh.node, { port, dataHost: parts.config.dataHost, remoteAddr }),
+    addresses: dataAddrs(node, { port, dataHost: parts.config.dataHost, remoteAddr, own }),
     token: randomBytes(TOKEN_BYTES),
     certificate: parts.laneIdentity.certificateDer,
   }

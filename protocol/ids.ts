@@ -27,6 +27,9 @@ export const DIRECTORY_PROTOCOL = '/fluidcloud/kad/1.0.0'
 /** At which UDP port a relay answers STUN (RFC 8489): it sends two bytes, big-endian, and closes. */
 export const STUN_PROTOCOL = '/fluidcloud/stun/1.0.0'
 
+/** Whether an agent's own ports can be reached from outside; see reach.md. */
+export const REACH_PROTOCOL = '/fluidcloud/reach/1.0.0'
+
 /** Version spoken inside the viaduct: an unknown major is refused, of two minors the lower is used. */
 export const PROTOCOL_MAJOR = 1
 export const PROTOCOL_MINOR = 0

@@ -277,11 +277,34 @@ export const MAX_DIRECTORY_ADDRESSES = 64
 export const MAX_RELAYED_PER_PEER = 16
 export const MAX_RELAY_STREAMS = 64
 export const RELAY_CHECK_MS = 5_000
+/** How often an agent that nobody can dial looks for relays in the directory; places it keeps there, and strangers it asks in one search. */
+export const RELAY_FIND_MS = 60_000
+export const MAX_FOUND_RELAYS = 2
+export const MAX_RELAYS_TRIED = 8
+/** Peers whose bytes a relay counts; and when counts are written down: what a crash may forget. */
+export const MAX_RELAY_ACCOUNTS = 4096
+export const RELAY_SAVE_MS = 5_000
+export const RELAY_SAVE_BYTES = 64 * MiB
 /** STUN at a relay: answers to all hosts together, and relays that are asked for their port, and how long. */
 export const STUN_ANSWERS_PER_SECOND = 50
 export const STUN_ANSWER_BURST = 100
 export const MAX_STUN_RELAYS = 3
 export const STUN_ASK_TIMEOUT_MS = 1_500
+/** Being reached: how long one try of a peer's port lasts, and the whole answer. */
+export const REACH_DIAL_TIMEOUT_MS = 3_000
+export const REACH_ANSWER_TIMEOUT_MS = 8_000
+/** What one paired peer may ask, on average and at once, and how many are answered at a time. */
+export const REACH_ANSWERS_PER_SECOND = 1 / 60
+export const REACH_ANSWER_BURST = 6
+export const MAX_REACH_ANSWERS = 4
+/** How often peers are looked through, how often one that stays connected is asked, how long what it said counts, and of how many it is kept. */
+export const REACH_LOOK_INTERVAL_MS = 60_000
+export const REACH_ASK_INTERVAL_MS = 10 * 60_000
+export const REACH_VALID_MS = 60 * 60_000
+export const MAX_REACH_PEERS = 16
+/** Peers that must say the same before an address is no longer told to others, or one that was not known is. */
+export const REACH_AGREEING_PEERS = 2
+
 /** To punch a hole through two NATs, asking for the own address included; and how long a failure is remembered. */
 export const PUNCH_TIMEOUT_MS = 6_000
 export const PUNCH_RETRY_MS = 60_000

@@ -11,6 +11,7 @@ import type {
   SeedReport,
   StatusReport,
 } from '../api.ts'
+import { mappingText, reachText } from '../reach/reach-check.ts'
 import { formatJobs } from './job-text.ts'
 import { isFinished } from './progress.ts'
 import type { Style } from './style.ts'
@@ -30,9 +31,11 @@ export function formatStatus(status: StatusReport, style: Style, columns?: numbe
         [
           'relays',
           status.relay &&
-            `${count(status.relay.reservations, 'place')}, ${count(status.relay.connections, 'connection')}, ${formatBytes(status.relay.bytes)} of ${formatBytes(status.relay.quotaBytes)} today`,
+            `${count(status.relay.reservations, 'place')}, ${count(status.relay.connections, 'connection')}, ${formatBytes(status.relay.bytes)} of ${formatBytes(status.relay.quotaBytes)} today, at most ${formatBytes(status.relay.peerQuotaBytes)} a peer${status.relay.spentBy.length > 0 ? `; used up by ${status.relay.spentBy.join(', ')}` : ''}`,
         ],
-        ['reached', status.reachedThrough && `through ${status.reachedThrough.join(', ')}`],
+        ['reachable', status.reachable && reachText(status.reachable)],
+        ['router', status.portMapping && mappingText(status.portMapping)],
+        ['reached', relaysOf(status)],
         ['directory', status.directory && `knows ${count(status.directory.agents, 'agent')}`],
         ...brokerFields(status.broker, style),
         ['refused', counted(status.refused, style)],
@@ -43,6 +46,14 @@ export function formatStatus(status: StatusReport, style: Style, columns?: numbe
         ? formatJobs(running, style, columns)
         : `${style.dim(status.jobs.length > 0 ? `None running; ${status.jobs.length} finished: fluidcloud jobs` : 'None')}\n`),
   ].join('\n')
+}
+
+/** Relays that hold a place for this agent. */
+function relaysOf({ reachedThrough, strangersRelays = [] }: StatusReport): string | undefined {
+  const all = reachedThrough?.map((peer) =>
+    strangersRelays.includes(peer) ? `${peer} (a stranger's, from the directory)` : peer,
+  )
+  return all && `through ${all.join(', ')}`
 }
 
 /** A broker of this process, if there is one. */

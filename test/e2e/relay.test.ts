@@ -220,14 +220,18 @@ test('a job that started on a relay moves to a punched way in the same job', asy
 
 test('a job that used up the quota of a relay says so, and goes on when there is more', async (t) => {
   const allow = 'allow_relay = true'
-  const quota = (bytes: string) => `[relay_quota]\nbytes = "${bytes}"`
-  const trio = await startTrio(t, { relay: quota('8MiB'), alpine: allow, boreal: allow })
+  const quota = (bytes: string) => `[relay_quota]\nbytes = "${bytes}"\npeer_bytes = "${bytes}"`
+  const trio = await startTrio(t, { relay: quota('16MiB'), alpine: allow, boreal: allow })
   await writeFile(trio.source, noise(24 * MiB, 1))
   const job = await move(trio, 6 * MiB)
   const { error } = await until(trio.alpine.agent, job, (report) => report.error?.code === 'LIMIT_EXCEEDED')
   t.regex(error!.message, /The relay in front of boreal carries nothing for us/)
-  t.true((await trio.relay.agent.api.status()).relay!.bytes < 9 * MiB)
-  await trio.relay.restart(`relay = true\n${quota('1GiB')}`)
+  const { relay: before } = await trio.relay.agent.api.status()
+  t.true(before!.bytes < 17 * MiB)
+  t.is(before!.spentBy.length, 2)
+  // What was carried today is remembered.
+  const restarted = await trio.relay.restart(`relay = true\n${quota('1GiB')}`)
+  t.true((await restarted.agent.api.status()).relay!.bytes >= before!.bytes)
   const report = await until(trio.alpine.agent, job, ({ state }) => state === 'complete')
   t.is(report.path, 'relay')
   t.true(report.resumedBytes > 0)

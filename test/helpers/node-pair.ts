@@ -33,6 +33,8 @@ export interface TestMeshOptions {
   readonly relay?: boolean
   readonly relayFor?: 'paired' | 'all'
   readonly relayQuota?: RelayQuota
+  readonly relays?: readonly string[]
+  readonly relaysFrom?: 'paired' | 'directory'
   /** Unix time, ms. */
   readonly now?: () => number
   readonly strangerTimeoutMs?: number
@@ -78,7 +80,16 @@ async function start(
   t.teardown(() => stack.disposeAsync())
   const store = stack.use(await openStateStore(home.state))
   const { pairingRequests = true, mdns = false, bootstrap = [], directory = false, ...more } = options
-  const { listen = ['/ip4/127.0.0.1/tcp/0'], webrtc, relay, relayFor, relayQuota, ...clocks } = more
+  const {
+    listen = ['/ip4/127.0.0.1/tcp/0'],
+    webrtc,
+    relay,
+    relayFor,
+    relayQuota,
+    relays,
+    relaysFrom,
+    ...clocks
+  } = more
   const config = {
     name,
     listen,
@@ -92,6 +103,8 @@ async function start(
     relay,
     relayFor,
     relayQuota,
+    relays,
+    relaysFrom,
   }
   const mesh = stack.use(await openMesh({ home, identity, store, config, ...clocks }))
   return {

@@ -1,0 +1,121 @@
+/**
+ * Answers peers that ask whether they can be reached: by a connection of the mesh and a TLS hello, to the very address
+ * they are connected from and nowhere else. What comes of it the asking agent sees itself, so nothing else is told.
+ */
+import { isIP } from 'node:net'
+import { connect as connectTls } from 'node:tls'
+import type { Connection, Stream } from '@libp2p/interface'
+import type { Multiaddr } from '@multiformats/multiaddr'
+import {
+  MAX_REACH_ANSWERS,
+  REACH_ANSWER_BURST,
+  REACH_ANSWERS_PER_SECOND,
+  REACH_ANSWER_TIMEOUT_MS,
+  REACH_DIAL_TIMEOUT_MS,
+} from '../../protocol/limits.ts'
+import { decodeReachQuestion, encodeReachAnswer, REACH_QUESTION_BYTES } from '../../protocol/reach.ts'
+import { createTokenBucket, type TokenBucket } from '../../protocol/token-bucket.ts'
+import { serverName } from '../../transfer/lanes/server-name.ts'
+import { hostOf, hostPort } from '../addresses.ts'
+import type { MeshNode } from '../node.ts'
+import type { Refusals } from '../refusals.ts'
+import { isWebRtc } from '../webrtc.ts'
+import { addrAt } from './own-addresses.ts'
+
+/** A handler for paired peers. */
+export function reachAnswers({ node, refusals }: { node: MeshNode; refusals: Refusals }) {
+  /** Of each peer that ever asked; as many as are paired. */
+  const rates = new Map<string, TokenBucket>()
+  let answering = 0
+
+  return async (stream: Stream, connection: Connection): Promise<void> => {
+    const signal = AbortSignal.timeout(REACH_ANSWER_TIMEOUT_MS)
+    const stop = () => stream.abort(new Error('The answer took too long'))
+    signal.addEventListener('abort', stop, { once: true })
+    const peer = connection.remotePeer.toString()
+    const rate =
+      rates.get(peer) ?? createTokenBucket({ burst: REACH_ANSWER_BURST, perSecond: REACH_ANSWERS_PER_SECOND })
+    rates.set(peer, rate)
+    try {
+      const host = observedHost(connection.remoteAddr)
+      if (host === undefined) throw new Error('This peer has no address here')
+      const { token, meshPort, dataPort } = decodeReachQuestion(
+        await readUpTo(stream, REACH_QUESTION_BYTES, signal),
+      )
+      // A dial that is under way would be joined, and another's connection closed.
+      const dialing = node.getDialQueue().some(({ peerId }) => peerId?.equals(connection.remotePeer))
+      const tried = !dialing && answering < MAX_REACH_ANSWERS && rate.take()
+      if (tried) {
+        answering++
+        try {
+          const within = AbortSignal.any([signal, AbortSignal.timeout(REACH_DIAL_TIMEOUT_MS)])
+          await Promise.all([
+            meshPort > 0 && knock(node, connection, hostPort(host, meshPort), within),
+            dataPort > 0 && greet(host, dataPort, token, within),
+          ])
+        } finally {
+          answering--
+        }
+      } else refusals.count('reach')
+      stream.send(encodeReachAnswer({ tried, host }))
+      await stream.close({ signal })
+    } catch (error) {
+      stream.abort(error as Error)
+    } finally {
+      signal.removeEventListener('abort', stop)
+    }
+  }
+}
+
+/** The IP address a peer is connected from; undefined of one behind a relay. */
+export function observedHost(addr: Multiaddr): string | undefined {
+  const host = hostOf(addr)?.replace(/^::ffff:(?=\d+\.)/i, '')
+  return host !== undefined && isIP(host) !== 0 ? host : undefined
+}
+
+/** The first bytes of a stream, up to `most`, or all of it if it ends before. Throws when there are more. */
+export async function readUpTo(stream: Stream, most: number, signal: AbortSignal): Promise<Uint8Array> {
+  const parts: Uint8Array[] = []
+  let length = 0
+  for await (const part of stream) {
+    signal.throwIfAborted()
+    parts.push(part.subarray())
+    length += part.byteLength
+    if (length >= most) break
+  }
+  if (length > most) throw new Error(`More than ${most} bytes`)
+  return Buffer.concat(parts)
+}
+
+/** Opens a connection of the mesh to the peer at `address`, and closes it, unless it is better than those there are. */
+async function knock(
+  node: MeshNode,
+  { remotePeer }: Connection,
+  address: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const opened = await node
+    .dial(addrAt(address, remotePeer.toString()), { signal, force: true })
+    .catch(() => undefined)
+  if (!opened) return
+  const others = node.getConnections(remotePeer).filter((other) => other !== opened)
+  if (others.some((other) => other.status === 'open' && hostOf(other.remoteAddr) && !isWebRtc(other)))
+    await opened.close({ signal }).catch(() => {})
+}
+
+/** Says hello at a data port as a lane would, and leaves it at that. */
+function greet(host: string, port: number, token: Uint8Array, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    // Nothing is read of whoever answers, so nobody has to be proven.
+    const socket = connectTls({ host, port, servername: serverName(token, 0), rejectUnauthorized: false })
+    const over = () => {
+      signal.removeEventListener('abort', over)
+      socket.destroy()
+      resolve()
+    }
+    for (const event of ['secureConnect', 'error', 'close'] as const) socket.once(event, over)
+    socket.on('error', () => {})
+    if (signal.aborted) over()
+    else signal.addEventListener('abort', over, { once: true })
+  })
+}
