@@ -50,12 +50,22 @@ export async function guardMachine(guard: MachineGuard): Promise<void> {
       if (signal.aborted || (await guard.abandoned())) return
       caught = undefined
       await pauseFor(HOLD_MS, signal)
+    } else if (await isLetRun(guard)) {
+      // It runs by a lease that was given after the word was read.
+      caught = undefined
     } else {
       if (!caught) guard.log(`${name}: no lease lets it run`)
       caught ??= { at: guard.now(), tries: 0 }
       await hold(guard, stepOf(due, guard.now() - caught.at, caught.tries++))
     }
   }
+}
+
+/** Whoever lets a machine run has a lease before, so one that was seen to run is judged by a word that was read later. */
+async function isLetRun({ word, now, signal }: MachineGuard): Promise<boolean> {
+  if (signal.aborted) return false
+  const latest = await word().catch(() => ({ until: Number.NEGATIVE_INFINITY }))
+  return 'lifted' in latest || dueOf(latest.until, now()) === 'nothing'
 }
 
 type Step = Exclude<ReturnType<typeof dueOf>, 'nothing'>

@@ -268,11 +268,18 @@ export class Arrival implements AsyncDisposable {
 
   /** Without a guard nothing may run: another is started, and holds what it must. */
   async #watch(): Promise<void> {
-    if (!needsLease(this.record.state) || (await this.fence.isRaised())) return
+    if (!needsLease(this.record.state)) return
     const cloud = await this.cloud()
-    for (const name of this.record.started) await holdMachine(cloud, name)
-    await this.guard()
-    if (this.holder?.letsRun) await this.#runOn()
+    if (!(await this.fence.isRaised())) {
+      for (const name of this.record.started) await holdMachine(cloud, name)
+      await this.guard()
+      if (this.holder?.letsRun) await this.#runOn()
+      return
+    }
+    // A guard may have held one at the very moment in which its lease was made longer.
+    for (const name of this.record.started)
+      if (this.holder?.letsRun && (await cloud.state(name)) === 'paused' && this.holder?.letsRun)
+        await cloud.resume(name)
   }
 
   /** The machines are the target's: the guard ends, and what it held runs on. */

@@ -26,6 +26,7 @@ export interface ArrivalsOptions {
 /** Those that are over and remembered, of one peer: what was signed is kept in them. */
 const MAX_OVER_PER_PEER = 16
 const SWEEP_MS = 10_000
+const TURNED_AWAY = 'The owner of the target refused this relocation'
 
 export class Arrivals implements AsyncDisposable {
   readonly #parts: ArrivalParts
@@ -34,6 +35,8 @@ export class Arrivals implements AsyncDisposable {
   readonly #inTurn = createTurns()
   readonly #grants = new Map<string, Disposable>()
   readonly #approvals = new Map<string, PromiseWithResolvers<void>>()
+  /** Conversations in which a source waits for a person here. */
+  readonly #waiting = new Map<symbol, string>()
   readonly #sweeping: NodeJS.Timeout
 
   private constructor(parts: ArrivalParts, options: ArrivalsOptions) {
@@ -89,6 +92,10 @@ export class Arrivals implements AsyncDisposable {
       if (!('arrival' in reserved)) return reserved
       const { answer, arrival } = reserved
       if (arrival.record.state === 'awaiting') await this.#approval(arrival, waiting)
+      // Somebody may have been quicker than this.
+      const { state, reason = 'The relocation was ended' } = arrival.record
+      if (state === 'releasing' || state === 'released')
+        throw new FluidError(reason === TURNED_AWAY ? 'APPROVAL_REJECTED' : 'CANCELLED', reason)
       return answer
     })
   }
@@ -120,7 +127,7 @@ export class Arrivals implements AsyncDisposable {
     const { state, relocation } = arrival.record
     if (state === 'committed' || isArrivalOver(state))
       throw new FluidError('JOB_STATE', `Relocation ${relocation} is ${state}: nothing is left to refuse`)
-    const no = new FluidError('APPROVAL_REJECTED', 'The owner of the target refused this relocation')
+    const no = new FluidError('APPROVAL_REJECTED', TURNED_AWAY)
     this.#approvals.get(relocation)?.reject(no)
     await arrival.release(no.message)
     return arrival
@@ -212,10 +219,14 @@ export class Arrivals implements AsyncDisposable {
     const gone = Promise.withResolvers<never>()
     const stop = () => gone.reject(signal.reason as Error)
     signal.addEventListener('abort', stop, { once: true })
+    const waiting = Symbol(relocation)
+    this.#waiting.set(waiting, relocation)
     try {
       await onPending('The relocation waits for approval')
       await Promise.race([approval.promise, gone.promise])
     } finally {
+      this.#waiting.delete(waiting)
+      arrival.record.touchedAt = Date.now()
       signal.removeEventListener('abort', stop)
       if (arrival.record.state !== 'awaiting') this.#approvals.delete(relocation)
     }
@@ -243,8 +254,10 @@ export class Arrivals implements AsyncDisposable {
 
   #sweep(): void {
     const { expiryMs = ARRIVAL_EXPIRY_MS } = this.#options
+    const waiting = new Set(this.#waiting.values())
     for (const arrival of this.#all.values()) {
-      const { state, peer, places, touchedAt } = arrival.record
+      const { relocation, state, peer, places, touchedAt } = arrival.record
+      if (waiting.has(relocation)) continue
       if (needsLease(state) && !arrival.isHeard) this.#options.wake(peer)
       if ((state !== 'prepared' && state !== 'awaiting') || Date.now() - touchedAt < expiryMs) continue
       const isMoving = [...this.#parts.jobs()].some(
@@ -259,6 +272,7 @@ export class Arrivals implements AsyncDisposable {
   }
 
   async #end(arrival: Arrival, reason: string): Promise<void> {
+    this.#approvals.get(arrival.record.relocation)?.reject(new FluidError('CANCELLED', reason))
     await arrival.release(reason).catch((error: unknown) => {
       const { relocation } = arrival.record
       this.#parts.log.error(

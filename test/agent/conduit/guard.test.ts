@@ -48,6 +48,34 @@ onLinux('a guard pauses its machine before the lease ends, whatever the agent do
   t.pass()
 })
 
+test('a guard lets a machine run that was let run just after its word was read', async (t) => {
+  const ended = new AbortController()
+  const did: string[] = []
+  let [words, looks] = [0, 0]
+  const cloud = {
+    supports: { pause: true },
+    state: async () => {
+      if (++looks === 1) return 'running'
+      ended.abort()
+      return 'paused'
+    },
+    pause: async () => void did.push('pause'),
+    stop: async () => void did.push('stop'),
+  } as unknown as Cloud
+  await guardMachine({
+    cloud,
+    name: 'one',
+    // The lease comes between the first word and the look.
+    word: async () => ({ until: ++words === 2 ? Infinity : -Infinity }),
+    now: bootNow,
+    abandoned: async () => false,
+    kill: async () => void did.push('kill'),
+    log: () => {},
+    signal: ended.signal,
+  })
+  t.deepEqual(did, [])
+})
+
 onLinux('a guard holds a machine that starts without a lease, as often as it starts', async (t) => {
   const { cloud, fence, order, isHeld } = await fenced(t)
   await fence.raise(order)

@@ -132,9 +132,10 @@ export function memoryJobs() {
 
 /** What the target does; a test replaces parts of it. */
 export interface Script {
-  answer: RelocationAnswer
+  answer: RelocationAnswer | Promise<RelocationAnswer>
   start(grantor: LeaseGrantor, signal: AbortSignal): AsyncIterable<TargetEvent>
   reachable: boolean
+  unpaired?: boolean
   /** When it was heard last; at any time when left out. */
   heardAt?(): number
   /** Called before an abort is acknowledged. */
@@ -162,6 +163,7 @@ export function scriptedTarget(script: Partial<Script> = {}) {
   }
   const unreachable = () => new FluidError('PEER_UNREACHABLE', 'The target does not answer')
   const open = async (_: { request: RelocationRequest }, signal: AbortSignal): Promise<RelocationTarget> => {
+    if (plan.unpaired) throw new FluidError('NOT_PAIRED', 'The target is no peer')
     if (!plan.reachable) throw unreachable()
     const say = (what: string) => {
       if (!plan.reachable) throw unreachable()
@@ -197,13 +199,13 @@ export function scriptedTarget(script: Partial<Script> = {}) {
 }
 
 /** A table in memory that keeps what a disk would: copies. */
-export function memoryTable(): Table<RelocationRecord> {
+export function memoryTable<T = RelocationRecord>(): Table<T> {
   const rows = new Map<string, string>()
   return {
-    get: (key) => (rows.has(key) ? (JSON.parse(rows.get(key)!) as RelocationRecord) : undefined),
+    get: (key) => (rows.has(key) ? (JSON.parse(rows.get(key)!) as T) : undefined),
     put: async (key, value) => void rows.set(key, JSON.stringify(value)),
     del: async (key) => void rows.delete(key),
-    all: async () => [...rows.values()].map((row) => JSON.parse(row) as RelocationRecord),
+    all: async () => [...rows.values()].map((row) => JSON.parse(row) as T),
     putOp: () => {
       throw new Error('Not here')
     },

@@ -109,6 +109,18 @@ test('without leases a machine is held before they end, and runs on when the com
   t.true(await stage.runs('web'))
 })
 
+test('a machine that was held as its lease was made longer is let run again', async (t) => {
+  const stage = await openStage(t)
+  const request = stage.request('web')
+  const handover = await stage.fill(request)
+  await using target = await stage.open(request)
+  await verdictOf(target.start(handover, grantor()))
+  await stage.cloud.pause('web')
+  await stage.stateIs('web', 'running')
+  await target.abort('enough')
+  t.deepEqual(await stage.leftovers(), [])
+})
+
 test('a source that takes its right back is not asked again, and the machine is held', async (t) => {
   const stage = await openStage(t)
   const request = stage.request('web')
