@@ -644,8 +644,8 @@ export interface AgentApi {
   arrivalApprove(options: { relocation: string }): Promise<ArrivalReport>
   /** Of any that is not committed: nothing of it is left. */
   arrivalReject(options: { relocation: string }): Promise<ArrivalReport>
-  /** Ends when the relocation is live, over, or rests with an error. */
-  relocationWatch(options: { job: string }, call?: CallOptions): AsyncIterable<RelocationReport>
+  /** Ends when the relocation is live, over, or rests; without an id follows all that are under way. */
+  relocationWatch(options: { job?: string }, call?: CallOptions): AsyncIterable<RelocationReport>
   relocationPause(options: { job: string }): Promise<RelocationReport>
   relocationResume(options: { job: string }): Promise<RelocationReport>
   /** Does not wait for a downtime that fits. */

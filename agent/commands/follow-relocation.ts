@@ -56,6 +56,40 @@ export async function followRelocation(
   return end(context, last, until)
 }
 
+/** Shows all that are under way, a line at each stage and round, until none is; `before` makes room on the terminal. */
+export async function followRelocations(
+  context: Context,
+  agent: AgentApi,
+  signal: AbortSignal,
+  before: () => void,
+): Promise<void> {
+  const { terminal, errorStyle, json, quiet } = context
+  const views = new Map<string, { view: RelocationView; key: string; at: number; result?: string }>()
+  const reports = streamAgain(context, agent, signal, {
+    open: (client) => client.relocationWatch({}, { signal }),
+    isOver: () => true,
+    ask: async () => undefined,
+  })
+  for await (const report of reports) {
+    const shown = views.get(report.job) ?? {
+      view: new RelocationView(terminal.stderr, errorStyle, { live: false }),
+      key: '',
+      at: -Infinity,
+    }
+    views.set(report.job, shown)
+    const key = `${report.state} ${report.round} ${report.detail ?? ''}`
+    if (key !== shown.key || performance.now() - shown.at >= PROGRESS_INTERVAL_MS) {
+      Object.assign(shown, { key, at: performance.now() })
+      context.emit('relocation', relocationFields(report))
+      before()
+      if (!json && !quiet) shown.view.update(report)
+    }
+    if (!isSettled(report) || shown.result === report.state) continue
+    shown.result = report.state
+    context.report('result', relocationResultFields(report), (style) => formatOutcome(report, style))
+  }
+}
+
 /** Waiting longer shows nothing new. */
 function isSettled({ state, wanted }: RelocationReport): boolean {
   if (state === 'live') return wanted === 'run'

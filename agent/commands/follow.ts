@@ -46,29 +46,6 @@ export async function followJob(
   return 0
 }
 
-/** Shows every job until none is left to report, or the person leaves. */
-export async function followAll(context: Context, agent: AgentApi): Promise<number> {
-  using interrupt = catchInterrupt(context)
-  const shown = new ProgressOutput(context)
-  const ended = new Set<string>()
-  try {
-    for await (const report of watchAgain(context, agent, undefined, interrupt.signal)) {
-      shown.show(report)
-      if (!isFinished(report) || ended.has(report.job)) continue
-      ended.add(report.job)
-      shown.clear()
-      if (report.state === 'complete') reportResult(context, report)
-      else context.note(`${report.job} ${report.state}${report.error ? `: ${report.error.message}` : ''}`)
-    }
-  } catch (error) {
-    if (!interrupt.signal.aborted) throw error
-    return leave(context, shown)
-  } finally {
-    shown.clear()
-  }
-  return 0
-}
-
 /** True when waiting longer shows nothing new: the job ended, or stopped for something a person must put right. */
 function isSettled(report: JobReport): boolean {
   return isFinished(report) || (report.state === 'paused' && report.error !== undefined)
@@ -82,11 +59,11 @@ export function failureOf({ job, state, error }: JobReport): FluidError {
   return new FluidError(error.code, error.message, { hint, job })
 }
 
-function reportResult(context: Context, report: JobReport): void {
+export function reportResult(context: Context, report: JobReport): void {
   context.report('result', resultFields(report), (style) => formatSummary(report, style))
 }
 
-function leave(context: Context, shown: ProgressOutput, job?: string): number {
+export function leave(context: Context, shown: ProgressOutput, job?: string): number {
   shown.clear()
   const again = `fluidcloud watch${job ? ` ${job}` : ''}`
   const message = job ? `Left job ${job}, which goes on` : 'Left the jobs, which go on'
@@ -120,7 +97,7 @@ export function catchInterrupt({ terminal, runtime }: Context): { signal: AbortS
 }
 
 /** Reports of one job, or of all; goes on across a restart of the agent, for FOLLOW_RECONNECT_MS. */
-function watchAgain(
+export function watchAgain(
   context: Context,
   agent: AgentApi,
   job: string | undefined,
@@ -190,7 +167,7 @@ async function reconnect(context: Context, lost: FluidError, signal: AbortSignal
 }
 
 /** Progress as lines or as a live view, at most five a second for each job; a change of state is always shown. */
-class ProgressOutput {
+export class ProgressOutput {
   readonly #context: Context
   readonly #view: ProgressView | undefined
   readonly #shown = new Map<string, { state: string; at: number }>()

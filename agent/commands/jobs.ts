@@ -7,7 +7,8 @@ import { jobFields } from '../output/ndjson.ts'
 import { relocationFields } from '../output/relocation-fields.ts'
 import { formatBrief, formatRelocations } from '../output/relocation-text.ts'
 import { agentAction, describe, type Context, type Runtime } from './command.ts'
-import { followAll, followJob } from './follow.ts'
+import { followAll } from './follow-all.ts'
+import { followJob } from './follow.ts'
 import { followRelocation } from './follow-relocation.ts'
 
 /** Adds the verbs about jobs. */
@@ -30,9 +31,9 @@ export function addJobCommands(program: Command, runtime: Runtime): void {
     }),
   )
   describe(
-    program.command('watch').argument('[job]', 'the job (default: every job)'),
-    'Follow a job, or every job, until it ends',
-    'Exits with the outcome of the job. Ctrl-C leaves it running.',
+    program.command('watch').argument('[job]', 'the job (default: every job and relocation)'),
+    'Follow a job, or every job and relocation, until it ends',
+    'Relocations of services too. Exits with the outcome of the job. Ctrl-C leaves it running.',
     ['fluidcloud watch', 'fluidcloud watch JOB --json'],
   ).action(
     agentAction(runtime, (context, agent, job?: string) =>

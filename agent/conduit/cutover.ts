@@ -15,6 +15,7 @@ import { reportOf, type Relocation } from './relocation.ts'
 import { runHere } from './rollback.ts'
 import { watchSilence } from './silence.ts'
 import type { Handover, LeaseGrantor, TargetEvent } from './target.ts'
+import { unlessAborted } from './unless-aborted.ts'
 
 /** Last rounds that are tried; behind the last that fails the relocation goes back. */
 const MAX_CUT_OVERS = 3
@@ -209,7 +210,7 @@ async function converse(
   const stop = AbortSignal.any([signal, silence.signal])
   try {
     for (;;) {
-      const next = await nextEvent(events, stop)
+      const next = await unlessAborted(events.next(), stop)
       if (next.done) throw new FluidError('PEER_UNREACHABLE', 'The target ended without a verdict')
       if (next.value.kind === 'verdict') return next.value
       await heed(relocation, next.value)
@@ -235,22 +236,6 @@ async function openInTime(parts: RelocationParts, relocation: Relocation, signal
 /** Durable facts only: undecided, and nobody wants it back. */
 function mayGrant({ record }: Relocation): boolean {
   return rightOf(record.state) === 'lease' && record.wanted !== 'roll-back'
-}
-
-async function nextEvent(
-  events: AsyncIterator<TargetEvent>,
-  signal: AbortSignal,
-): Promise<IteratorResult<TargetEvent>> {
-  const { promise, reject } = Promise.withResolvers<never>()
-  promise.catch(() => {})
-  const stop = () => reject(signal.reason as Error)
-  if (signal.aborted) stop()
-  signal.addEventListener('abort', stop, { once: true })
-  try {
-    return await Promise.race([events.next(), promise])
-  } finally {
-    signal.removeEventListener('abort', stop)
-  }
 }
 
 async function heed(relocation: Relocation, event: Exclude<TargetEvent, Verdict>): Promise<void> {
@@ -296,7 +281,7 @@ export async function commit(
 ): Promise<void> {
   await using target = await parts.openTarget(relocation.record, signal)
   crashPoint('before-commit')
-  await target.commit()
+  await unlessAborted(target.commit(), signal)
   await relocation.update({ committed: true, error: undefined })
   // Nothing more is read here. What cannot be ended now is ended when the machines are finalized or run again.
   for (const { cloud } of await withClouds(parts, relocation.record.machines))

@@ -1,7 +1,9 @@
 /** The end of a relocation that went well: the machines here go, and the target forgets where they came from. */
+import { asFluidError } from '../../protocol/errors.ts'
 import { crashPoint } from './crash-point.ts'
-import { withClouds, type RelocationParts } from './relocation-parts.ts'
+import { isPassing, withClouds, type RelocationParts } from './relocation-parts.ts'
 import type { Relocation } from './relocation.ts'
+import { unlessAborted } from './unless-aborted.ts'
 
 /** Every part can be done again. */
 export async function finalize(
@@ -16,9 +18,25 @@ export async function finalize(
     await cloud.undefine(machine.name, { disks: !record.keepDisks, signal })
     crashPoint('undefined')
   }
-  await using target = await parts.openTarget(record, signal)
-  await target.finalize()
+  await tellTarget(parts, relocation, signal)
   await relocation.become('removed', { error: undefined, detail: undefined })
+}
+
+/** Nothing here depends on it any more: one that refuses, or is no peer any more, is left alone. */
+async function tellTarget(
+  parts: RelocationParts,
+  relocation: Relocation,
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    await using target = await parts.openTarget(relocation.record, signal)
+    await unlessAborted(target.finalize(), signal)
+  } catch (error) {
+    signal.throwIfAborted()
+    const { code, message } = asFluidError(error)
+    if (isPassing(error) || code === 'LIMIT_EXCEEDED') throw error
+    parts.log.warn({ relocation: relocation.id, code }, `The target was not told of the end: ${message}`)
+  }
 }
 
 /** A crash may have come after the machine was removed. */

@@ -14,6 +14,7 @@ import type { RelocationParts } from './relocation-parts.ts'
 import { inOrder, type ServiceFile } from './service-file.ts'
 import { plannedSteps } from './service-steps.ts'
 import { machineReport, storeReports, tasksOf } from './topology.ts'
+import { unlessAborted } from './unless-aborted.ts'
 import type { RelocationRequest } from './target.ts'
 
 /** A line of 100 Mbit/s, as matching assumes as well. */
@@ -90,7 +91,7 @@ async function askTarget(
   signal: AbortSignal,
 ) {
   await using target = await parts.openTarget({ peer, request }, signal)
-  return await target.prepare(request, { dry: true })
+  return await unlessAborted(target.prepare(request, { dry: true }), signal)
 }
 
 /** What the target is asked, in the order in which machines start. */

@@ -6,6 +6,7 @@ import { convergence, predictDowntimeMs } from './convergence.ts'
 import { MAX_ROUNDS_KEPT } from './relocation-record.ts'
 import type { RelocationParts } from './relocation-parts.ts'
 import type { Relocation } from './relocation.ts'
+import { unlessAborted } from './unless-aborted.ts'
 
 /** Between rounds that do not fit, when they are kept up; a round with nothing to do is over at once. */
 const ROUND_PAUSE_MS = 1_000
@@ -18,7 +19,8 @@ export async function prepare(
 ): Promise<void> {
   const { record } = relocation
   await using target = await parts.openTarget(record, signal)
-  const answer = await target.prepare(record.request, { dry: false })
+  // A person there may take a day; its owner here may think again meanwhile.
+  const answer = await unlessAborted(target.prepare(record.request, { dry: false }), signal)
   if (!answer.accepted) {
     const [first] = answer.objections
     throw new FluidError(

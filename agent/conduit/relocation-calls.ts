@@ -62,7 +62,8 @@ export function createRelocationCalls(all: RelocationCallsParts): RelocationCall
       return (await relocations.begin(record)).report()
     },
     relocations: async () => relocations.list(),
-    relocationWatch: ({ job }, { signal = forever } = {}) => relocations.watch(job, signal),
+    relocationWatch: ({ job }, { signal = forever } = {}) =>
+      job === undefined ? relocations.watchAll(signal) : relocations.watch(job, signal),
     relocationPause: async ({ job }) => (await relocations.pause(job)).report(),
     relocationResume: async ({ job }) => (await relocations.resume(job)).report(),
     cutover: async ({ job }) => (await relocations.cutover(job)).report(),

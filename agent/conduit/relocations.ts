@@ -1,4 +1,5 @@
 /** All relocations of the agent: kept, gone on with after a crash, told what their owners want, watched. */
+import { setTimeout as delay } from 'node:timers/promises'
 import { FluidError } from '../../protocol/errors.ts'
 import { PROGRESS_INTERVAL_MS } from '../../protocol/limits.ts'
 import type { RelocationReport } from '../api.ts'
@@ -13,6 +14,8 @@ import { runRelocation } from './run-relocation.ts'
 /** Of these the oldest that are over give way. */
 const MAX_RELOCATIONS_KEPT = 256
 const MIN_ID_PREFIX_CHARS = 4
+/** For the round under way to end. */
+const PAUSE_WAIT_MS = 5_000
 /** Timers of Node hold no more; what is later is looked at again. */
 const MAX_TIMER_MS = 2 ** 31 - 1
 
@@ -99,6 +102,7 @@ export class Relocations implements AsyncDisposable {
     return relocation
   }
 
+  /** Resolves when no round runs any more, or soon. */
   async pause(id: string): Promise<Relocation> {
     const relocation = this.get(id)
     const { state, wanted } = relocation.record
@@ -107,6 +111,9 @@ export class Relocations implements AsyncDisposable {
       throw this.#not(relocation, 'paused')
     await relocation.update({ wanted: 'pause' })
     await this.#wish(relocation)
+    const rests = this.#running.get(relocation.id)?.ended
+    if (rests) await Promise.race([rests, delay(PAUSE_WAIT_MS, undefined, { ref: false })])
+    if (relocation.record.wanted !== 'pause') throw this.#not(relocation, 'paused')
     return relocation
   }
 
@@ -165,7 +172,22 @@ export class Relocations implements AsyncDisposable {
     for (;;) {
       yield relocation.report()
       if (isSettled(relocation) || signal.aborted || this.#stopping.signal.aborted) return
-      await changed(relocation, signal)
+      await changed([relocation], signal)
+    }
+  }
+
+  /** The same of all that are under way, those that begin meanwhile included, until none is. */
+  async *watchAll(signal: AbortSignal): AsyncGenerator<RelocationReport> {
+    const followed = new Set<Relocation>()
+    for (;;) {
+      for (const relocation of this.#all.values()) if (!isSettled(relocation)) followed.add(relocation)
+      for (const relocation of followed) {
+        // What is at rest is reported once more, and then left.
+        if (isSettled(relocation)) followed.delete(relocation)
+        yield relocation.report()
+      }
+      if (followed.size === 0 || signal.aborted || this.#stopping.signal.aborted) return
+      await changed([...followed], signal)
     }
   }
 
@@ -195,6 +217,8 @@ export class Relocations implements AsyncDisposable {
         this.#running.delete(relocation.id)
         this.#awaitFinalize(relocation)
         relocation.tell()
+        // A wish that came as it came to rest.
+        if (isWished(relocation)) this.#start(relocation)
       })
     this.#running.set(relocation.id, { wishes, ended })
   }
@@ -253,22 +277,28 @@ export class Relocations implements AsyncDisposable {
   }
 }
 
+/** It rests, and its owner has another wish. */
+function isWished({ record: { state, wanted, committed } }: Relocation): boolean {
+  if (state === 'paused') return wanted === 'roll-back'
+  return state === 'live' && committed === true && (wanted === 'roll-back' || wanted === 'finalize')
+}
+
 /** Nothing new is to be expected by waiting. */
 function isSettled({ record, over }: Relocation): boolean {
   if (over || record.state === 'paused') return true
   return record.state === 'live' && record.committed === true && record.wanted === 'run'
 }
 
-/** Resolves at the next change, or after PROGRESS_INTERVAL_MS. */
-function changed(relocation: Relocation, signal: AbortSignal): Promise<void> {
+/** Resolves at the next change of one of them, or after PROGRESS_INTERVAL_MS. */
+function changed(relocations: readonly Relocation[], signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const done = () => {
       clearTimeout(timer)
-      watch[Symbol.dispose]()
+      for (const watch of watches) watch[Symbol.dispose]()
       signal.removeEventListener('abort', done)
       resolve()
     }
-    const watch = relocation.watch(done)
+    const watches = relocations.map((relocation) => relocation.watch(() => done()))
     const timer = setTimeout(done, PROGRESS_INTERVAL_MS)
     signal.addEventListener('abort', done, { once: true })
   })

@@ -1,9 +1,11 @@
 /** Back to how it was, from any state: the machines run here as soon as they surely do not run there, and nothing is left. */
 import { setTimeout as delay } from 'node:timers/promises'
+import { asFluidError } from '../../protocol/errors.ts'
 import { cancelDiskJobs } from './carry.ts'
 import { crashPoint } from './crash-point.ts'
 import { isPassing, withClouds, type RelocationParts } from './relocation-parts.ts'
 import type { Relocation } from './relocation.ts'
+import { unlessAborted } from './unless-aborted.ts'
 
 const RETRY_MS = 250
 
@@ -25,7 +27,12 @@ export async function rollBack(
   await cancelDiskJobs(parts, relocation)
   if (!record.released) {
     await relocation.update({ detail: 'waiting for the target to clean up' })
-    await abortThere(parts, relocation, signal)
+    await abortThere(parts, relocation, signal).catch((error: unknown) => {
+      signal.throwIfAborted()
+      // No peer any more: what it granted is gone, and with it whatever had begun there.
+      if (asFluidError(error).code !== 'NOT_PAIRED') throw error
+      parts.log.warn({ relocation: relocation.id }, 'The target is not paired any more, and was not told')
+    })
   }
   await relocation.become('restored', { detail: undefined })
 }
@@ -80,7 +87,7 @@ async function abortThere(
 ): Promise<void> {
   const { record } = relocation
   await using target = await parts.openTarget(record, signal)
-  await target.abort(record.error?.message ?? 'The owner went back')
+  await unlessAborted(target.abort(record.error?.message ?? 'The owner went back'), signal)
   await relocation.update({ released: true })
 }
 

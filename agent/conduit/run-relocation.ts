@@ -76,6 +76,9 @@ async function heedWish(relocation: Relocation): Promise<'rest' | 'go on'> {
     await relocation.become('roll-back', { error: reportOf(cancelled) })
   } else if (record.wanted === 'pause' && allows(record.state, 'pause')) {
     await relocation.become('pause')
+  } else if (record.wanted === 'pause' && record.state !== 'paused') {
+    // Too late: the machines stand still already.
+    await relocation.update({ wanted: 'run' })
   } else if (record.wanted === 'finalize' && record.state === 'live' && record.committed) {
     await relocation.become('finalize')
   }

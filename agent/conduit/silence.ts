@@ -1,6 +1,6 @@
 /**
- * How long a silent target is waited for while it may hold a lease: as long as it could, and no longer, since nothing of it
- * runs from then on and all further waiting is downtime.
+ * How long a target is waited for that is silent, or asks for no lease: as long as it could hold one, and little longer,
+ * since nothing of it runs from then on and all further waiting is downtime.
  */
 import { FluidError } from '../../protocol/errors.ts'
 import { LEASE_MS } from '../../protocol/limits.ts'
@@ -8,12 +8,14 @@ import { grantedUntil } from './lease.ts'
 
 /** A target that lives asks for a lease three times meanwhile, and says that it lives twice. */
 const SILENCE_MS = grantedUntil(0, LEASE_MS)
+/** One that talks and holds no lease is about to end it by itself, which takes no longer. */
+const IDLE_MS = 20_000
 const TICK_MS = 100
 /** Of the time between two looks; more means that this process stood still, and could hear nobody. */
 const MAX_TICK_MS = 2 * TICK_MS
 
 export interface Silence extends Disposable {
-  /** Aborted with TIMEOUT when the target holds no lease any more and was silent, or the deadline has passed. */
+  /** Aborted with TIMEOUT when the target holds no lease any more and was silent, or asks for none, or is past the deadline. */
   readonly signal: AbortSignal
 }
 
@@ -31,14 +33,17 @@ export function watchSilence({ heardAt, leaseEndsAt, deadlineAt }: SilenceOption
   let heard = heardAt()
   let lookedAt = performance.now()
   let silentMs = 0
+  let idleMs = 0
   const timer = setInterval(() => {
     const now = performance.now()
-    silentMs += Math.min(MAX_TICK_MS, now - lookedAt)
+    const passedMs = Math.min(MAX_TICK_MS, now - lookedAt)
     lookedAt = now
-    if (heardAt() > heard) silentMs = 0
+    silentMs = heardAt() > heard ? 0 : silentMs + passedMs
     heard = heardAt()
+    idleMs = now > leaseEndsAt() ? idleMs + passedMs : 0
     if (now > deadlineAt) controller.abort(late('The target came to no end'))
-    else if (now > leaseEndsAt() && silentMs > SILENCE_MS) controller.abort(late('The target fell silent'))
+    else if (idleMs > 0 && silentMs > SILENCE_MS) controller.abort(late('The target fell silent'))
+    else if (idleMs > IDLE_MS) controller.abort(late('The target asks for no lease any more'))
   }, TICK_MS)
   return { signal: controller.signal, [Symbol.dispose]: () => clearInterval(timer) }
 }

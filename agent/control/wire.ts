@@ -109,7 +109,7 @@ export const CALLS: Readonly<Record<CallName, Shape>> = {
   relocationReceipt: { job: 'string' },
   arrivalApprove: { relocation: 'string' },
   arrivalReject: { relocation: 'string' },
-  relocationWatch: { job: 'string' },
+  relocationWatch: { job: 'string?' },
   relocationPause: { job: 'string' },
   relocationResume: { job: 'string' },
   cutover: { job: 'string' },

@@ -3,11 +3,12 @@ import type { RelocationReport } from '../api.ts'
 
 /** What a `relocation` line says. */
 export function relocationFields(report: RelocationReport) {
-  const { job, state, service, peer, peerName, live, machines, jobs, detail, round } = report
+  const { job, state, wanted, service, peer, peerName, live, machines, jobs, detail, round } = report
   const { totalBytes, doneBytes, sentBytes, wireBytes, dirtyBytes, dirtyBytesPerSecond } = report
   return {
     job,
     state,
+    wanted,
     service,
     peer,
     peerName,

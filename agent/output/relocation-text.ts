@@ -13,6 +13,8 @@ export function formatBrief(report: RelocationReport, style: Style): string {
 
 /** What it is doing, in a few words. */
 export function wordsOf({ state, wanted }: RelocationReport): string {
+  if (wanted === 'pause' && state !== 'paused') return `${state}, to be paused`
+  if (wanted === 'finalize' && state === 'live') return 'live, to be finalized'
   if (wanted === 'roll-back' && !['rolling-back', 'rolled-back', 'failed'].includes(state))
     return 'rolling-back'
   return state

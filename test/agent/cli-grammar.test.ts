@@ -122,8 +122,8 @@ for (const [argv, call, args = {}] of matrix) {
     const { exit, stderr } = await site.run(argv.split(' '))
     t.is(exit, 0, stderr)
     const expected = JSON.parse(JSON.stringify(args).replaceAll('FOLDER', site.folder))
-    // `jobs` asks for relocations too.
-    const calls = site.calls.filter(([name]) => name !== 'relocations')
+    // `jobs` and `watch` ask for relocations too.
+    const calls = site.calls.filter(([name]) => name !== 'relocations' && name !== 'relocationWatch')
     t.deepEqual(calls, [[call, expected]])
   })
 }

@@ -180,6 +180,44 @@ for (const [verb, call] of [
   })
 }
 
+test('watch without an id follows relocations as well as jobs', async (t) => {
+  const going = { relocationWatch: () => stream(fakeRelocation, fakeLive) }
+  await using at = await site(going)
+  const { exit, lines } = await at.run(['watch', '--json'])
+  t.is(exit, 0)
+  const said = lines.map(({ type, job, state }) =>
+    [type, job === fakeRelocation.job ? 'shop' : job, state].join(' '),
+  )
+  for (const line of [
+    'relocation shop converging',
+    'relocation shop live',
+    'result shop live',
+    'result job-1 complete',
+  ])
+    t.is(said.filter((each) => each === line).length, 1, said.join('\n'))
+  t.deepEqual(at.calls.find(([call]) => call === 'relocationWatch')?.[1], {})
+  await using other = await site(going)
+  const { stdout, stderr } = await other.run(['watch'])
+  t.regex(stderr, /shop {2}converging {2}round 3/)
+  t.regex(stdout, /shop is live at beta/)
+})
+
+test('pause and finalize say what is yet to come', async (t) => {
+  const answers = {
+    pause: failing('JOB_UNKNOWN', 'There is no such job'),
+    relocations: async () => [fakeRelocation],
+    relocationPause: async () => ({ ...fakeRelocation, wanted: 'pause' as const }),
+  }
+  await using at = await site(answers)
+  t.regex((await at.run(['pause', fakeRelocation.job])).stdout, /is converging, to be paused/)
+  t.like((await at.run(['pause', fakeRelocation.job, '--json'])).lines[0], {
+    type: 'relocation',
+    state: 'converging',
+    wanted: 'pause',
+  })
+  t.regex((await at.run(['finalize', fakeRelocation.job, '--detach'])).stdout, /is finalizing/)
+})
+
 test('watch follows a relocation, and jobs and status list it', async (t) => {
   await using at = await site({
     watch: () => {

@@ -408,7 +408,7 @@ export function createFakeAgent(answers: FakeAnswers = {}): { api: AgentApi; cal
     relocationReceipt: failing('JOB_UNKNOWN', 'There is no such relocation'),
     arrivalApprove: async ({ relocation }) => ({ ...fakeArrival, relocation }),
     arrivalReject: async ({ relocation }) => ({ ...fakeArrival, relocation, state: 'released' }),
-    relocationWatch: () => stream(fakeRelocation, fakeLive),
+    relocationWatch: ({ job }) => (job === undefined ? stream() : stream(fakeRelocation, fakeLive)),
     relocationPause: async () => ({ ...fakeRelocation, state: 'paused', wanted: 'pause' }),
     relocationResume: async () => fakeRelocation,
     cutover: async () => fakeRelocation,

@@ -3,6 +3,7 @@ import test from 'ava'
 import type { Relocations } from '../../../agent/conduit/relocations.ts'
 import type { RelocationState } from '../../../agent/conduit/relocation-state.ts'
 import { FluidError } from '../../../protocol/errors.ts'
+import { collect } from '../../helpers/collect.ts'
 import { HEALTHY, ID, memoryTable, openScripted, recordOf, UNHEALTHY } from './scripted.ts'
 
 /** Resolves when it is there, and everything of that state was done; ava's timeout ends a wait in vain. */
@@ -261,6 +262,77 @@ test('pause holds the rounds, resume goes on, and neither touches the machine', 
   carrier.facts.gate = async () => {}
   await relocations.resume(ID)
   await until(relocations, 'live')
+})
+
+test('what waits for a person at the target can be paused and taken back meanwhile', async (t) => {
+  const { relocations, target } = await openScripted({ script: { answer: new Promise(() => {}) } })
+  const asked = async (times: number) => {
+    while (target.did.filter((what) => what === 'prepare').length < times) await delay(5)
+  }
+  await relocations.begin(recordOf())
+  await asked(1)
+  t.is((await relocations.pause(ID)).record.state, 'paused')
+  await relocations.resume(ID)
+  await asked(2)
+  await relocations.rollBack(ID)
+  await until(relocations, 'rolled-back')
+  t.deepEqual(target.did, ['prepare', 'prepare', 'abort'])
+})
+
+test('pause that comes when the machines stand still is refused, and forgotten', async (t) => {
+  const { relocations, carrier } = await openScripted()
+  const wish = Promise.withResolvers<void>()
+  const relocation = await relocations.begin(recordOf())
+  using _ = relocation.watch(() => {
+    // As if it had been said just before.
+    if (relocation.record.state === 'cutting-over' && carrier.rounds.length === 1) {
+      relocation.record.wanted = 'pause'
+      wish.resolve()
+    }
+  })
+  await wish.promise
+  await until(relocations, 'live')
+  t.is(relocation.record.wanted, 'run')
+  await t.throwsAsync(relocations.pause(ID), { message: /live and cannot be paused/ })
+})
+
+test('watchAll() follows what is under way until nothing is', async (t) => {
+  const { relocations, carrier } = await openScripted()
+  t.deepEqual(await collect(relocations.watchAll(AbortSignal.timeout(60_000))), [])
+  const begun = Promise.withResolvers<void>()
+  carrier.facts.gate = async (last) => {
+    if (!last) await begun.promise
+  }
+  await relocations.begin(recordOf())
+  const states = []
+  for await (const { state } of relocations.watchAll(AbortSignal.timeout(60_000))) {
+    states.push(state)
+    begun.resolve()
+  }
+  t.is(states.at(-1), 'live')
+  t.true(states.length > 1)
+})
+
+test('finalize and rollback do not wait for a target that is no peer any more', async (t) => {
+  const { relocations, target, cloud } = await openScripted()
+  await relocations.begin(recordOf())
+  await until(relocations, 'live')
+  target.plan.unpaired = true
+  await relocations.finalize(ID)
+  await until(relocations, 'finalized')
+  t.false(cloud.state.exists)
+  const other = await openScripted()
+  const begun = Promise.withResolvers<void>()
+  other.carrier.facts.gate = async (_, signal) => {
+    begun.resolve()
+    await forever(signal)
+  }
+  await other.relocations.begin(recordOf())
+  await begun.promise
+  other.target.plan.unpaired = true
+  await other.relocations.rollBack(ID)
+  await until(other.relocations, 'rolled-back')
+  t.is(other.cloud.state.web, 'running')
 })
 
 test('a machine is part of one relocation at a time', async (t) => {

@@ -38,3 +38,15 @@ test('watchSilence() lets a target talk on without a lease, until its deadline',
   t.true(performance.now() - begun > whole + 500)
   t.regex((silence.signal.reason as FluidError).message, /came to no end/)
 })
+
+test('watchSilence() does not wait for long where no lease is asked for', async (t) => {
+  const begun = performance.now()
+  using silence = watchSilence({
+    heardAt: () => performance.now(),
+    leaseEndsAt: () => begun,
+    deadlineAt: Infinity,
+  })
+  await once(silence.signal, 'abort')
+  t.true(performance.now() - begun >= 20_000)
+  t.regex((silence.signal.reason as FluidError).message, /asks for no lease/)
+})
