@@ -1,7 +1,8 @@
 /**
  * What connects how through which NAT: agents in network namespaces behind nftables, a relay that all reach, and a move
  * from each kind of network to each. It prints the table and asserts nothing. Needs root, ip and nft.
- * Usage: node test/lab/nat-lab.ts [--forbid-relay]
+ * Usage: node test/lab/nat-lab.ts [--forbid-relay | --reachable]
+ * --reachable moves nothing: it prints what each agent learns from the relay about its own two ports.
  */
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -73,6 +74,7 @@ async function main(): Promise<void> {
     'webrtc = true\nrelay = true\n',
   )
   const sources = await startSide(base, outer, 'from', 10, allow)
+  if (process.argv.includes('--reachable')) return await reachability(sources, relay)
   const targets = await startSide(base, outer, 'to', 40, allow)
   for (const host of [...sources, ...targets]) await pair(host, relay)
   const cells: string[][] = []
@@ -93,6 +95,30 @@ async function main(): Promise<void> {
   report.json({ lab: 'nat', relayAllowed: allow.includes('allow'), cells })
 }
 
+/** What each agent learns of its own ports, when the relay is all it knows. */
+async function reachability(hosts: readonly Host[], relay: Host): Promise<void> {
+  const cells: string[][] = []
+  for (const [i, host] of hosts.entries()) {
+    await pair(host, relay)
+    await using here = await connectAgent(host.home)
+    const deadline = performance.now() + CELL_MS
+    let { reachable } = await here.status()
+    while (reachable?.data.state === 'unknown' && performance.now() < deadline) {
+      await delay(POLL_MS)
+      reachable = (await here.status()).reachable
+    }
+    cells.push([
+      KINDS[i].name,
+      reachable?.mesh.state ?? '',
+      reachable?.data.state ?? '',
+      reachable?.mesh.at ?? '',
+    ])
+  }
+  const report = createReport()
+  report.table('Can be reached, as the relay found', ['', 'mesh', 'data', 'tried at'], cells)
+  report.json({ lab: 'nat-reachable', cells })
+}
+
 /** A namespace that ends with the program. */
 function makeSpace(name: string): string {
   const space = `${PREFIX}${name}`
@@ -108,8 +134,10 @@ function attach(outer: string, name: string, address: string): string {
   const link = `v${name}`
   inside(outer, 'ip', 'link', 'add', link, 'type', 'veth', 'peer', 'name', 'wan0', 'netns', space)
   inside(outer, 'ip', 'link', 'set', link, 'master', 'br0', 'up')
-  inside(space, 'ip', 'address', 'add', `${address}/24`, 'dev', 'wan0')
+  // As hosts of many clouds have it: nobody else is of its own network.
+  inside(space, 'ip', 'address', 'add', `${address}/32`, 'dev', 'wan0')
   inside(space, 'ip', 'link', 'set', 'wan0', 'up')
+  inside(space, 'ip', 'route', 'add', '10.90.0.0/24', 'dev', 'wan0')
   return space
 }
 
