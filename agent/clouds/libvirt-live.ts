@@ -21,8 +21,8 @@ import {
 import type { DomainDisk } from './libvirt-domain.ts'
 import type { OwnerFolder } from './libvirt-folder.ts'
 import { diskSizesOf } from './libvirt-host.ts'
-import { checkRoom, freeBytesIn, watchRoom } from './libvirt-room.ts'
 import { saidBy, type Virsh } from './libvirt-virsh.ts'
+import { checkRoom, freeBytesIn, watchRoom } from './scratch-room.ts'
 
 /** A domain as a snapshot finds it. */
 export interface LiveDomain {
@@ -51,7 +51,7 @@ export async function openLiveSnapshot(
   ])
   if (socket !== undefined) await endBackupOf(virsh, domain, folder, socket)
   const diskBytes = disks.reduce((sum, disk) => sum + (disk.readOnly ? 0 : (sizes.get(disk.target) ?? 0)), 0)
-  await checkRoom(folder.path, diskBytes)
+  await checkRoom(folder.path, diskBytes, 'images in [clouds.libvirt]')
   signal?.throwIfAborted()
   const base = known.find(({ name }) => name === marked)
   const next = { owner, number: (known.at(-1)?.number ?? 0) + 1 }

@@ -19,6 +19,7 @@ import { findUefi } from './qemu-firmware.ts'
 import { askQemuToEnd, endQemu, holdQemu, openMachineQmp, qemuState, startQemu } from './qemu-process.ts'
 import { endLiveSnapshot, liveDirtyBytes, removeScratch, takeSnapshot } from './qemu-snapshot.ts'
 import type { Qmp } from './qmp.ts'
+import { checkRoom, freeBytesIn, watchRoom } from './scratch-room.ts'
 import { daemonProcess } from './service.ts'
 import { createPowerTurns, createTurns } from './turns.ts'
 
@@ -33,8 +34,8 @@ export async function openQemuCloud(config: QemuCloudConfig): Promise<Cloud> {
   const inPowerTurn = createPowerTurns(config.machines)
   /** Machine and owner whose last snapshot was disposed here, and is the last still. */
   const kept = new Set<string>()
-  /** Of machine and owner: the disks of the last snapshot taken here. */
-  const last = new Map<string, readonly DiskSnapshot[]>()
+  /** Of machine and owner: the last snapshot taken here, which disposing watches no longer. */
+  const last = new Map<string, Disposable>()
 
   async function liveSnapshot(
     machine: Machine,
@@ -46,30 +47,46 @@ export async function openQemuCloud(config: QemuCloudConfig): Promise<Cloud> {
     const at = folder.runPath(name)
     const key = `${name}/${owner}`
     const live = machine.disks.flatMap(({ id, readOnly }, index) => (readOnly ? [] : [{ id, index }]))
+    // What is overwritten while it is read; a machine that is held overwrites nothing.
+    const diskBytes = machine.disks.reduce(
+      (sum, { readOnly, sizeBytes }) => sum + (readOnly ? 0 : sizeBytes),
+      0,
+    )
+    forget(key)
+    await endLiveSnapshot(qmp, owner, at)
+    if (!(await isHeld(qmp))) await checkRoom(at, diskBytes, 'machines in [clouds.qemu]')
     const keptLast = kept.delete(key)
     const disks = await takeSnapshot(qmp, live, owner, { folder: at, keptLast, signal })
-    last.set(key, disks)
-    return {
-      disks,
-      async [Symbol.asyncDispose]() {
-        await inTurn(name, undefined, async () => {
-          // Disposed before, released, or ended by the snapshot after it.
-          if (last.get(key) !== disks) return
-          await using monitor = await openMachineQmp(at)
-          // Of a machine that ended only the files are left.
-          if (!monitor) return await removeScratch(at, owner)
-          await endLiveSnapshot(monitor, owner, at)
-          last.delete(key)
-          kept.add(key)
-        })
-      },
+    const end = async ({ isKept }: { isKept: boolean }) =>
+      inTurn(name, undefined, async () => {
+        // Disposed before, released, or ended by the snapshot after it.
+        if (last.get(key) !== shown) return
+        await using monitor = await openMachineQmp(at)
+        // Of a machine that ended only the files are left.
+        if (monitor) await endLiveSnapshot(monitor, owner, at)
+        else await removeScratch(at, owner)
+        forget(key)
+        if (monitor && isKept) kept.add(key)
+      })
+    const free = async () => {
+      const bytes = await freeBytesIn(at)
+      return bytes < diskBytes && (await qemuState(at)) === 'paused' ? Infinity : bytes
     }
+    const unwatch = watchRoom(free, diskBytes, () => end({ isKept: false }))
+    const shown = { [Symbol.dispose]: unwatch }
+    last.set(key, shown)
+    return { disks, [Symbol.asyncDispose]: () => end({ isKept: true }) }
+  }
+
+  function forget(key: string): void {
+    last.get(key)?.[Symbol.dispose]()
+    last.delete(key)
   }
 
   async function releaseIn(name: string, owner: string, signal: AbortSignal | undefined): Promise<void> {
     const at = folder.runPath(name)
     kept.delete(`${name}/${owner}`)
-    last.delete(`${name}/${owner}`)
+    forget(`${name}/${owner}`)
     await using qmp = await openMachineQmp(at, signal)
     if (qmp) {
       await endLiveSnapshot(qmp, owner, at)
@@ -154,7 +171,9 @@ export async function openQemuCloud(config: QemuCloudConfig): Promise<Cloud> {
         await inTurn(name, signal, async () => releaseIn(name, owner, signal))
     },
     // Every connection was closed after its use, and machines run on.
-    async [Symbol.asyncDispose]() {},
+    async [Symbol.asyncDispose]() {
+      for (const key of last.keys()) forget(key)
+    },
   }
 }
 
@@ -172,6 +191,11 @@ async function stillSnapshot({ disks }: Machine, signal: AbortSignal | undefined
   }
   const owned = stack.move()
   return { disks: shown, [Symbol.asyncDispose]: () => owned.disposeAsync() }
+}
+
+async function isHeld(qmp: Qmp): Promise<boolean> {
+  const { running } = (await qmp.execute('query-status')) as { readonly running: boolean }
+  return !running
 }
 
 function checkOwner(owner: string): void {

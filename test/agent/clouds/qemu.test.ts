@@ -11,6 +11,7 @@ import { openQemuCloud } from '../../../agent/clouds/qemu.ts'
 import { openQmp, type Qmp } from '../../../agent/clouds/qmp.ts'
 import { openQcow2 } from '../../../transfer/backends/qemu-image.ts'
 import { type CloudStage, contentOf, DISK_BYTES, testCloud } from '../../conformance/cloud.ts'
+import { eventually } from '../../helpers/eventually.ts'
 import { hasProgram, run } from '../../helpers/programs.ts'
 import { tempDir } from '../../helpers/temp-dir.ts'
 
@@ -171,6 +172,37 @@ withQemu('qemu release() of a machine that was stopped removes what is left on t
   await cloud.release(owner)
   t.deepEqual(await leftovers('one'), [])
 })
+
+const withMounts = process.getuid?.() === 0 ? withQemu : test.skip
+
+withMounts(
+  'qemu snapshot() wants room for what the machine overwrites, and is ended without it (needs root)',
+  async (t) => {
+    const { cloud, machine, machines, folder, write, leftovers } = await openStage(t)
+    const files = join(machines, '.run')
+    await run('mount', ['-t', 'tmpfs', '-o', 'size=12m', 'tmpfs', files])
+    t.teardown(() => run('umount', ['--lazy', files]))
+    await cloud.define(await machine('one'))
+    await cloud.start('one')
+    const owner = 'e'.repeat(32)
+    await (await cloud.snapshot('one', owner))[Symbol.asyncDispose]()
+    await write!('one', 'vda', { start: 0, end: 4096 }, 1)
+    const shown = await cloud.snapshot('one', owner)
+    await writeFile(join(files, 'other'), Buffer.alloc(9 << 20))
+    await eventually(async () => !(await readdir(folder)).some((name) => name.startsWith('fc')) || undefined)
+    await shown[Symbol.asyncDispose]()
+    const bitmaps = (left: readonly string[]) => left.filter((name) => !/-(active|frozen)-/.test(name))
+    t.deepEqual(bitmaps(await leftovers('one')), [], 'nothing but what was written is kept')
+    const error = await t.throwsAsync(cloud.snapshot('one', owner), { code: 'CLOUD_FAILED', message: /free/ })
+    t.regex((error as unknown as { hint: string }).hint, /clouds\.qemu/)
+    // Held it overwrites nothing, and what the one that was ended told is told again.
+    await cloud.pause('one')
+    await using last = await cloud.snapshot('one', owner)
+    t.is(last.disks[0].dirty?.[0]?.start, 0)
+    t.is((await contentOf(last.disks[0]))[0], 1)
+    await cloud.resume('one')
+  },
+)
 
 interface QemuStage extends CloudStage {
   /** The run folder of machine `one`. */

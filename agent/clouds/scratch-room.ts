@@ -18,13 +18,13 @@ export async function freeBytesIn(folder: string): Promise<number> {
   return bavail * bsize
 }
 
-/** Throws CLOUD_FAILED when the folder has too little room for a snapshot of disks of `diskBytes`. */
-export async function checkRoom(folder: string, diskBytes: number): Promise<void> {
+/** Throws CLOUD_FAILED when the folder, which `setting` names, has too little room for a snapshot of disks of `diskBytes`. */
+export async function checkRoom(folder: string, diskBytes: number, setting: string): Promise<void> {
   const wanted = Math.min(diskBytes, Math.max(LEAST_ROOM_BYTES, diskBytes * ROOM_SHARE))
   const free = await freeBytesIn(folder)
   if (free >= wanted) return
   throw new FluidError('CLOUD_FAILED', `${folder} has ${free} bytes free, and a snapshot wants ${wanted}`, {
-    hint: 'Free space there, or name another folder as images in [clouds.libvirt]',
+    hint: `Free space there, or name another folder as ${setting}`,
   })
 }
 
