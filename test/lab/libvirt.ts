@@ -143,9 +143,7 @@ mount --bind /etc/libvirt/group /etc/group
 mkdir -p /run/libvirt/qemu
 # What QEMU can is asked anew each time, for seconds, while there is a KVM that its user may not use.
 if [ -c /dev/kvm ]; then
-  cp -a /dev/kvm "$1/kvm"
-  chmod 666 "$1/kvm"
-  mount --bind "$1/kvm" /dev/kvm
+  { cp -a /dev/kvm "$1/kvm" && chmod 666 "$1/kvm" && mount --bind "$1/kvm" /dev/kvm; } || true
 fi
 libvirtd -f /etc/libvirt/libvirtd.conf -p "$1/pid" 2>"$1/log/stderr" &
 wait $!
