@@ -26,9 +26,12 @@ export interface SilenceOptions {
   leaseEndsAt(): number
   /** When it should have been done, however much it says. */
   readonly deadlineAt: number
+  /** How long it may talk without a lease; IDLE_MS when left out. */
+  readonly idleMs?: number
 }
 
-export function watchSilence({ heardAt, leaseEndsAt, deadlineAt }: SilenceOptions): Silence {
+export function watchSilence(options: SilenceOptions): Silence {
+  const { heardAt, leaseEndsAt, deadlineAt, idleMs: mostIdleMs = IDLE_MS } = options
   const controller = new AbortController()
   let heard = heardAt()
   let lookedAt = performance.now()
@@ -43,7 +46,7 @@ export function watchSilence({ heardAt, leaseEndsAt, deadlineAt }: SilenceOption
     idleMs = now > leaseEndsAt() ? idleMs + passedMs : 0
     if (now > deadlineAt) controller.abort(late('The target came to no end'))
     else if (idleMs > 0 && silentMs > SILENCE_MS) controller.abort(late('The target fell silent'))
-    else if (idleMs > IDLE_MS) controller.abort(late('The target asks for no lease any more'))
+    else if (idleMs > mostIdleMs) controller.abort(late('The target asks for no lease any more'))
   }, TICK_MS)
   return { signal: controller.signal, [Symbol.dispose]: () => clearInterval(timer) }
 }
