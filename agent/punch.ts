@@ -13,6 +13,7 @@ import {
   MAX_PUNCH_ATTEMPTS,
   MAX_SIGNALING_BYTES,
   MAX_SIGNALING_STREAMS,
+  PUNCH_ATTEMPT_MS,
   PUNCH_RETRY_MS,
   PUNCH_TIMEOUT_MS,
 } from '../protocol/limits.ts'
@@ -123,11 +124,13 @@ export async function punch(
     throw new Error('It failed a moment ago')
   const within = AbortSignal.any([AbortSignal.timeout(PUNCH_TIMEOUT_MS), ...(signal ? [signal] : [])])
   for (let attempt = 1; ; attempt++) {
+    const last = attempt >= MAX_PUNCH_ATTEMPTS
     try {
-      return await node.dial(addr, { signal: within, force: true })
+      const soon = last ? within : AbortSignal.any([within, AbortSignal.timeout(PUNCH_ATTEMPT_MS)])
+      return await node.dial(addr, { signal: soon, force: true })
     } catch (error) {
       const reason = reasonOf(error)
-      if (attempt < MAX_PUNCH_ATTEMPTS && reason !== OFF_AT_PEER && !within.aborted) continue
+      if (!last && reason !== OFF_AT_PEER && !within.aborted) continue
       if (!signal?.aborted) failures.set(relayed, { reason, until: performance.now() + PUNCH_RETRY_MS })
       throw error
     }

@@ -306,10 +306,12 @@ export const MAX_REACH_PEERS = 16
 export const REACH_AGREEING_PEERS = 2
 
 /** To punch a hole through two NATs, asking for the own address included; and how long a failure is remembered. */
-export const PUNCH_TIMEOUT_MS = 6_000
+export const PUNCH_TIMEOUT_MS = 9_000
 export const PUNCH_RETRY_MS = 60_000
 /** In that time, while it fails sooner: now and then the answering side resets the first. */
 export const MAX_PUNCH_ATTEMPTS = 3
+/** For each but the last, which has what is left: the library waits for ever at a connection that closed at once. */
+export const PUNCH_ATTEMPT_MS = 2_000
 /** What a peer may say of its candidates while a hole is punched, and for how many holes at once. */
 export const MAX_SIGNALING_BYTES = 16 * KiB
 export const MAX_SIGNALING_STREAMS = 4
