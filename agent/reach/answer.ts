@@ -3,6 +3,7 @@
  * they are connected from and nowhere else. What comes of it the asking agent sees itself, so nothing else is told.
  */
 import { isIP } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
 import { connect as connectTls } from 'node:tls'
 import type { Connection, Stream } from '@libp2p/interface'
 import type { Multiaddr } from '@multiformats/multiaddr'
@@ -21,6 +22,9 @@ import type { MeshNode } from '../node.ts'
 import type { Refusals } from '../refusals.ts'
 import { isWebRtc } from '../webrtc.ts'
 import { addrAt } from './own-addresses.ts'
+
+const DIALS_END_MS = 3_000
+const POLL_MS = 50
 
 /** A handler for paired peers. */
 export function reachAnswers({ node, refusals }: { node: MeshNode; refusals: Refusals }) {
@@ -42,9 +46,8 @@ export function reachAnswers({ node, refusals }: { node: MeshNode; refusals: Ref
       const { token, meshPort, dataPort } = decodeReachQuestion(
         await readUpTo(stream, REACH_QUESTION_BYTES, signal),
       )
-      // A dial that is under way would be joined, and another's connection closed.
-      const dialing = node.getDialQueue().some(({ peerId }) => peerId?.equals(connection.remotePeer))
-      const tried = !dialing && answering < MAX_REACH_ANSWERS && rate.take()
+      await undialed(node, connection, signal)
+      const tried = !isDialing(node, connection) && answering < MAX_REACH_ANSWERS && rate.take()
       if (tried) {
         answering++
         try {
@@ -65,6 +68,17 @@ export function reachAnswers({ node, refusals }: { node: MeshNode; refusals: Ref
       signal.removeEventListener('abort', stop)
     }
   }
+}
+
+/** True while this agent dials the peer: a dial of ours would join that one, and close another's connection. */
+function isDialing(node: MeshNode, { remotePeer }: Connection): boolean {
+  return node.getDialQueue().some(({ peerId }) => peerId?.equals(remotePeer))
+}
+
+/** Waits for dials of the peer to end, for a while. */
+async function undialed(node: MeshNode, connection: Connection, signal: AbortSignal): Promise<void> {
+  for (let waited = 0; waited < DIALS_END_MS && isDialing(node, connection); waited += POLL_MS)
+    await delay(POLL_MS, undefined, { signal, ref: false })
 }
 
 /** The IP address a peer is connected from; undefined of one behind a relay. */

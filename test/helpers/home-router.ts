@@ -11,6 +11,7 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import type { ExecutionContext } from 'ava'
 import { initHome } from '../../agent/home.ts'
+import { eventually } from './eventually.ts'
 import { hasProgram } from './programs.ts'
 import { tempDir } from './temp-dir.ts'
 
@@ -98,6 +99,9 @@ export async function homeRouter(
   )
   const pid = join(folder, 'miniupnpd.pid')
   start(t, router, ['miniupnpd', '-d', '-f', config, '-P', pid])
+  // NAT-PMP, or the search for UPnP.
+  const port = speaks.natPmp ? 5351 : 1900
+  await eventually(() => within(router, 'ss', '-Hlun').includes(`:${port} `) || undefined)
 
   return {
     async agent(where, keys) {
