@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import ava, { type ExecutionContext } from 'ava'
 import { ClassicLevel } from 'classic-level'
 import { startPair, type AgentPair, type AgentProcess } from '../helpers/agent-process.ts'
+import { eventually } from '../helpers/eventually.ts'
 import { hasProgram, nbdkit, noSmallFileSystems, smallFileSystem } from '../helpers/programs.ts'
 import { startProxiedPair } from '../helpers/proxied-pair.ts'
 import { diskBytes, MiB, noise, sameBytes, writeVolume } from '../helpers/volume.ts'
@@ -211,12 +212,8 @@ test('a lane that carries a corrupt byte is dropped, and the job completes', asy
 })
 
 /** The incoming job, as soon as this much of it is durable. */
-async function running(agent: AgentProcess, doneBytes: number) {
-  for (;;) {
-    const job = (await agent.jobs()).find((each) => each.doneBytes >= doneBytes)
-    if (job) return job
-    await new Promise((resolve) => setTimeout(resolve, 20))
-  }
+function running(agent: AgentProcess, doneBytes: number) {
+  return eventually(async () => (await agent.jobs()).find((each) => each.doneBytes >= doneBytes))
 }
 
 async function stagedFile({ boreal }: AgentPair, job: string): Promise<string> {

@@ -16,6 +16,7 @@ import type { JobReport } from '../../agent/api.ts'
 import { connectAgent } from '../../agent/control/client.ts'
 import { initHome, type Home } from '../../agent/home.ts'
 import { runIn, type Outcome } from './command-line.ts'
+import { WAIT_TIMEOUT_MS } from './eventually.ts'
 import { hasProgram } from './programs.ts'
 import { tempDir, type Owner } from './temp-dir.ts'
 import { isPortFree } from './free-port.ts'
@@ -177,14 +178,20 @@ export class AgentProcess {
     return await client.jobs()
   }
 
-  /** The job's report as soon as `wanted` says so, across restarts; ava's own timeout ends a wait in vain. */
+  /** The job's report as soon as `wanted` says so, across restarts; throws after WAIT_TIMEOUT_MS. */
   async until(job: string, wanted: (report: JobReport) => boolean): Promise<JobReport> {
+    const until = performance.now() + WAIT_TIMEOUT_MS
+    const waiting = new Error(`${this.name} waited in vain for: ${wanted.toString()}`)
     for (;;) {
       const jobs = await this.jobs().catch(() => [])
       const report = jobs.find((each) => each.job === job)
       if (report && wanted(report)) return report
       if (report?.state === 'failed')
         throw new Error(`${job} failed: ${report.error?.message}\n${await this.log()}`)
+      if (performance.now() > until) {
+        waiting.message += `\n${JSON.stringify(report)}\n${await this.log()}`
+        throw waiting
+      }
       await delay(POLL_MS)
     }
   }

@@ -1,11 +1,17 @@
 /** Waiting for work that nobody announces, without guessing how long it takes. */
 import { setTimeout } from 'node:timers/promises'
 
-/** What `read` gives once it gives anything; ava's own timeout ends a wait in vain. */
+/** Far more than anything here takes, so that a wait in vain is a failed test with a name, not a run that stands still. */
+export const WAIT_TIMEOUT_MS = 180_000
+
+/** What `read` gives once it gives anything; throws after WAIT_TIMEOUT_MS. */
 export async function eventually<T>(read: () => Promise<T | undefined> | T | undefined): Promise<T> {
+  const until = performance.now() + WAIT_TIMEOUT_MS
+  const waiting = new Error(`Nothing came within ${WAIT_TIMEOUT_MS / 1000} s of: ${read.toString()}`)
   for (;;) {
     const found = await read()
     if (found !== undefined) return found
+    if (performance.now() > until) throw waiting
     await setTimeout(5)
   }
 }
