@@ -17,6 +17,7 @@ import { addrsOf, parsePeerAddress } from './peer-address.ts'
 import type { PeerRecord } from './peers.ts'
 import type { PendingRecord } from './pending-pairings.ts'
 import { identifyNow } from './stranger-privacy.ts'
+import { createTurns } from './turns.ts'
 
 interface Waits {
   readonly signal?: AbortSignal
@@ -52,6 +53,8 @@ export async function openPairing(parts: PairingParts): Promise<Pairing> {
   const closing = new AbortController()
   const listeners = new Set<(record: PeerRecord) => void>()
   const running = new Set<Promise<unknown>>()
+  /** One at a time: what is learned late of a peer must not bring it back. */
+  const changing = createTurns(1)
   const answers = createPairingAnswers(parts, pairedNow)
   const { askPeer, keepAnswer } = createPairingDialer(parts, { closing: closing.signal, onPaired: pairedNow })
 
@@ -88,6 +91,7 @@ export async function openPairing(parts: PairingParts): Promise<Pairing> {
     const peer = connection.remotePeer
     if (!(await identifyNow(node, connection))) return
     const found = (await node.peerStore.get(peer)).addresses.map(({ multiaddr: addr }) => addr.toString())
+    using _turn = await changing.take()
     const record = peers.get(peer.toString())
     if (record) await peers.put({ ...record, addrs: found })
     const waiting = pending.get('in', peer.toString())
@@ -170,7 +174,10 @@ export async function openPairing(parts: PairingParts): Promise<Pairing> {
   async function remove({ peer: text }: { peer: string }): Promise<PeerRecord> {
     const record = await peers.resolve(text)
     const id = peerIdFromString(record.peer)
-    await store.write([peers.delOp(record.peer), policy.delOp(record.peer), ...pending.delOps(record.peer)])
+    {
+      using _turn = await changing.take()
+      await store.write([peers.delOp(record.peer), policy.delOp(record.peer), ...pending.delOps(record.peer)])
+    }
     await node.hangUp(id).catch(() => {})
     await node.peerStore.delete(id).catch(() => {})
     return record
