@@ -7,6 +7,7 @@ import { once } from 'node:events'
 import { delimiter } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { ExecutionContext } from 'ava'
+import { hasProgram } from '../helpers/programs.ts'
 
 const LAUNCHER_FOLDER = fileURLToPath(new URL('../../bin', import.meta.url))
 /** Printed behind each example; no program prints it. */
@@ -32,7 +33,10 @@ export async function runExamples(
 ): Promise<string[][]> {
   const script = ['exec 2>&1', ...examples.map(({ commands }) => `${commands}printf '${MARK}'`)].join('\n')
   const { NO_COLOR: _, ...env } = process.env
-  const shell = spawn('bash', ['-euo', 'pipefail', '-c', script], {
+  const command = ['bash', '-euo', 'pipefail', '-c', script]
+  // ava ends a file that hangs with a signal, and then no teardown runs: a loop that waits is not to go on.
+  if (hasProgram('setpriv')) command.unshift('setpriv', '--pdeathsig', 'KILL')
+  const shell = spawn(command[0], command.slice(1), {
     cwd: folder,
     env: {
       ...env,
