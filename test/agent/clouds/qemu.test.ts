@@ -181,7 +181,11 @@ withMounts(
     const { cloud, machine, machines, folder, write, leftovers } = await openStage(t)
     const files = join(machines, '.run')
     await run('mount', ['-t', 'tmpfs', '-o', 'size=12m', 'tmpfs', files])
-    t.teardown(() => run('umount', ['--lazy', files]))
+    t.teardown(async () => {
+      // What it knows of its processes lies in there.
+      await cloud.stop('one', { graceMs: 0 }).catch(() => {})
+      await run('umount', ['--lazy', files])
+    })
     await cloud.define(await machine('one'))
     await cloud.start('one')
     const owner = 'e'.repeat(32)
