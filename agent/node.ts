@@ -1,5 +1,5 @@
 /** The mesh node: libp2p over TCP, Noise and yamux, with what an agent needs for control traffic, and nothing else. */
-import { noise } from '@libp2p/noise'
+import { noise } from '@chainsafe/libp2p-noise'
 import { identify, type Identify } from '@libp2p/identify'
 import type { Ed25519PrivateKey, Libp2p } from '@libp2p/interface'
 import { ping, type Ping } from '@libp2p/ping'

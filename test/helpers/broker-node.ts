@@ -1,5 +1,5 @@
 /** Brokers on libp2p nodes of this process, without an agent's policy, and clients of them. */
-import { noise } from '@libp2p/noise'
+import { noise } from '@chainsafe/libp2p-noise'
 import { generateKeyPair } from '@libp2p/crypto/keys'
 import type { Connection, Ed25519PrivateKey, Libp2p } from '@libp2p/interface'
 import { tcp } from '@libp2p/tcp'

@@ -1,5 +1,5 @@
 /** Two connected libp2p nodes in this process, with the transports and the yamux settings of an agent, and streams between them. */
-import { noise } from '@libp2p/noise'
+import { noise } from '@chainsafe/libp2p-noise'
 import type { Libp2p, Stream } from '@libp2p/interface'
 import { tcp } from '@libp2p/tcp'
 import { yamux } from '@libp2p/yamux'

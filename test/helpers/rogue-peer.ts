@@ -2,7 +2,7 @@
  * A peer that is properly paired and then speaks as it likes: a bare libp2p node whose viaduct, pairing and lane
  * streams a test writes by hand, with the sound encoders, with unchecked ones, or byte by byte.
  */
-import { noise } from '@libp2p/noise'
+import { noise } from '@chainsafe/libp2p-noise'
 import { generateKeyPair } from '@libp2p/crypto/keys'
 import type { Connection, Stream } from '@libp2p/interface'
 import { tcp } from '@libp2p/tcp'

@@ -1,5 +1,5 @@
 /** The directory among strangers: what one of them may ask, flood and lie about. */
-import { noise } from '@libp2p/noise'
+import { noise } from '@chainsafe/libp2p-noise'
 import { generateKeyPair } from '@libp2p/crypto/keys'
 import { identify } from '@libp2p/identify'
 import type { Stream } from '@libp2p/interface'
