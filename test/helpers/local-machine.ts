@@ -19,6 +19,8 @@ export interface LocalStage {
   machine(name: string): Promise<Machine>
   /** How often the service of that machine has counted. */
   count(name: string): Promise<number>
+  /** When it counted last, ms as performance.now() tells them. */
+  countedAt(name: string): Promise<number>
 }
 
 /** Opens it in a folder of its own; whatever runs ends with the test. Linux only. */
@@ -73,6 +75,9 @@ export async function localStage(t: Owner): Promise<LocalStage> {
     async count(name) {
       await readFile(program)
       return (await stat(join(counts, name)).catch(() => undefined))?.size ?? 0
+    },
+    async countedAt(name) {
+      return (await stat(join(counts, name))).mtimeMs - performance.timeOrigin
     },
   }
 }

@@ -47,6 +47,8 @@ export interface RelocationStage {
   fill(request: RelocationRequest): Promise<Handover>
   /** How often the service of that machine has counted at the target. */
   count(name: string): Promise<number>
+  /** When it counted last, ms as performance.now() tells them. */
+  countedAt(name: string): Promise<number>
   /** Whether it counts on. */
   runs(name: string): Promise<boolean>
   stateIs(name: string, state: string): Promise<true>
@@ -59,7 +61,7 @@ export interface StageOptions {
 }
 
 export async function openStage(t: Owner, { policy = [] }: StageOptions = {}): Promise<RelocationStage> {
-  const { cloud, clouds, folder, program, count } = await localStage(t)
+  const { cloud, clouds, folder, program, count, countedAt } = await localStage(t)
   const target = await startAgent(t, 'boreal')
   await target.append(
     `[clouds.local]\nmachines = ${JSON.stringify(clouds.local?.machines)}\nprograms = [${JSON.stringify(program)}]`,
@@ -150,6 +152,7 @@ export async function openStage(t: Owner, { policy = [] }: StageOptions = {}): P
       return { disks }
     },
     count,
+    countedAt,
     async runs(name) {
       const before = await stage.count(name)
       if ((await cloud.state(name).catch(() => 'unknown')) !== 'running') return false

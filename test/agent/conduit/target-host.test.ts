@@ -102,7 +102,7 @@ test('without leases a machine is held before they end, and runs on when the com
   // The line is cut at the worst moment.
   await first[Symbol.asyncDispose]()
   await stage.stateIs('web', 'paused')
-  t.true(performance.now() < grants.until)
+  t.true((await stage.countedAt('web')) < grants.until)
   await using second = await stage.open(request)
   t.is(await second.inquire(), 'suspended')
   await second.commit()
@@ -130,7 +130,7 @@ test('a source that takes its right back is not asked again, and the machine is 
   await verdictOf(target.start(handover, grants))
   grants.open = false
   await stage.stateIs('web', 'paused')
-  t.true(performance.now() < grants.until)
+  t.true((await stage.countedAt('web')) < grants.until)
   await target.abort('back')
   t.deepEqual(await stage.leftovers(), [])
 })
