@@ -6,7 +6,7 @@ import type { RelocationState } from './conduit/relocation-state.ts'
 import type { ArrivalState } from './conduit/target-record.ts'
 import type { PortMappingReport } from './reach/port-mapping.ts'
 import type { ReachReport } from './reach/reachability.ts'
-import type { RelayReport } from './relay.ts'
+import type { RelayReport } from './mesh/relay.ts'
 
 export type JobState =
   | 'connecting'

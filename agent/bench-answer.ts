@@ -7,11 +7,11 @@ import { answerOffer } from '../protocol/offer.ts'
 import { discardPlacement } from '../transfer/backends/discard.ts'
 import { createMemoryLevel } from '../transfer/memory-level.ts'
 import { onWish, volatileJob } from './bench-peer.ts'
-import { runIncoming } from './incoming-attempt.ts'
-import { roomOf, type IncomingRoom } from './incoming-room.ts'
+import { runIncoming } from './jobs/incoming-attempt.ts'
+import { roomOf, type IncomingRoom } from './jobs/incoming-room.ts'
 import { capabilities, type JobParts } from './job-parts.ts'
-import { freshRecord, type JobRecord } from './job-record.ts'
-import type { Viaduct } from './viaduct.ts'
+import { freshRecord, type JobRecord } from './jobs/job-record.ts'
+import type { Viaduct } from './viaduct/viaduct.ts'
 
 export interface BenchAnswers {
   /** Answers an offer that is a benchmark, and takes it to its end. */

@@ -7,10 +7,10 @@ import { FluidError } from '../protocol/errors.ts'
 import { DEFAULT_LANES, MAX_ADDRESSES, MAX_JOBS_RUNNING, MAX_LANES } from '../protocol/limits.ts'
 import { DEFAULT_FILE_MODE } from '../transfer/destination.ts'
 import { type CloudsConfig, readClouds } from './clouds/cloud-config.ts'
-import { isPeerName } from './peer-name.ts'
+import { isPeerName } from './mesh/peer-name.ts'
 import { boolean, integer } from './toml-readers.ts'
 import { parseToml, type Reader, readKey as read, readSection, refuseUnknown, Wanted } from './toml-table.ts'
-import type { RelayQuota } from './relay.ts'
+import type { RelayQuota } from './mesh/relay.ts'
 import { parseDuration, parseRate, parseSize } from './units.ts'
 
 export const LOG_LEVELS = ['silent', 'error', 'warn', 'info', 'debug', 'trace'] as const

@@ -8,11 +8,11 @@ import type { Capabilities, Hello } from '../protocol/control-message.ts'
 import { PROTOCOL_MAJOR, PROTOCOL_MINOR } from '../protocol/ids.ts'
 import { MAX_LANES_ACCEPTED } from '../protocol/limits.ts'
 import type { Config } from './config.ts'
-import type { DataListener } from './data-listener.ts'
+import type { DataListener } from './viaduct/data-listener.ts'
 import type { Identity } from './identity.ts'
-import type { JobBounds } from './job-bounds.ts'
+import type { JobBounds } from './jobs/job-bounds.ts'
 import type { Mesh } from './mesh.ts'
-import type { StreamLanes } from './stream-lanes.ts'
+import type { StreamLanes } from './viaduct/stream-lanes.ts'
 
 export interface JobParts {
   readonly config: Config

@@ -1,6 +1,6 @@
 /**
  * Where the time of a thread goes, stage by stage, for those who make it faster: with FLUIDCLOUD_PROFILE=1 in the
- * environment of an agent each job tells it in the log (agent/stage-report.ts). Without, a stage costs one comparison.
+ * environment of an agent each job tells it in the log (agent/jobs/stage-report.ts). Without, a stage costs one comparison.
  *
  * Stages run to their end without giving the thread away, so their times are processor time, unless they are waits: of
  * these several may pass at once, one of each lane.

@@ -39,7 +39,7 @@ export function addBrokerCommand(program: Command, runtime: Runtime): void {
 }
 
 async function runBroker(context: Context, options: BrokerOptions): Promise<void> {
-  const { brokerService } = await import('../broker-host.ts')
+  const { brokerService } = await import('../brokers/broker-host.ts')
   await runAgentProcess(
     context,
     {

@@ -3,7 +3,7 @@ import path from 'node:path'
 import { validateDestinationName } from '../../protocol/destination.ts'
 import { FluidError } from '../../protocol/errors.ts'
 import { isPeerId } from '../../protocol/peer-id.ts'
-import { isPeerName } from '../peer-name.ts'
+import { isPeerName } from '../mesh/peer-name.ts'
 
 const FORM = 'Write PEER:NAME, such as beta:disk.raw'
 

@@ -6,7 +6,7 @@ import type { IdReport } from '../api.ts'
 import { initHome, openHome } from '../home.ts'
 import { formatIdentity } from '../output/peer-text.ts'
 import { createQr, formatQr } from '../output/qr.ts'
-import { freePeerName, isPeerName } from '../peer-name.ts'
+import { freePeerName, isPeerName } from '../mesh/peer-name.ts'
 import { action, describe, type Context, type Runtime } from './command.ts'
 
 /** Adds `init` and `id`. */

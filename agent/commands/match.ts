@@ -37,7 +37,7 @@ async function runMatch(
   command: Command,
 ): Promise<void> {
   const text = await readText(context, file)
-  const { parseRequestFile } = await import('../request-file.ts')
+  const { parseRequestFile } = await import('../brokers/request-file.ts')
   parseRequestFile(text)
   const brokers = brokersOf(command)
   if (options.watch) return watch(context, agent, { text, brokers })

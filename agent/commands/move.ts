@@ -16,7 +16,7 @@ import {
 import { exitOfPlan } from './plan-exit.ts'
 import { Option } from 'commander'
 import { parseDestination, parseSource } from './endpoints.ts'
-import { sourceWarnings } from '../source-warnings.ts'
+import { sourceWarnings } from '../jobs/source-warnings.ts'
 import { followJob } from './follow.ts'
 
 interface MoveOptions {

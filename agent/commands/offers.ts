@@ -70,7 +70,7 @@ async function publish(
 ): Promise<void> {
   const text = await readText(context, file)
   // Whoever wrote it is told here, before anybody is asked.
-  const { parseOfferFile } = await import('../offer-file.ts')
+  const { parseOfferFile } = await import('../brokers/offer-file.ts')
   parseOfferFile(text)
   const report = await agent.offersPublish({
     text,

@@ -6,7 +6,7 @@
 import { fileURLToPath } from 'node:url'
 import { PROGRESS_INTERVAL_MS } from '../../protocol/limits.ts'
 import type { DiskSnapshot } from '../clouds/cloud.ts'
-import type { JobOptions } from '../job-record.ts'
+import type { JobOptions } from '../jobs/job-record.ts'
 import { crashPoint } from './crash-point.ts'
 import type { MovingDisk, RoundFacts } from './relocation-record.ts'
 import { withClouds, type RelocationParts } from './relocation-parts.ts'

@@ -1,7 +1,7 @@
 /** Relocations on the parts of a running agent. */
 import type { Clouds } from '../clouds/open-cloud.ts'
 import type { JobParts } from '../job-parts.ts'
-import type { Jobs } from '../jobs.ts'
+import type { Jobs } from '../jobs/jobs.ts'
 import type { Table } from '../state-store.ts'
 import type { Evidence } from './evidence.ts'
 import type { RelocationParts } from './relocation-parts.ts'

@@ -5,7 +5,7 @@ import { FluidError } from '../../protocol/errors.ts'
 import type { AllowedMigrators } from '../../transfer/migrators/registry.ts'
 import type { Cloud } from '../clouds/cloud.ts'
 import type { Clouds } from '../clouds/open-cloud.ts'
-import type { Jobs } from '../jobs.ts'
+import type { Jobs } from '../jobs/jobs.ts'
 import type { RelocationRequest, RelocationTarget } from './target.ts'
 import type { KeptBody } from './target-record.ts'
 

@@ -1,7 +1,7 @@
 /** One relocation in the running agent: its record, the wishes of its owner, and who watches it. */
 import { asFluidError } from '../../protocol/errors.ts'
 import type { RelocationReport } from '../api.ts'
-import { errorReport } from '../job.ts'
+import { errorReport } from '../jobs/job.ts'
 import type { Table } from '../state-store.ts'
 import { crashPoint } from './crash-point.ts'
 import { grantedUntil } from './lease.ts'

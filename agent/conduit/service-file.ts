@@ -4,11 +4,11 @@
  */
 import type { MatchRequest } from '../../protocol/catalog-message.ts'
 import { FluidError } from '../../protocol/errors.ts'
-import { correctIn, missing } from '../catalog-toml.ts'
+import { correctIn, missing } from '../brokers/catalog-toml.ts'
 import type { CloudKind } from '../clouds/cloud.ts'
 import type { PortForward } from '../../protocol/machine.ts'
 import { CLOUD_KINDS } from '../clouds/cloud-config.ts'
-import { readRequest } from '../request-file.ts'
+import { readRequest } from '../brokers/request-file.ts'
 import { parseToml, readKey as read, readSection, refuseUnknown } from '../toml-table.ts'
 import { integer, listOf } from '../toml-readers.ts'
 import type { HealthCheck } from '../../protocol/relocation-message.ts'

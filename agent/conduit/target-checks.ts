@@ -12,7 +12,7 @@ import { cannotWriteGuests as cannotWrite } from '../../transfer/guest/guest-pro
 import { findDestinationFolder, pathIn } from '../../transfer/destination-name.ts'
 import type { EditMigrator } from '../../transfer/migrator.ts'
 import type { Cloud } from '../clouds/cloud.ts'
-import type { Grant } from '../policy.ts'
+import type { Grant } from '../pairing/policy.ts'
 import { checkObjections } from './target-check-rules.ts'
 import type { RelocationRequest } from './target.ts'
 import type {

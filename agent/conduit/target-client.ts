@@ -25,7 +25,7 @@ import {
   signBody,
   type BodyKind,
 } from '../../protocol/relocation-signed.ts'
-import { dialPeer } from '../dial-peer.ts'
+import { dialPeer } from '../mesh/dial-peer.ts'
 import type { Identity } from '../identity.ts'
 import type { Mesh } from '../mesh.ts'
 import { createEventQueue, type EventQueue } from './target-events.ts'

@@ -15,7 +15,7 @@ import type { RelocationFrame, RelocationMessage } from '../../protocol/relocati
 import { bodyDigest, openSigned } from '../../protocol/relocation-signed.ts'
 import { createTokenBucket, type TokenBucket } from '../../protocol/token-bucket.ts'
 import type { Mesh } from '../mesh.ts'
-import type { Grant } from '../policy.ts'
+import type { Grant } from '../pairing/policy.ts'
 import type { Arrivals } from './target-arrivals.ts'
 import type { ArrivalParts } from './target-parts.ts'
 import { signedOf } from './target-record.ts'

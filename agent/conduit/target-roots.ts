@@ -2,7 +2,7 @@
 import { FluidError } from '../../protocol/errors.ts'
 import type { Final } from '../../protocol/relocation-message.ts'
 import { isPlaced } from '../../transfer/file-placement.ts'
-import type { JobRecord } from '../job-record.ts'
+import type { JobRecord } from '../jobs/job-record.ts'
 import type { ArrivalRecord } from './target-record.ts'
 
 /** Throws VERIFY_MISMATCH unless every disk was put in its place, whole, by this peer, with this root, and lies there. */

@@ -12,7 +12,7 @@ import {
 } from '../../protocol/limits.ts'
 import { decodeRelocation, encodeRelocation } from '../../protocol/relocation-codec.ts'
 import type { RelocationFrame, RelocationMessage } from '../../protocol/relocation-message.ts'
-import { openFramedStream } from '../framed-stream.ts'
+import { openFramedStream } from '../viaduct/framed-stream.ts'
 
 export interface RelocationStream extends AsyncDisposable {
   /** Aborted when the stream is over, with the reason. */

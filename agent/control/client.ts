@@ -5,7 +5,7 @@ import { FluidError } from '../../protocol/errors.ts'
 import { SOCKET_CONNECT_TIMEOUT_MS } from '../../protocol/limits.ts'
 import type { AgentApi, CallOptions } from '../api.ts'
 import { homeAt, type Home } from '../home.ts'
-import { socketPath } from '../socket-path.ts'
+import { socketPath } from './socket-path.ts'
 import { readLines } from './lines.ts'
 import { CALLS, formatLine, fromWireError, isStreaming, type CallName, type Response } from './wire.ts'
 

@@ -1,7 +1,7 @@
 /** Announces this agent in the directory, as soon as somebody is there to be told; from then on the directory renews it. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { BROKER_RETRY_CAP_MS, BROKER_RETRY_MS } from '../../protocol/limits.ts'
-import type { Directory, DirectoryName } from '../directory.ts'
+import type { Directory, DirectoryName } from '../mesh/directory.ts'
 
 /** Begins at once; goes on until it is announced, or disposed. */
 export function announceAs(name: DirectoryName, directory: Directory): AsyncDisposable {

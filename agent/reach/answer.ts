@@ -17,10 +17,10 @@ import {
 import { decodeReachQuestion, encodeReachAnswer, REACH_QUESTION_BYTES } from '../../protocol/reach.ts'
 import { createTokenBucket, type TokenBucket } from '../../protocol/token-bucket.ts'
 import { serverName } from '../../transfer/lanes/server-name.ts'
-import { hostOf, hostPort } from '../addresses.ts'
-import type { MeshNode } from '../node.ts'
-import type { Refusals } from '../refusals.ts'
-import { isWebRtc } from '../webrtc.ts'
+import { hostOf, hostPort } from '../mesh/addresses.ts'
+import type { MeshNode } from '../mesh/node.ts'
+import type { Refusals } from '../mesh/refusals.ts'
+import { isWebRtc } from '../mesh/webrtc.ts'
 import { addrAt } from './own-addresses.ts'
 
 const DIALS_END_MS = 3_000

@@ -5,9 +5,9 @@
  */
 import type { Multiaddr } from '@multiformats/multiaddr'
 import { MAX_FOUND_RELAYS, MAX_RELAYS_TRIED } from '../../protocol/limits.ts'
-import type { ConnectionPolicy } from '../connection-policy.ts'
-import type { Directory } from '../directory.ts'
-import { addrsOf } from '../peer-address.ts'
+import type { ConnectionPolicy } from '../mesh/connection-policy.ts'
+import type { Directory } from '../mesh/directory.ts'
+import { addrsOf } from '../mesh/peer-address.ts'
 
 /** Addresses of one relay that are dialed. */
 const ADDRESSES_TRIED = 4

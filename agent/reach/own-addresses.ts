@@ -6,7 +6,7 @@
  * told until peers have failed.
  */
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
-import { hostOf, hostPort } from '../addresses.ts'
+import { hostOf, hostPort } from '../mesh/addresses.ts'
 
 export interface OuterAddresses {
   /** `host:port`, told besides. */

@@ -3,7 +3,7 @@
  * Leases are short and renewed, so a router forgets an agent that was killed.
  */
 import { setTimeout as delay } from 'node:timers/promises'
-import { isPrivate } from '../addresses.ts'
+import { isPrivate } from '../mesh/addresses.ts'
 import type { Forwarder } from './forwarder.ts'
 import { defaultGateway } from './gateway.ts'
 import { natPmp } from './nat-pmp.ts'

@@ -1,6 +1,6 @@
 /** What peers found when they tried to reach this agent, and what follows from it. Pure. */
 import { MAX_REACH_PEERS, REACH_AGREEING_PEERS, REACH_VALID_MS } from '../../protocol/limits.ts'
-import { hostPort } from '../addresses.ts'
+import { hostPort } from '../mesh/addresses.ts'
 
 /** The two ports of an agent: the mesh, and the data of volumes. */
 export type ReachPort = 'mesh' | 'data'

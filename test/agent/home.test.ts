@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import test from 'ava'
 import { homeAt, initHome, openHome, resolveHome } from '../../agent/home.ts'
-import { socketPath } from '../../agent/socket-path.ts'
+import { socketPath } from '../../agent/control/socket-path.ts'
 import { tempDir } from '../helpers/temp-dir.ts'
 import { refusedWith } from '../helpers/refused-with.ts'
 

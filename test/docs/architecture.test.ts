@@ -10,13 +10,25 @@ async function read(path: string): Promise<string> {
   return readFile(new URL(`../../${path}`, import.meta.url), 'utf8')
 }
 
-for (const folder of ['protocol', 'transfer', 'broker', 'agent']) {
+const FOLDERS = [
+  'protocol',
+  'transfer',
+  'broker',
+  'agent',
+  'agent/jobs',
+  'agent/viaduct',
+  'agent/mesh',
+  'agent/pairing',
+  'agent/brokers',
+]
+
+for (const folder of FOLDERS) {
   test(`ARCHITECTURE.md names every file of ${folder}/, and none that is not there`, async (t) => {
     const found = await readdir(new URL(`../../${folder}/`, import.meta.url), { withFileTypes: true })
     const actual = found
       .map((entry) => (entry.isDirectory() ? `${entry.name}/` : entry.name))
       .filter((name) => !/\.(md|proto)$/.test(name))
-    const map = architecture.split(`### ${folder}/`)[1].split(/^##/m)[0]
+    const map = architecture.split(`## ${folder}/`)[1].split(/^##/m)[0]
     const named = [...map.matchAll(/`([\w.-]+(?:\.ts|\/))`/g)].map(([, name]) => name)
     t.deepEqual([...new Set(named)].toSorted(), actual.toSorted())
   })

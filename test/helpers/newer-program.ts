@@ -22,7 +22,7 @@ export async function makeNewerProgram(owner: Owner, { major = false } = {}): Pr
   const version = major ? /(PROTOCOL_MAJOR = )(\d+)/ : /(PROTOCOL_MINOR = )(\d+)/
   await change(join(root, 'protocol/ids.ts'), version, (_, name, number) => `${name}${Number(number) + 1}`)
   await change(
-    join(root, 'agent/control-stream.ts'),
+    join(root, 'agent/viaduct/control-stream.ts'),
     /encodeControl\(message\)/,
     (call) => `Buffer.concat([${call}, ${UNKNOWN_FIELDS}])`,
   )

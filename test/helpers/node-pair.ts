@@ -4,7 +4,7 @@ import type { ExecutionContext } from 'ava'
 import { type Home, initHome } from '../../agent/home.ts'
 import { type Identity, loadIdentity } from '../../agent/identity.ts'
 import { type Mesh, openMesh } from '../../agent/mesh.ts'
-import type { RelayQuota } from '../../agent/relay.ts'
+import type { RelayQuota } from '../../agent/mesh/relay.ts'
 import { openStateStore, type StateStore } from '../../agent/state-store.ts'
 import { tempDir } from './temp-dir.ts'
 

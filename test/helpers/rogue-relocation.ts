@@ -1,6 +1,6 @@
 /** A relocation stream without rules: frames that a test writes by hand, sound or not, and all that is answered. */
 import { randomBytes } from 'node:crypto'
-import { dialPeer } from '../../agent/dial-peer.ts'
+import { dialPeer } from '../../agent/mesh/dial-peer.ts'
 import { openRelocationStream } from '../../agent/conduit/target-stream.ts'
 import type { JobParts } from '../../agent/job-parts.ts'
 import { frameControl } from '../../protocol/frame-reader.ts'

@@ -1,6 +1,6 @@
 /** Two ends of one TLS lane in this thread: a data listener, an optional broken proxy before it, a lane dialed and a lane accepted. */
 import { randomBytes } from 'node:crypto'
-import { openDataListener, type AcceptedSocket } from '../../agent/data-listener.ts'
+import { openDataListener, type AcceptedSocket } from '../../agent/viaduct/data-listener.ts'
 import { TOKEN_BYTES } from '../../protocol/limits.ts'
 import type { Lane, LaneIdentity } from '../../transfer/lane.ts'
 import { createLaneIdentity } from '../../transfer/lanes/certificates.ts'

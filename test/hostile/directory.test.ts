@@ -10,7 +10,7 @@ import { multiaddr } from '@multiformats/multiaddr'
 import test, { type ExecutionContext } from 'ava'
 import { createLibp2p } from 'libp2p'
 import protobuf from 'protobufjs'
-import { dialPeer } from '../../agent/dial-peer.ts'
+import { dialPeer } from '../../agent/mesh/dial-peer.ts'
 import { createFrameReader } from '../../protocol/frame-reader.ts'
 import {
   CHUNKS_PROTOCOL,

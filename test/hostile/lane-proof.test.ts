@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { connect } from 'node:net'
 import test from 'ava'
-import { announceLane } from '../../agent/libp2p-lane.ts'
+import { announceLane } from '../../agent/viaduct/libp2p-lane.ts'
 import { CHUNKS_PROTOCOL } from '../../protocol/ids.ts'
 import { MAX_WAITING_SOCKETS_PER_ADDRESS } from '../../protocol/limits.ts'
 import { createLaneIdentity } from '../../transfer/lanes/certificates.ts'

@@ -1,6 +1,6 @@
 /** Those who would have a hole punched that they may not, and what a paired peer may say of one. */
 import ava, { type ExecutionContext } from 'ava'
-import { punch, relayedOnly, whyNotPunched } from '../../agent/punch.ts'
+import { punch, relayedOnly, whyNotPunched } from '../../agent/mesh/punch.ts'
 import { MAX_SIGNALING_BYTES } from '../../protocol/limits.ts'
 import { eventually } from '../helpers/eventually.ts'
 import { startMesh, type TestMesh } from '../helpers/node-pair.ts'

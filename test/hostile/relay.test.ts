@@ -1,6 +1,6 @@
 /** A relay among strangers, and agents among those who play relay. */
 import test, { type ExecutionContext } from 'ava'
-import { HOP_PROTOCOL } from '../../agent/relay-client.ts'
+import { HOP_PROTOCOL } from '../../agent/mesh/relay-client.ts'
 import { startMesh, type TestMesh } from '../helpers/node-pair.ts'
 import { startRogue, type RoguePeer } from '../helpers/rogue-peer.ts'
 

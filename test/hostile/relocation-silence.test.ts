@@ -1,7 +1,7 @@
 /** A source that holds a stream with heartbeats alone, or says nothing at all. */
 import test from 'ava'
 import { pino } from 'pino'
-import { createRefusals } from '../../agent/refusals.ts'
+import { createRefusals } from '../../agent/mesh/refusals.ts'
 import { serveRelocations } from '../../agent/conduit/target-host.ts'
 import { openRelocationStream } from '../../agent/conduit/target-stream.ts'
 import { openMeshPair } from '../helpers/mesh-pair.ts'

@@ -1,5 +1,5 @@
 /**
- * A lane whose bytes ride a libp2p stream that another thread owns and pumps (agent/libp2p-lane.ts).
+ * A lane whose bytes ride a libp2p stream that another thread owns and pumps (agent/viaduct/libp2p-lane.ts).
  *
  * The lane of last resort, for peers no socket reaches. Buffers are transferred, and at most
  * LANE_PORT_CREDIT_BYTES are between the threads each way, so neither queue grows with a slow neighbour.

@@ -13,7 +13,7 @@ import { bootNow } from '../../../agent/conduit/lease-clock.ts'
 import { LEASE_PAUSE_BEFORE_MS } from '../../../protocol/limits.ts'
 import { eventually } from '../../helpers/eventually.ts'
 import { localStage } from '../../helpers/local-machine.ts'
-import { override } from '../../../agent/override.ts'
+import { override } from '../../../agent/mesh/override.ts'
 import { tempDir } from '../../helpers/temp-dir.ts'
 
 const onLinux = process.platform === 'linux' ? test : test.skip

@@ -16,9 +16,9 @@ import type {
   RelocationTarget,
   TargetEvent,
 } from '../../../agent/conduit/target.ts'
-import { freshRecord } from '../../../agent/job-record.ts'
-import { Job } from '../../../agent/job.ts'
-import type { Jobs } from '../../../agent/jobs.ts'
+import { freshRecord } from '../../../agent/jobs/job-record.ts'
+import { Job } from '../../../agent/jobs/job.ts'
+import type { Jobs } from '../../../agent/jobs/jobs.ts'
 import type { Table } from '../../../agent/state-store.ts'
 import { FluidError } from '../../../protocol/errors.ts'
 import { LEASE_MS } from '../../../protocol/limits.ts'

@@ -6,7 +6,7 @@ import type { PlannedMachine } from '../../../protocol/relocation-message.ts'
 import type { WritableGuestFiles } from '../../../transfer/guest-files.ts'
 import type { EditMigrator } from '../../../transfer/migrator.ts'
 import { memoryGuest } from '../../../transfer/migrators/memory-guest.ts'
-import { override } from '../../../agent/override.ts'
+import { override } from '../../../agent/mesh/override.ts'
 import { tempDir } from '../../helpers/temp-dir.ts'
 
 const utf8 = (text: string) => new TextEncoder().encode(text)

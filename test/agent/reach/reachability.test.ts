@@ -2,7 +2,7 @@
 import { createServer } from 'node:net'
 import test, { type ExecutionContext } from 'ava'
 import { multiaddr } from '@multiformats/multiaddr'
-import { openDataListener } from '../../../agent/data-listener.ts'
+import { openDataListener } from '../../../agent/viaduct/data-listener.ts'
 import { socketOf } from '../../../agent/reach/own-addresses.ts'
 import { isElsewhere, openReachability, type Reachability } from '../../../agent/reach/reachability.ts'
 import { REACH_PROTOCOL } from '../../../protocol/ids.ts'

@@ -1,0 +1,73 @@
+/** The end of an attempt that sends: the root is told, and the receiver's receipt checked and signed. */
+import type { ControlMessageOf } from '../../protocol/control-message.ts'
+import { FluidError } from '../../protocol/errors.ts'
+import { HANDSHAKE_TIMEOUT_MS } from '../../protocol/limits.ts'
+import { formatRoot } from '../../protocol/manifest.ts'
+import { verifyPeerSignature } from '../../protocol/peer-signature.ts'
+import { decodeReceipt, receiptSigningBytes } from '../../protocol/receipt.ts'
+import type { Outbound } from '../../transfer/outbound.ts'
+import { journaledDigest } from '../../transfer/root.ts'
+import type { OutgoingAttempt } from './attempt.ts'
+import { signedBody } from './signed-body.ts'
+import type { Viaduct } from '../viaduct/viaduct.ts'
+
+/** Throws SOURCE_CHANGED when the source was written to since the attempt began. */
+export async function requireUnchanged({ job, source, fingerprint }: OutgoingAttempt): Promise<void> {
+  if ((await source.fingerprint()) === fingerprint) return
+  throw new FluidError('SOURCE_CHANGED', `${job.record.source} changed while it was read`)
+}
+
+/** Everything is durable: tells the root, checks the receipt that comes by `hearing`, signs it. */
+export async function complete(
+  attempt: OutgoingAttempt,
+  { stream }: Viaduct,
+  outbound: Outbound,
+  hearing: Promise<ControlMessageOf<'receipt'>>,
+): Promise<ControlMessageOf<'receipt'>> {
+  const { parts, job, source, journal } = attempt
+  await requireUnchanged(attempt)
+  // The lanes end by themselves; their last counters belong into the totals.
+  await outbound.settle()
+  const { root, chunks, dataBytes } = await journaledDigest(journal, source.sizeBytes, job.record.chunking!)
+  const { counters, startedAt } = job.record
+  await job.update({ state: 'verifying', root: formatRoot(root) }, { durable: false })
+  await stream.send({
+    kind: 'complete',
+    root,
+    totals: {
+      sentBytes: counters.sentBytes,
+      wireBytes: counters.wireBytes + stream.wireBytes,
+      resumedBytes: counters.resumedBytes,
+      startedAtMs: startedAt ?? Date.now(),
+      path: outbound.path ?? 'tls',
+    },
+  })
+  const receipt = await hearing
+  const body = decodeReceipt(receipt.body)
+  const sound =
+    Buffer.compare(body.root, root) === 0 &&
+    Buffer.compare(body.job, Buffer.from(job.id, 'hex')) === 0 &&
+    body.sizeBytes === source.sizeBytes &&
+    body.destination === job.record.destination &&
+    body.chunking === job.record.chunking &&
+    body.chunks === chunks &&
+    body.dataBytes === dataBytes &&
+    body.zeroBytes === source.sizeBytes - dataBytes &&
+    (body.verifiedDeep || !job.record.options.verifyDeep) &&
+    body.sender === parts.identity.peerId &&
+    body.receiver === job.record.peer &&
+    (await verifyPeerSignature(job.record.peer, receiptSigningBytes(receipt.body), receipt.receiverSignature))
+  if (!sound) throw new FluidError('VERIFY_MISMATCH', 'The receipt is not for what was sent')
+  const senderSignature = await parts.identity.sign(receiptSigningBytes(receipt.body))
+  await job.update({ receipt: signedBody(receipt.body, senderSignature, receipt.receiverSignature) })
+  await stream.send({
+    kind: 'receipt',
+    body: receipt.body,
+    receiverSignature: receipt.receiverSignature,
+    senderSignature,
+  })
+  // Killed before the receiver has it, this job is not over, and the next attempt gives it again.
+  await stream.peerEnded(HANDSHAKE_TIMEOUT_MS)
+  await job.update({ state: 'complete' })
+  return receipt
+}

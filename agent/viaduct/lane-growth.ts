@@ -1,0 +1,121 @@
+/**
+ * How many lanes a job has on a far line: it begins with few, and the side that dials adds more while that brings
+ * something. A line that loses packets gives each connection only a share; a sound one is full with four.
+ */
+import type { Agreement } from '../../protocol/control-message.ts'
+
+/** More lanes are worth it when they bring a tenth. */
+const GAIN = 1.1
+/** A line that gives less than this share of its best is another line by now: it is tried again. */
+const CHANGED = 0.5
+/** What new lanes bring shows once their windows have opened, and over so many round trips or so long. */
+const SETTLE_MS = 300
+const SETTLE_ROUND_TRIPS = 6
+const MEASURE_MS = 700
+const MEASURE_ROUND_TRIPS = 8
+/** No lane is added for what will be over before it pays. */
+const WORTH_MS = 3_000
+const TICK_MS = 100
+
+/** Lanes that an agreement allows in all. */
+export function mostOf({ lanes, mostLanes = lanes }: Pick<Agreement, 'lanes' | 'mostLanes'>): number {
+  return Math.max(lanes, mostLanes)
+}
+
+export interface LaneGrowth {
+  /**
+   * Takes what all lanes carried so far, at a time in ms, and what is left at most; how many lanes there ought to be
+   * then, never fewer than before.
+   */
+  observe(now: { readonly at: number; readonly wireBytes: number; readonly leftBytes: number }): number
+  /** Forgets what was measured just now: data was held back. */
+  interrupt(): void
+}
+
+/** Decides; opens nothing. Lanes are doubled, up to `most`. */
+export function createLaneGrowth({
+  lanes,
+  most,
+  roundTripMs,
+}: {
+  readonly lanes: number
+  readonly most: number
+  readonly roundTripMs: number
+}): LaneGrowth {
+  const settleMs = Math.max(SETTLE_MS, SETTLE_ROUND_TRIPS * roundTripMs)
+  const measureMs = Math.max(MEASURE_MS, MEASURE_ROUND_TRIPS * roundTripMs)
+  let count = lanes
+  let changedAt: number | undefined
+  let from: { readonly at: number; readonly wireBytes: number } | undefined
+  /** Before the lanes that were added last. */
+  let before = 0
+  let best = 0
+  let trying = true
+  return {
+    observe({ at, wireBytes, leftBytes }) {
+      changedAt ??= at
+      if (count >= most || at - changedAt < settleMs) return count
+      from ??= { at, wireBytes }
+      if (at - from.at < measureMs) return count
+      const rate = (wireBytes - from.wireBytes) / (at - from.at)
+      from = { at, wireBytes }
+      // Nothing moved: nothing was wanted, which says nothing of the line.
+      if (rate === 0) return count
+      const pays = leftBytes / rate > WORTH_MS
+      if (trying ? rate > before * GAIN : rate < best * CHANGED) {
+        trying = true
+        if (!pays) return count
+        before = best = rate
+        count = Math.min(most, count * 2)
+        changedAt = at
+        from = undefined
+      } else if (trying) {
+        trying = false
+        best = Math.max(before, rate)
+      }
+      return count
+    },
+    interrupt() {
+      from = undefined
+    },
+  }
+}
+
+/** What the growth of an attempt works on. */
+export interface GrowingLanes {
+  /** Opened so far. */
+  readonly lanes: number
+  /** Agreed on. */
+  readonly most: number
+  readonly roundTripMs: number
+  wireBytes(): number
+  leftBytes(): number
+  paused(): boolean
+  /** Opens the lanes numbered from one number to another; how many opened. */
+  open(from: number, to: number): Promise<number>
+}
+
+/** Adds lanes while that helps, until disposed, or until one cannot be opened. */
+export function growLanes(growing: GrowingLanes): Disposable {
+  const { lanes, most, roundTripMs, wireBytes, leftBytes, paused, open } = growing
+  if (lanes === 0 || lanes >= most) return { [Symbol.dispose]() {} }
+  const growth = createLaneGrowth({ lanes, most, roundTripMs })
+  let count = lanes
+  let opening = false
+  const timer = setInterval(() => {
+    if (opening) return
+    if (paused()) return growth.interrupt()
+    const wanted = growth.observe({ at: performance.now(), wireBytes: wireBytes(), leftBytes: leftBytes() })
+    if (wanted <= count) return
+    const from = count
+    count = wanted
+    opening = true
+    void open(from, wanted)
+      .catch(() => 0)
+      .then((opened) => {
+        opening = false
+        if (opened < wanted - from) clearInterval(timer)
+      })
+  }, TICK_MS)
+  return { [Symbol.dispose]: () => clearInterval(timer) }
+}
