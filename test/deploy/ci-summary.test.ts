@@ -67,16 +67,19 @@ test('the end of a run names what failed, why, and what was never done', async (
   const { status, lines } = summary(report, 'npm test')
   t.is(status, 1)
   const text = lines.join('\n')
-  t.regex(text, /◌ hangs › for ever\n\s+ℹ waits for nobody/)
+  // What it logged may be on its way to ava when the run is interrupted.
+  t.regex(text, /◌ hangs › for ever\n/)
   t.regex(text, /Error: out of turn/)
   t.regex(text, /one is not two\n\n\s+Difference/)
-  t.deepEqual(lines.slice(-2), ['Failed: npm test', '1 passed, 4 failed, 1 skipped'])
+  t.is(lines.at(-2), 'Failed: npm test')
+  // A file whose process was still about to end is told of besides: the interruption ended it.
+  t.regex(lines.at(-1)!, /^1 passed, [45] failed, 1 skipped$/)
   for (const name of [
     '✘ [fail]: fails › bad one is not two',
     '✘ test/crashes.js exited with a non-zero exit code: 1',
     '◌ hangs › for ever',
   ])
-    t.true(lines.slice(-6).includes(`  ${name}`), name)
+    t.true(lines.slice(-7).includes(`  ${name}`), name)
 })
 
 test('a run in which nothing failed is whole, and one whose report has no end is not', async (t) => {
