@@ -169,12 +169,21 @@ async function mapPorts(
   reachability: Reachability,
 ): Promise<PortMapping> {
   const { openPortMapping } = await import('./reach/port-mapping.ts')
-  const sockets = node
-    .getMultiaddrs()
-    .filter((addr) => isIP(hostOf(addr) ?? '') === 4 && !isLoopback(hostOf(addr)))
-  const mesh = sockets.flatMap((addr) => /\/tcp\/(\d+)/.exec(addr.toString())?.[1] ?? []).map(Number)[0] ?? 0
-  const data = mesh > 0 ? listener.address.port : 0
-  return openPortMapping({ ports: { mesh, data }, onChange: reachability.mapped })
+  const ports = () => {
+    const sockets = node
+      .getMultiaddrs()
+      .filter((addr) => isIP(hostOf(addr) ?? '') === 4 && !isLoopback(hostOf(addr)))
+    const mesh =
+      sockets.flatMap((addr) => /\/tcp\/(\d+)/.exec(addr.toString())?.[1] ?? []).map(Number)[0] ?? 0
+    return { mesh, data: mesh > 0 ? listener.address.port : 0 }
+  }
+  return openPortMapping({
+    // Looked at each time: interfaces come and go, also while the agent starts.
+    get ports() {
+      return ports()
+    },
+    onChange: reachability.mapped,
+  })
 }
 
 async function listenForLanes(config: Config): Promise<DataListener> {

@@ -39,7 +39,7 @@ export interface PortMapping extends AsyncDisposable {
 }
 
 export interface PortMappingParts {
-  /** Ports of this host; 0: none to be forwarded. */
+  /** Ports of this host, read before each round; 0: none to be forwarded. */
   readonly ports: Readonly<Record<ReachPort, number>>
   /** What is forwarded from now on, if it is of use. */
   readonly onChange: (outer: OuterPorts | undefined) => void
@@ -51,10 +51,10 @@ export interface PortMappingParts {
 
 /** Asks at once, and goes on until it is disposed, which removes what was forwarded. */
 export function openPortMapping(parts: PortMappingParts): PortMapping {
-  const { ports, onChange, find = findForwarder, isUseful = (host) => !isPrivate(host) } = parts
+  const { onChange, find = findForwarder, isUseful = (host) => !isPrivate(host) } = parts
   const closing = new AbortController()
   const first = Promise.withResolvers<void>()
-  const wanted = (['mesh', 'data'] as const).filter((name) => ports[name] > 0)
+  let ports = parts.ports
   const held = new Map<ReachPort, number>()
   let forwarder: Forwarder | undefined
   /** The last one that forwarded something. */
@@ -63,6 +63,8 @@ export function openPortMapping(parts: PortMappingParts): PortMapping {
 
   async function round(): Promise<PortMappingReport> {
     const signal = AbortSignal.any([closing.signal, AbortSignal.timeout(ROUND_MS)])
+    ports = parts.ports
+    const wanted = (['mesh', 'data'] as const).filter((name) => ports[name] > 0)
     if (wanted.length === 0) throw new Error('the agent listens on this machine only')
     forwarder ??= await find(signal)
     const host = await forwarder.externalHost(signal)

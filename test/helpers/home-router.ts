@@ -38,10 +38,7 @@ const RULES = `
 /** The router's address outside: of nobody's private network, and seen by nobody but these namespaces. */
 export const ROUTER = '11.22.33.1'
 
-/**
- * Why it cannot be had here, or undefined. It has to be asked for: once in three runs of all tests such a router gave no
- * mapping for minutes, for a reason not found yet; alone it always did.
- */
+/** Why it cannot be had here, or undefined. It has to be asked for, since it takes a minute where links are slow to come up. */
 export function noHomeRouter(): string | undefined {
   if (process.env.FLUIDCLOUD_TEST_ROUTER !== '1') return 'runs with FLUIDCLOUD_TEST_ROUTER=1'
   if (process.getuid?.() !== 0) return 'needs root'
