@@ -30,6 +30,7 @@ import type { JobParts } from './job-parts.ts'
 import type { JobRecord } from './jobs/job-record.ts'
 import { Jobs } from './jobs/jobs.ts'
 import { type Mesh, openMesh } from './mesh.ts'
+import { socketOf } from './reach/own-addresses.ts'
 import type { PortMapping } from './reach/port-mapping.ts'
 import { openReachability, type Reachability } from './reach/reachability.ts'
 import { createSeedFolders } from './jobs/seed-folders.ts'
@@ -173,17 +174,11 @@ async function mapPorts(
     const sockets = node
       .getMultiaddrs()
       .filter((addr) => isIP(hostOf(addr) ?? '') === 4 && !isLoopback(hostOf(addr)))
-    const mesh =
-      sockets.flatMap((addr) => /\/tcp\/(\d+)/.exec(addr.toString())?.[1] ?? []).map(Number)[0] ?? 0
+    const [socket] = sockets.flatMap((addr) => socketOf(addr) ?? [])
+    const mesh = Number(socket?.split(':')[1] ?? 0)
     return { mesh, data: mesh > 0 ? listener.address.port : 0 }
   }
-  return openPortMapping({
-    // Looked at each time: interfaces come and go, also while the agent starts.
-    get ports() {
-      return ports()
-    },
-    onChange: reachability.mapped,
-  })
+  return openPortMapping({ ports, onChange: reachability.mapped })
 }
 
 async function listenForLanes(config: Config): Promise<DataListener> {

@@ -39,8 +39,8 @@ export interface PortMapping extends AsyncDisposable {
 }
 
 export interface PortMappingParts {
-  /** Ports of this host, read before each round; 0: none to be forwarded. */
-  readonly ports: Readonly<Record<ReachPort, number>>
+  /** Ports of this host, 0: none to be forwarded. Asked each round: interfaces come and go, also while an agent starts. */
+  readonly ports: () => Readonly<Record<ReachPort, number>>
   /** What is forwarded from now on, if it is of use. */
   readonly onChange: (outer: OuterPorts | undefined) => void
   /** The routers that are asked, first to last; those of the default gateway unless given. */
@@ -54,8 +54,8 @@ export function openPortMapping(parts: PortMappingParts): PortMapping {
   const { onChange, find = findForwarder, isUseful = (host) => !isPrivate(host) } = parts
   const closing = new AbortController()
   const first = Promise.withResolvers<void>()
-  let ports = parts.ports
-  const held = new Map<ReachPort, number>()
+  /** What a router forwards: the port of this host, and the router's. */
+  const held = new Map<ReachPort, { readonly inner: number; readonly outer: number }>()
   let forwarder: Forwarder | undefined
   /** The last one that forwarded something. */
   let holder: Forwarder | undefined
@@ -63,23 +63,20 @@ export function openPortMapping(parts: PortMappingParts): PortMapping {
 
   async function round(): Promise<PortMappingReport> {
     const signal = AbortSignal.any([closing.signal, AbortSignal.timeout(ROUND_MS)])
-    ports = parts.ports
+    const ports = parts.ports()
     const wanted = (['mesh', 'data'] as const).filter((name) => ports[name] > 0)
     if (wanted.length === 0) throw new Error('the agent listens on this machine only')
     forwarder ??= await find(signal)
     const host = await forwarder.externalHost(signal)
     if (host.startsWith('0.')) throw new Error('the router has no address outside')
     for (const name of wanted) {
-      const { outer } = await forwarder.forward(
-        ports[name],
-        held.get(name) ?? ports[name],
-        LIFETIME_S,
-        signal,
-      )
-      held.set(name, outer)
+      const inner = ports[name]
+      const { outer } = await forwarder.forward(inner, held.get(name)?.outer ?? inner, LIFETIME_S, signal)
+      held.set(name, { inner, outer })
       holder = forwarder
     }
-    const mapped = { state: 'mapped', by: forwarder.kind, host, ports: Object.fromEntries(held) } as const
+    const outer = Object.fromEntries([...held].map(([name, each]) => [name, each.outer]))
+    const mapped = { state: 'mapped', by: forwarder.kind, host, ports: outer } as const
     if (isUseful(host)) return mapped
     return { ...mapped, reason: `another NAT lies before the router, whose own address ${host} is private` }
   }
@@ -113,7 +110,9 @@ export function openPortMapping(parts: PortMappingParts): PortMapping {
       const signal = AbortSignal.timeout(REMOVE_MS)
       const last = holder
       if (last)
-        await Promise.allSettled([...held].map(([name, outer]) => last.remove(ports[name], outer, signal)))
+        await Promise.allSettled(
+          [...held.values()].map(({ inner, outer }) => last.remove(inner, outer, signal)),
+        )
     },
   }
 }

@@ -30,7 +30,11 @@ function fakeRouter(host: string) {
 async function map(host: string, ports = { mesh: 4001, data: 4002 }) {
   const { router, open } = fakeRouter(host)
   const told: (OuterPorts | undefined)[] = []
-  const mapping = openPortMapping({ ports, onChange: (outer) => told.push(outer), find: async () => router })
+  const mapping = openPortMapping({
+    ports: () => ports,
+    onChange: (outer) => told.push(outer),
+    find: async () => router,
+  })
   await mapping.asked
   return { mapping, open, told }
 }
