@@ -26,14 +26,11 @@ export async function followRelocation(
   const { terminal, errorStyle, json, quiet } = context
   const live = Boolean(terminal.stderr.isTTY) && terminal.env.TERM !== 'dumb'
   const view = json || quiet ? undefined : new RelocationView(terminal.stderr, errorStyle, { live })
+  const isNews = createNews()
   let last = first
-  let shown = { key: '', at: -Infinity }
   const show = (report: RelocationReport) => {
     last = report
-    const key = `${report.state} ${report.round} ${report.detail ?? ''}`
-    const at = performance.now()
-    if (key === shown.key && at - shown.at < PROGRESS_INTERVAL_MS) return
-    shown = { key, at }
+    if (!isNews(report)) return
     context.emit('relocation', relocationFields(report))
     view?.update(report)
   }
@@ -64,7 +61,7 @@ export async function followRelocations(
   before: () => void,
 ): Promise<void> {
   const { terminal, errorStyle, json, quiet } = context
-  const views = new Map<string, { view: RelocationView; key: string; at: number; result?: string }>()
+  const views = new Map<string, { view: RelocationView; isNews: News; result?: string }>()
   const reports = streamAgain(context, agent, signal, {
     open: (client) => client.relocationWatch({}, { signal }),
     isOver: () => true,
@@ -73,13 +70,10 @@ export async function followRelocations(
   for await (const report of reports) {
     const shown = views.get(report.job) ?? {
       view: new RelocationView(terminal.stderr, errorStyle, { live: false }),
-      key: '',
-      at: -Infinity,
+      isNews: createNews(),
     }
     views.set(report.job, shown)
-    const key = `${report.state} ${report.round} ${report.detail ?? ''}`
-    if (key !== shown.key || performance.now() - shown.at >= PROGRESS_INTERVAL_MS) {
-      Object.assign(shown, { key, at: performance.now() })
+    if (shown.isNews(report)) {
       context.emit('relocation', relocationFields(report))
       before()
       if (!json && !quiet) shown.view.update(report)
@@ -87,6 +81,20 @@ export async function followRelocations(
     if (!isSettled(report) || shown.result === report.state) continue
     shown.result = report.state
     context.report('result', relocationResultFields(report), (style) => formatOutcome(report, style))
+  }
+}
+
+type News = (report: RelocationReport) => boolean
+
+/** Tells of one relocation's reports, in order, which to show: a new stage or round, and else one in PROGRESS_INTERVAL_MS. */
+function createNews(): News {
+  let shown = { key: '', at: -Infinity }
+  return ({ state, round, detail = '' }) => {
+    const key = `${state} ${round} ${detail}`
+    const at = performance.now()
+    if (key === shown.key && at - shown.at < PROGRESS_INTERVAL_MS) return false
+    shown = { key, at }
+    return true
   }
 }
 
