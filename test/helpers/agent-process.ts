@@ -10,13 +10,12 @@ import { closeSync, openSync } from 'node:fs'
 import { mkdir, readFile, readdir, readlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { JobReport } from '../../agent/api.ts'
 import { connectAgent } from '../../agent/control/client.ts'
 import { initHome, type Home } from '../../agent/home.ts'
 import { runIn, type Outcome } from './command-line.ts'
-import { WAIT_TIMEOUT_MS } from './eventually.ts'
+import { eventually } from './eventually.ts'
 import { hasProgram } from './programs.ts'
 import { tempDir, type Owner } from './temp-dir.ts'
 import { isPortFree } from './free-port.ts'
@@ -178,22 +177,20 @@ export class AgentProcess {
     return await client.jobs()
   }
 
-  /** The job's report as soon as `wanted` says so, across restarts; throws after WAIT_TIMEOUT_MS. */
+  /** The job's report as soon as `wanted` says so, across restarts; throws as eventually() does. */
   async until(job: string, wanted: (report: JobReport) => boolean): Promise<JobReport> {
-    const until = performance.now() + WAIT_TIMEOUT_MS
-    const waiting = new Error(`${this.name} waited in vain for: ${wanted.toString()}`)
-    for (;;) {
+    let report: JobReport | undefined
+    const look = async () => {
       const jobs = await this.jobs().catch(() => [])
-      const report = jobs.find((each) => each.job === job)
+      report = jobs.find((each) => each.job === job)
       if (report && wanted(report)) return report
       if (report?.state === 'failed')
         throw new Error(`${job} failed: ${report.error?.message}\n${await this.log()}`)
-      if (performance.now() > until) {
-        waiting.message += `\n${JSON.stringify(report)}\n${await this.log()}`
-        throw waiting
-      }
-      await delay(POLL_MS)
+      return undefined
     }
+    const explain = async () =>
+      `${this.name} has ${JSON.stringify(report)}, not what ${wanted.toString()} wants\n${await this.log()}`
+    return await eventually(look, { pollMs: POLL_MS, explain })
   }
 
   /** Waits until the job is complete. */
