@@ -2,11 +2,10 @@
 import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
-import { openLocalCloud } from '../../agent/clouds/local.ts'
-import { startPair, type Line } from '../helpers/agent-process.ts'
+import type { Line } from '../helpers/agent-process.ts'
 import { eventually } from '../helpers/eventually.ts'
 import { freePort } from '../helpers/free-port.ts'
-import { localClouds } from '../helpers/local-service.ts'
+import { pairWithClouds } from '../helpers/relocation-pair.ts'
 import { sameBytes } from '../helpers/volume.ts'
 import { tempDir } from '../helpers/temp-dir.ts'
 
@@ -113,21 +112,7 @@ bus = "virtio"
 `,
     )
   }
-  const clouds = await Promise.all(
-    folders.map((machines) => openLocalCloud({ machines, programs: [program] })),
-  )
-  for (const cloud of clouds)
-    t.teardown(async () => {
-      for (const name of await cloud.machines()) await cloud.stop(name, { graceMs: 0 }).catch(() => {})
-    })
-  const [here, there] = clouds
-  const pair = await startPair(t)
-  for (const [i, agent] of [pair.alpine, pair.boreal].entries()) {
-    await agent.stop()
-    await agent.append(localClouds(folders[i], program))
-    await agent.start()
-  }
-  await pair.boreal.tell('policy', 'set', 'alpine', '--relocate', 'local')
+  const { pair, here, there } = await pairWithClouds(t, folders, program)
   const file = join(base, 'service.toml')
   const write = (gate: string) =>
     writeFile(

@@ -1,13 +1,13 @@
 /** Two agents with a `local` cloud each, a service that runs in the first, and what a test asks of its relocation. */
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
 import type { ExecutionContext } from 'ava'
 import type { RelocationReport } from '../../agent/api.ts'
 import { openLocalCloud } from '../../agent/clouds/local.ts'
 import type { Cloud } from '../../agent/clouds/cloud.ts'
 import { connectAgent } from '../../agent/control/client.ts'
 import { startPair, type AgentPair, type AgentProcess } from './agent-process.ts'
+import { eventually } from './eventually.ts'
 import { describeService, localClouds, writeServiceProgram, type LocalService } from './local-service.ts'
 import { tempDir } from './temp-dir.ts'
 
@@ -41,6 +41,32 @@ export async function startRelocationPair(
     health: gate,
     more,
   })
+  const { pair, here, there } = await pairWithClouds(t, folders, program, pairOf)
+  const file = join(base, 'service.toml')
+  await writeFile(file, service.toml)
+  await here.start('web')
+  await answers(service)
+  return {
+    ...pair,
+    service,
+    here,
+    there,
+    file,
+    begin: async (...options) =>
+      (await pair.alpine.tell('relocate', file, '--to', 'boreal', '--detach', ...options)).job as string,
+  }
+}
+
+/**
+ * Two paired agents, each with a `local` cloud in its folder that may run `program`, of which the second takes services in
+ * from the first; and the clouds, as their owners see them. What runs in them ends with the test.
+ */
+export async function pairWithClouds(
+  t: ExecutionContext,
+  folders: readonly string[],
+  program: string,
+  pairOf: (owner: ExecutionContext) => Promise<AgentPair> = startPair,
+): Promise<{ pair: AgentPair; here: Cloud; there: Cloud }> {
   const clouds = await Promise.all(
     folders.map((machines) => openLocalCloud({ machines, programs: [program] })),
   )
@@ -55,28 +81,12 @@ export async function startRelocationPair(
     await agent.start()
   }
   await pair.boreal.tell('policy', 'set', 'alpine', '--relocate', 'local')
-  const file = join(base, 'service.toml')
-  await writeFile(file, service.toml)
-  await clouds[0].start('web')
-  await answers(service)
-  return {
-    ...pair,
-    service,
-    here: clouds[0],
-    there: clouds[1],
-    file,
-    begin: async (...options) =>
-      (await pair.alpine.tell('relocate', file, '--to', 'boreal', '--detach', ...options)).job as string,
-  }
+  return { pair, here: clouds[0], there: clouds[1] }
 }
 
-/** Resolves when the service answers; ava's own timeout ends a wait in vain. */
-export async function answers(service: LocalService): Promise<number[]> {
-  for (;;) {
-    const records = await service.records().catch(() => undefined)
-    if (records) return records
-    await delay(POLL_MS)
-  }
+/** Resolves when the service answers. */
+export function answers(service: LocalService): Promise<number[]> {
+  return eventually(() => service.records().catch(() => undefined), { pollMs: POLL_MS })
 }
 
 /** The relocation's report as soon as it is in one of `states`, across restarts of the agent. */
@@ -94,11 +104,14 @@ export async function untilRelocation(
   job: string,
   wanted: (report: RelocationReport) => boolean,
 ): Promise<RelocationReport> {
-  for (;;) {
-    const report = await reportOf(agent, job).catch(() => undefined)
-    if (report && wanted(report)) return report
-    await delay(POLL_MS)
+  let report: RelocationReport | undefined
+  const look = async () => {
+    report = await reportOf(agent, job).catch(() => undefined)
+    return report && wanted(report) ? report : undefined
   }
+  const explain = async () =>
+    `${agent.name} has ${JSON.stringify(report)}, not what ${wanted.toString()} wants\n${await agent.log()}`
+  return await eventually(look, { pollMs: POLL_MS, explain })
 }
 
 async function reportOf(agent: AgentProcess, job: string): Promise<RelocationReport | undefined> {
