@@ -19,6 +19,8 @@ execFileSync(
     '--importMemory',
     '--enable',
     'simd',
+    '--enable',
+    'relaxed-simd',
   ],
   { stdio: 'inherit' },
 )
