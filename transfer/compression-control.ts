@@ -36,6 +36,8 @@ export interface FrameObservation {
   readonly receiverIdle: number
   /** Share of this machine's processors that nobody uses, lately: see machine-idle.ts. */
   readonly machineIdle: number
+  /** The shortest time in which the receiver has answered yet. */
+  readonly roundTripMs: number
 }
 
 /** One lane's decision. */
@@ -49,8 +51,12 @@ export interface CompressionControl {
   readonly share: number
 }
 
-/** Waits come in lumps, as buffers fill and drain in round trips: a judgement evens them out over this time. */
-const JUDGE_MS = 200
+/**
+ * Waits come in lumps, as buffers fill and drain in round trips: a judgement evens them out over so many of these, within
+ * bounds. A receiver nearby is judged soon, since there it is the processor that frames compressed in vain cost.
+ */
+const JUDGE_ROUND_TRIPS = 8
+const JUDGE_MS = { least: 50, most: 200 }
 /** Until slack was seen: buffers are still empty, and on a fast line every frame is compressed in vain. */
 const JUDGE_STARTING_MS = 25
 /** Shares of time up to this are no slack. */
@@ -120,7 +126,7 @@ export function createCompressionControl({
       seen.compressedRawBytes += rawBytes
       earnedBytes = Math.max(0, earnedBytes - rawBytes)
     }
-    if (seen.elapsedMs >= (starting ? JUDGE_STARTING_MS : JUDGE_MS)) {
+    if (seen.elapsedMs >= (starting ? JUDGE_STARTING_MS : judgeMs(frame.roundTripMs))) {
       judge()
       Object.assign(seen, NOTHING_SEEN)
     }
@@ -178,6 +184,10 @@ export function createCompressionControl({
       return share
     },
   }
+}
+
+function judgeMs(roundTripMs: number): number {
+  return Math.min(JUDGE_MS.most, Math.max(JUDGE_MS.least, JUDGE_ROUND_TRIPS * roundTripMs))
 }
 
 /** The mean of what was known, if anything was, and what is new. */

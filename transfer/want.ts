@@ -25,6 +25,8 @@ interface Asked {
 export interface Exchange {
   /** Share of its time the receiver said it waits for bytes, 0..1. */
   readonly receiverIdle: number
+  /** The shortest time between a question and its answer so far, milliseconds; Infinity before the first. */
+  readonly roundTripMs: number
   /** Takes the answers that come in on the lane; returns when the lane ends, throws what the peer reports. */
   listen(frames: AsyncIterable<LaneFrame>): Promise<void>
   /** The stage. `depth` windows are asked before the first is waited for. */
@@ -34,17 +36,21 @@ export interface Exchange {
 export function createExchange(lane: Lane): Exchange {
   const waiting = new Map<
     number,
-    { resolve(bitmap: Uint8Array): void; reject(error: unknown): void; bytes: number }
+    { resolve(bitmap: Uint8Array): void; reject(error: unknown): void; bytes: number; askedAt: number }
   >()
   let last = 0
   let receiverIdle = 1
+  let roundTripMs = Infinity
   let broken: Error | undefined
 
   function expect(window: ScannedWindow): Asked {
     const number = ++last
     const answer = new Promise<Uint8Array>((resolve, reject) => {
       if (broken) reject(broken)
-      else waiting.set(number, { resolve, reject, bytes: Math.ceil(entryCount(window.entries) / 8) })
+      else {
+        const bytes = Math.ceil(entryCount(window.entries) / 8)
+        waiting.set(number, { resolve, reject, bytes, askedAt: performance.now() })
+      }
     })
     // A lane that breaks while others are awaited must not be an unhandled rejection.
     answer.catch(() => {})
@@ -68,12 +74,16 @@ export function createExchange(lane: Lane): Exchange {
     }
     waiting.delete(message.window)
     receiverIdle = message.idlePermille / 1000
+    roundTripMs = Math.min(roundTripMs, performance.now() - ask.askedAt)
     ask.resolve(payload.slice())
   }
 
   return {
     get receiverIdle() {
       return receiverIdle
+    },
+    get roundTripMs() {
+      return roundTripMs
     },
     async listen(frames) {
       try {

@@ -26,7 +26,7 @@ const machineIdle = createMachineIdle()
 /** The stage. The window's memory is released once the lane has taken its last frame. */
 export function writeFrames(
   lane: Lane,
-  exchange: Pick<Exchange, 'receiverIdle'>,
+  exchange: Pick<Exchange, 'receiverIdle' | 'roundTripMs'>,
   compression: CompressionControl,
   pace: (bytes: number) => number,
   signal: AbortSignal,
@@ -70,6 +70,7 @@ export function writeFrames(
             elapsedMs: now - seenAt,
             receiverIdle: exchange.receiverIdle,
             machineIdle: machineIdle(),
+            roundTripMs: exchange.roundTripMs,
           })
           seenAt = now
           blockedMs = 0

@@ -12,6 +12,10 @@ const DECOMPRESS = 1.2 * SECONDS_PER_GIB
 /** What sockets hold on either side of the line. */
 const BUFFER_BYTES = 4 * MiB
 
+/** Round trips to a receiver in another country, and to one in the same room. */
+const FAR_MS = 40
+const NEAR_MS = 1
+
 const MBIT = 1e6 / 8
 const GBIT = 1e9 / 8
 
@@ -28,6 +32,7 @@ interface Line {
   readonly compressible?: number
   /** Of the sender, in one thread. */
   readonly lanes?: number
+  readonly roundTripMs?: number
 }
 
 interface Outcome {
@@ -61,6 +66,7 @@ function timeOfRoom(held: readonly Held[], bytes: number, time: number): number 
 /** Lanes in virtual time: the sender's thread, a socket buffer each, the line, the receiver's buffers, its thread. */
 function simulate(line: Line, totalMiB = 1024): Outcome {
   const { bytesPerSecond, mode, ratio = 0.5, jitter = 0, receive = RAW_PATH, compressible = 1 } = line
+  const { roundTripMs = FAR_MS } = line
   const lanes = Array.from({ length: line.lanes ?? 1 }, () => ({
     control: createCompressionControl({ mode }),
     /** When the lane has its last frame written, and the thread may make its next. */
@@ -99,6 +105,7 @@ function simulate(line: Line, totalMiB = 1024): Outcome {
         elapsedMs: (start - seen.at) * 1000,
         receiverIdle: report.idle,
         machineIdle: 1,
+        roundTripMs,
       })
       if (control.share <= 0.03) fellAfterMiB = Math.min(fellAfterMiB, i)
     }
@@ -142,12 +149,14 @@ const lines: readonly [string, number][] = [
   ['10 Gb/s', 10 * GBIT],
   ['20 Gb/s', 20 * GBIT],
 ]
-const shapes = [1, 4].flatMap((lanes) => [0, 0.6].map((jitter) => ({ lanes, jitter })))
+const shapes = [1, 4].flatMap((lanes) =>
+  [0, 0.6].flatMap((jitter) => [NEAR_MS, FAR_MS].map((roundTripMs) => ({ lanes, jitter, roundTripMs }))),
+)
 for (const [name, bytesPerSecond] of lines) {
-  for (const { lanes, jitter } of shapes) {
-    test(`createCompressionControl() comes within 15 % of the better fixed choice at ${name}, ${lanes} lanes, jitter ${jitter}`, (t) => {
+  for (const { lanes, jitter, roundTripMs } of shapes) {
+    test(`createCompressionControl() comes within 15 % of the better fixed choice at ${name}, ${lanes} lanes, jitter ${jitter}, ${roundTripMs} ms`, (t) => {
       const [on, off, auto] = (['on', 'off', 'auto'] as const).map((mode) =>
-        simulate({ bytesPerSecond, mode, jitter, lanes }),
+        simulate({ bytesPerSecond, mode, jitter, lanes, roundTripMs }),
       )
       t.log(
         `on ${on.seconds.toFixed(2)} s, off ${off.seconds.toFixed(2)} s, auto ${auto.seconds.toFixed(2)} s`,
@@ -166,6 +175,33 @@ test('shouldCompress() falls to nothing on a fast line, after less than 40 MiB w
   const { compressedFrames, share } = simulate({ bytesPerSecond: 10 * GBIT, mode: 'auto' })
   t.is(share, 0)
   t.true(compressedFrames < 40)
+})
+
+test('shouldCompress() falls sooner when the receiver is near', (t) => {
+  const after = (roundTripMs: number) => {
+    const control = createCompressionControl()
+    const observe = (idleMs: number) => {
+      const compressMs = control.shouldCompress() ? 3 : 0
+      control.observe({
+        compressMs,
+        rawBytes: MiB,
+        encodedBytes: compressMs > 0 ? MiB / 2 : MiB,
+        waitedForLineMs: idleMs,
+        idleMs,
+        elapsedMs: 5,
+        receiverIdle: 1,
+        machineIdle: 1,
+        roundTripMs,
+      })
+    }
+    // Everything is idle while a job begins.
+    for (let i = 0; i < 50; i++) observe(2)
+    let frames = 0
+    for (; control.share > 0 && frames < 1000; frames++) observe(0)
+    return frames
+  }
+  t.log(`${after(NEAR_MS)} frames near, ${after(FAR_MS)} far`)
+  t.true(after(NEAR_MS) < 0.5 * after(FAR_MS))
 })
 
 test('shouldCompress() falls to nothing when the receiver is what all wait for', (t) => {
@@ -200,6 +236,7 @@ test('shouldCompress() finds its way back up when the line slows down', (t) => {
       elapsedMs: 10,
       receiverIdle: 0.9,
       machineIdle: 1,
+      roundTripMs: FAR_MS,
     })
   }
   for (let i = 0; i < 100; i++) observe(0)
@@ -217,6 +254,7 @@ test('shouldCompress() keeps on when a slow line shows no slack for a while', (t
     elapsedMs: 20,
     receiverIdle: 0.9,
     machineIdle: 1,
+    roundTripMs: FAR_MS,
   }
   const observe = (waitedMs: number) => {
     control.shouldCompress()
@@ -245,6 +283,7 @@ test('shouldCompress() takes waits for processors that others use for no slownes
         elapsedMs: 10,
         receiverIdle: 0.6,
         machineIdle,
+        roundTripMs: FAR_MS,
       })
     }
     return control.share
@@ -264,6 +303,7 @@ test('shouldCompress() spreads its share evenly over the frames', (t) => {
     elapsedMs: 5,
     receiverIdle: 0,
     machineIdle: 1,
+    roundTripMs: FAR_MS,
   }
   while (control.share > 0.7) control.observe(frame)
   const { share } = control
@@ -284,6 +324,7 @@ test('createCompressionControl() does as told when on or off, whatever it observ
     elapsedMs: 9,
     receiverIdle: 0,
     machineIdle: 1,
+    roundTripMs: FAR_MS,
   }
   const good = { ...bad, encodedBytes: 1, waitedForLineMs: 9, idleMs: 9, elapsedMs: 100, receiverIdle: 1 }
   for (const [mode, expected] of [
@@ -309,6 +350,7 @@ test('earn() lets a lane that is short of CPU compress a third of what dedupe sa
     elapsedMs: 5,
     receiverIdle: 1,
     machineIdle: 1,
+    roundTripMs: FAR_MS,
   }
   while (control.share > 0) control.observe(busy)
   t.false(control.shouldCompress())

@@ -1,8 +1,10 @@
 /**
  * One end of a TLS 1.3 connection, without the connection: sealed bytes go in and out by hand, plain ones too.
  *
- * All of TLS is OpenSSL's (SSL_read(3), SSL_write(3), BIO_s_mem(3)); here is only who owns which memory. What came is
- * read by OpenSSL where it lies, and decrypted bytes go where the caller says.
+ * All of TLS is OpenSSL's (SSL_write(3), BIO_s_mem(3), BIO_f_ssl(3)); here is only who owns which memory. What came is
+ * read by OpenSSL where it lies, and decrypted bytes go where the caller says. SSL_read(3) gives a record of 16 KiB at
+ * most, and a call into OpenSSL costs as much as decrypting half of one: a buffer (BIO_f_buffer(3)) above the session
+ * goes on from record to record, straight into the caller's memory, until that is full.
  */
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import koffi from 'koffi'
@@ -18,6 +20,8 @@ const SET_SERVER_NAME = 55
 const VERIFY_PEER = 0x01
 const WANT_READ = 2
 const ZERO_RETURN = 6
+/** With the session as its pointer; a number of 0 leaves freeing that to others. */
+const SET_SESSION = 109
 const SET_MEMORY_EOF_RETURN = 130
 const BYTES_PENDING = 10
 const EC_KEY = 408
@@ -32,6 +36,8 @@ export class TlsSession implements Disposable {
   readonly #session: unknown
   /** Sealed bytes that wait to be taken; freed with the session. */
   readonly #output: unknown
+  /** Decrypted bytes, as many as are asked for; reads from the session. */
+  readonly #plain: unknown
   /** What OpenSSL reads from now: kept from being collected. */
   readonly #kept: { input?: Uint8Array } = {}
   #over = false
@@ -44,6 +50,9 @@ export class TlsSession implements Disposable {
     openssl.freeContext(context) // The session holds it.
     this.#output = openssl.newBio(openssl.memory())
     openssl.setBios(this.#session, openssl.newBio(openssl.memory()), this.#output)
+    const records = openssl.newBio(openssl.overSession())
+    openssl.controlBio(records, SET_SESSION, 0, this.#session)
+    this.#plain = openssl.pushBio(openssl.newBio(openssl.buffered()), records)
     if (role.end === 'client') {
       openssl.controlSession(this.#session, SET_SERVER_NAME, 0, role.serverName)
       openssl.connectState(this.#session)
@@ -69,12 +78,12 @@ export class TlsSession implements Disposable {
   }
 
   /**
-   * Decrypts into `into`, one record at most: how many bytes, 0 when bytes of the peer are needed, undefined when it
-   * said that no more come. Throws LANE_FAILED on anything that is not sealed by the peer.
+   * Decrypts into `into` what is here: how many bytes, 0 when bytes of the peer are needed, undefined when it said that
+   * no more come. Throws LANE_FAILED on anything that is not sealed by the peer, once all before it was read.
    */
   read(into: Uint8Array): number | undefined {
     const openssl = this.#use()
-    const count = openssl.read(this.#session, into, into.byteLength)
+    const count = openssl.readBio(this.#plain, into, into.byteLength)
     if (count > 0) return count
     if (openssl.resultOf(this.#session, count) === ZERO_RETURN) return undefined
     this.#more(count, 'Reading a lane')
@@ -120,7 +129,10 @@ export class TlsSession implements Disposable {
   [Symbol.dispose](): void {
     if (this.#over) return
     this.#over = true
+    this.#openssl.freeBios(this.#plain)
     this.#openssl.freeSession(this.#session)
+    // The first says goodbye to a peer it may never have met; that is no error of the next session.
+    this.#openssl.clearErrors()
     delete this.#kept.input
   }
 
