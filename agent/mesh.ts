@@ -10,6 +10,7 @@ import { joinDirectory } from './mesh/join-directory.ts'
 import { createNode, type MeshNode } from './mesh/node.ts'
 import { openPairing, type Pairing } from './pairing/pairing.ts'
 import { createPeers, type Peers } from './mesh/peers.ts'
+import { answerPunches } from './mesh/punch-answers.ts'
 import { createPendingPairings } from './pairing/pending-pairings.ts'
 import { announceAs } from './reach/announce.ts'
 import { createOwnAddresses, type OwnAddresses } from './reach/own-addresses.ts'
@@ -113,6 +114,8 @@ export async function openMesh(options: MeshOptions): Promise<Mesh> {
       now,
     }),
   )
+  const relaysFor = (peer: string) => (relay?.forAll ?? false) || connectionPolicy.isPaired(peer)
+  stack.use(await answerPunches({ node, connectionPolicy, refusals, relaysFor }))
   const { directory } = node.services
   if (directory && relay) stack.use(announceAs('relay', directory))
   if (config.directory) stack.use(joinDirectory(node, config.bootstrap))

@@ -30,6 +30,9 @@ export const STUN_PROTOCOL = '/fluidcloud/stun/1.0.0'
 /** Whether an agent's own ports can be reached from outside; see reach.md. */
 export const REACH_PROTOCOL = '/fluidcloud/reach/1.0.0'
 
+/** Where two agents that only a relay connects will connect to each other by TCP; see punch.md. */
+export const PUNCH_PROTOCOL = '/fluidcloud/punch/1.0.0'
+
 /** Version spoken inside the viaduct: an unknown major is refused, of two minors the lower is used. */
 export const PROTOCOL_MAJOR = 1
 export const PROTOCOL_MINOR = 0

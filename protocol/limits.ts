@@ -315,6 +315,14 @@ export const PUNCH_ATTEMPT_MS = 2_000
 /** What a peer may say of its candidates while a hole is punched, and for how many holes at once. */
 export const MAX_SIGNALING_BYTES = 16 * KiB
 export const MAX_SIGNALING_STREAMS = 4
+/** To punch one for TCP, which WebRTC leaves the first part of that time; between two connects that were refused. */
+export const TCP_PUNCH_TIMEOUT_MS = 5_000
+export const TCP_PUNCH_FIRST_MS = 2_500
+export const TCP_PUNCH_KNOCK_MS = 250
+/** What one paired peer may ask for, on average and at once, and how many are answered at a time. */
+export const PUNCH_ANSWERS_PER_SECOND = 1 / 5
+export const PUNCH_ANSWER_BURST = 20
+export const MAX_PUNCH_ANSWERS = 4
 /** How often a job that rides a relay looks for a direct way; the wait doubles. */
 export const DIRECT_PROBE_MS = 2_000
 export const DIRECT_PROBE_CAP_MS = 60_000

@@ -61,6 +61,8 @@ const JUDGE_MS = { least: 50, most: 200 }
 const JUDGE_STARTING_MS = 25
 /** Shares of time up to this are no slack. */
 const NO_SLACK = 0.05
+/** Processors that idle for less are busy: where threads take turns at all of them, each now and then waits for another. */
+const BUSY_MACHINE_IDLE = 0.12
 /** By this share the line is thought faster after a judgement without slack, and by twice as much after each further one. */
 const FALL = 0.1
 const FALL_MAX = 0.8
@@ -134,7 +136,8 @@ export function createCompressionControl({
 
   function judge(): void {
     const { elapsedMs, rawBytes, encodedBytes, compressMs } = seen
-    const slack = Math.min(seen.waitedMs, seen.idleMs, seen.receiverIdleMs, seen.machineIdleMs) / elapsedMs
+    const machineIdleMs = seen.machineIdleMs < BUSY_MACHINE_IDLE * elapsedMs ? 0 : seen.machineIdleMs
+    const slack = Math.min(seen.waitedMs, seen.idleMs, seen.receiverIdleMs, machineIdleMs) / elapsedMs
     const carried = elapsedMs / encodedBytes
     if (slack > NO_SLACK) {
       line = carried

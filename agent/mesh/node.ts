@@ -17,6 +17,7 @@ import {
 import type { ConnectionPolicy } from './connection-policy.ts'
 import type { Directory } from './directory.ts'
 import type { Discovery } from './discovery.ts'
+import { type PortDialer, portDialer } from './port-dialer.ts'
 import { punchTransport } from './punch.ts'
 import type { OwnAddresses } from '../reach/own-addresses.ts'
 import type { RelayAccounts } from '../reach/relay-accounts.ts'
@@ -34,6 +35,7 @@ export type MeshNode = Libp2p<{
   relay?: Relay
   stun?: StunServer
   relayClient: RelayClient
+  ports: PortDialer
   listening: object
 }> &
   AsyncDisposable
@@ -133,6 +135,7 @@ export async function createNode(options: NodeOptions): Promise<MeshNode> {
     services: {
       identify: behind(connectionPolicy.mayIdentify, identify({ runOnConnectionOpen: false })),
       ping: behind(connectionPolicy.isKnown, ping()),
+      ports: portDialer,
       listening: ({ peerId, transportManager }) => {
         options.own?.listensAt(peerId.toString(), () => transportManager.getAddrs())
         return {}

@@ -5,7 +5,8 @@ import type { CheckReport } from '../api.ts'
 import type { Directory } from '../mesh/directory.ts'
 import type { JobParts } from '../job-parts.ts'
 import type { PeerRecord } from '../mesh/peers.ts'
-import { isPunched, whyNotPunched } from '../mesh/punch.ts'
+import { bestConnection } from '../mesh/dial-peer.ts'
+import { punchedBy, whyNotPunched } from '../mesh/punch.ts'
 import { openViaduct } from '../viaduct/viaduct.ts'
 
 /** Direct addresses, and then a hole, may be waited for in vain. */
@@ -36,8 +37,10 @@ async function checkPeer(parts: JobParts, { peer, name }: PeerRecord): Promise<C
     await stream[Symbol.asyncDispose]()
     const roundTripMs = await parts.mesh.node.services.ping.ping(peerIdFromString(peer), { signal })
     const detail = `${hello.agent} at ${remoteAddr.toString()}, ${roundTripMs} ms`
-    if (isPunched({ remoteAddr }))
-      return { name: check, state: 'ok', detail: `${detail}, by WebRTC through a hole punched in NAT` }
+    const best = bestConnection(parts.mesh.node, peer)
+    const punched = best && punchedBy(best)
+    if (punched && !relayed)
+      return { name: check, state: 'ok', detail: `${detail}, by ${punched} through a hole punched in NAT` }
     if (!relayed) return { name: check, state: 'ok', detail }
     const why = whyNotPunched(parts.mesh.node, peer)
     const tried = parts.mesh.peers.get(peer)?.addrs.length ?? 0

@@ -19,6 +19,7 @@ import { createTokenBucket, type TokenBucket } from '../../protocol/token-bucket
 import { serverName } from '../../transfer/lanes/server-name.ts'
 import { hostOf, hostPort } from '../mesh/addresses.ts'
 import type { MeshNode } from '../mesh/node.ts'
+import { readUpTo } from '../mesh/read-up-to.ts'
 import type { Refusals } from '../mesh/refusals.ts'
 import { isWebRtc } from '../mesh/webrtc.ts'
 import { addrAt } from './own-addresses.ts'
@@ -85,20 +86,6 @@ async function undialed(node: MeshNode, connection: Connection, signal: AbortSig
 export function observedHost(addr: Multiaddr): string | undefined {
   const host = hostOf(addr)?.replace(/^::ffff:(?=\d+\.)/i, '')
   return host !== undefined && isIP(host) !== 0 ? host : undefined
-}
-
-/** The first bytes of a stream, up to `most`, or all of it if it ends before. Throws when there are more. */
-export async function readUpTo(stream: Stream, most: number, signal: AbortSignal): Promise<Uint8Array> {
-  const parts: Uint8Array[] = []
-  let length = 0
-  for await (const part of stream) {
-    signal.throwIfAborted()
-    parts.push(part.subarray())
-    length += part.byteLength
-    if (length >= most) break
-  }
-  if (length > most) throw new Error(`More than ${most} bytes`)
-  return Buffer.concat(parts)
 }
 
 /** Opens a connection of the mesh to the peer at `address`, and closes it, unless it is better than those there are. */

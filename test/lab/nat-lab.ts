@@ -1,7 +1,7 @@
 /**
  * What connects how through which NAT: agents in network namespaces behind nftables, a relay that all reach, and a move
  * from each kind of network to each. It prints the table and asserts nothing. Needs root, ip and nft.
- * Usage: node test/lab/nat-lab.ts [--forbid-relay | --reachable]
+ * Usage: node test/lab/nat-lab.ts [--forbid-relay | --reachable] [--only 'port-restricted,UDP blocked']
  * --reachable moves nothing: it prints what each agent learns from the relay about its own two ports.
  */
 import { execFileSync, spawn } from 'node:child_process'
@@ -29,13 +29,18 @@ interface Kind {
   readonly nat?: { readonly masquerade: string; readonly forwards?: boolean; readonly dropsUdp?: boolean }
 }
 
-const KINDS: readonly Kind[] = [
+const ALL_KINDS: readonly Kind[] = [
   { name: 'public' },
   { name: 'full cone', nat: { masquerade: 'masquerade persistent', forwards: true } },
   { name: 'port-restricted', nat: { masquerade: 'masquerade persistent' } },
   { name: 'symmetric', nat: { masquerade: 'masquerade random,fully-random' } },
   { name: 'UDP blocked', nat: { masquerade: 'masquerade persistent', dropsUdp: true } },
 ]
+
+const only = process.argv[process.argv.indexOf('--only') + 1].split(',')
+const KINDS = process.argv.includes('--only')
+  ? ALL_KINDS.filter(({ name }) => only.includes(name))
+  : ALL_KINDS
 
 interface Host {
   readonly home: string

@@ -289,6 +289,7 @@ test('shouldCompress() takes waits for processors that others use for no slownes
     return control.share
   }
   t.is(shareAfter(0.02), 0)
+  t.is(shareAfter(0.1), 0)
   t.true(shareAfter(0.6) > 0.9)
 })
 
