@@ -35,8 +35,10 @@ const READ_AGAIN_MS = 2_000
 /** Whoever proved a moment ago who it is, and said that it serves the directory, is taken to be there. */
 const PROVEN_FOR_MS = 60_000
 /** Who is merely heard of is dialed for the routing table at once while that holds so few, then at leisure. */
-const FEW_PEERS = 8
-const LEISURE_PER_SECOND = 0.2
+const FEW_PEERS = 4
+const LEISURE_PER_SECOND = 0.05
+/** What others told of a stranger is told again without asking anybody anew for so long. */
+const LATELY_MS = 10_000
 
 /** A PING of the directory: a length, and protobuf field 1 (type) = 5. */
 const PING = Uint8Array.of(2, 8, 5)
@@ -46,6 +48,8 @@ export interface DirectoryGuard {
   readonly components: KadDHTComponents
   /** Keeps addresses that somebody told of a peer, unless it is known, or told its own. */
   hear(peer: PeerInfo): Promise<void>
+  /** Addresses that somebody told of a stranger a moment ago. */
+  lately(peer: string): readonly Multiaddr[]
   /** True for a stranger whose entry in the address book stays when it leaves. */
   retains(peer: string): boolean
 }
@@ -60,13 +64,19 @@ export interface DirectoryGuardParts {
 /** The node's `components` for kad-dht. */
 export function guardDirectory(components: KadDHTComponents, parts: DirectoryGuardParts): DirectoryGuard {
   const { policy, keys } = parts
-  const { hear, retains, holds, peerStore } = guardBook(components.peerStore, components.peerId, policy)
+  const { hear, lately, retains, holds, peerStore } = guardBook(
+    components.peerStore,
+    components.peerId,
+    policy,
+  )
   const { connectionManager, registrar } = components
   const openStream: typeof connectionManager.openStream = async (peer, protocol, options) =>
     limitStream(await connectionManager.openStream(peer, protocol, options), DIRECTORY_ANSWER_BYTES)
   const handle: typeof registrar.handle = (protocol, handler, options) =>
     registrar.handle(protocol, guardHandler(handler, parts), options)
   const leisure = createTokenBucket({ burst: 1, perSecond: LEISURE_PER_SECOND })
+  /** Peers that are being dialed for the routing table. */
+  let dialing = 0
   // Strangers answer no ping but this one.
   const ping = {
     async ping(peer: PeerId, options?: object): Promise<number> {
@@ -74,12 +84,16 @@ export function guardDirectory(components: KadDHTComponents, parts: DirectoryGua
       const since = Date.now() - PROVEN_FOR_MS
       const isProven = open.some(({ timeline }) => timeline.open > since)
       if (isProven && (await peerStore.get(peer)).protocols.includes(DIRECTORY_PROTOCOL)) return 0
-      if (open.length === 0 && holds() >= FEW_PEERS && !leisure.take()) throw new Error('Not now')
-      return askForSign(() => openStream(peer, DIRECTORY_PROTOCOL, options))
+      const ask = () => askForSign(() => openStream(peer, DIRECTORY_PROTOCOL, options))
+      if (open.length > 0) return await ask()
+      if (holds() + dialing >= FEW_PEERS && !leisure.take()) throw new Error('Not now')
+      dialing++
+      return await ask().finally(() => dialing--)
     },
   }
   return {
     hear,
+    lately,
     retains,
     components: override(components, {
       peerStore,
@@ -98,19 +112,19 @@ export function usefulAddrs(addrs: readonly Multiaddr[]): Multiaddr[] {
 
 /** The address book: read of peers that serve the directory only, written with hearsay of strangers in bounded numbers. */
 function guardBook(book: PeerStore, self: PeerId, policy: ConnectionPolicy) {
-  /** Strangers of whom others told; the oldest first. */
-  const heard = new Map<string, PeerId>()
+  /** Strangers of whom others told, and what they told last; the oldest first. */
+  const heard = new Map<string, { id: PeerId; addrs: readonly Multiaddr[]; until: number }>()
   /** Those of the routing table, which is bounded by itself. */
   const tabled = new Set<string>()
   /** Entries read a moment ago: an answer has 20 of them, mostly the same. */
   const read = new Map<string, { entry: Peer; until: number }>()
 
   /** Makes room in the book for an entry of `id`. */
-  async function admit(id: PeerId): Promise<void> {
+  async function admit(id: PeerId, addrs: readonly Multiaddr[] = []): Promise<void> {
     heard.delete(id.toString())
-    heard.set(id.toString(), id)
+    heard.set(id.toString(), { id, addrs, until: performance.now() + LATELY_MS })
     if (heard.size <= MAX_DIRECTORY_HEARD) return
-    const [[oldest, oldId]] = heard
+    const [[oldest, { id: oldId }]] = heard
     heard.delete(oldest)
     if (!policy.isKnown(oldest) && !tabled.has(oldest)) await book.delete(oldId).catch(() => {})
   }
@@ -129,14 +143,13 @@ function guardBook(book: PeerStore, self: PeerId, policy: ConnectionPolicy) {
     const peer = id.toString()
     // Who is in the table was spoken to, and told its own.
     if (tabled.has(peer) || policy.isKnown(peer) || id.equals(self)) return
-    await admit(id)
+    const told = usefulAddrs(multiaddrs)
+    await admit(id, told)
     const entry = await book.get(id).catch(() => undefined)
     const known = entry?.addresses ?? []
     // What a peer signed itself counts more than what others say.
     if (known.some(({ isCertified }) => isCertified)) return
-    const fresh = usefulAddrs(multiaddrs).filter(
-      (addr) => !known.some(({ multiaddr }) => multiaddr.equals(addr)),
-    )
+    const fresh = told.filter((addr) => !known.some(({ multiaddr }) => multiaddr.equals(addr)))
     const some = fresh.slice(0, Math.max(0, MAX_ADDRESSES - known.length))
     if (some.length === 0) return
     read.delete(peer)
@@ -166,8 +179,12 @@ function guardBook(book: PeerStore, self: PeerId, policy: ConnectionPolicy) {
       return tags && TABLE_TAG in tags ? mark(id, tags[TABLE_TAG] !== undefined) : get(id)
     },
   } satisfies Partial<PeerStore>
+  const lately = (peer: string) => {
+    const said = heard.get(peer)
+    return said && said.until > performance.now() ? said.addrs : []
+  }
   const retains = (peer: string) => heard.has(peer) || tabled.has(peer)
-  return { hear, retains, holds: () => tabled.size, peerStore: override(book, guarded) }
+  return { hear, lately, retains, holds: () => tabled.size, peerStore: override(book, guarded) }
 }
 
 function emptyEntry(id: PeerId): Peer {

@@ -4,8 +4,15 @@
  * for nothing but dialing, where Noise proves who is there.
  */
 import { createHash } from 'node:crypto'
+import { setTimeout as delay } from 'node:timers/promises'
 import { type KadDHT, type KadDHTComponents, kadDHT, type QueryEvent } from '@libp2p/kad-dht'
-import { type PeerId, type PeerInfo, peerDiscoverySymbol, type Startable } from '@libp2p/interface'
+import {
+  type Connection,
+  type PeerId,
+  type PeerInfo,
+  peerDiscoverySymbol,
+  type Startable,
+} from '@libp2p/interface'
 import { peerIdFromString } from '@libp2p/peer-id'
 import type { Multiaddr } from '@multiformats/multiaddr'
 import { CID } from 'multiformats/cid'
@@ -20,6 +27,7 @@ import {
 } from '../../protocol/limits.ts'
 import type { ConnectionPolicy } from './connection-policy.ts'
 import { type DirectoryGuard, guardDirectory, usefulAddrs } from './directory-guard.ts'
+import { announceToFew, type Announcing, joinGently, type SelfQuery } from './join-gently.ts'
 import type { Refusals } from './refusals.ts'
 import { createTurns } from '../turns.ts'
 
@@ -34,7 +42,16 @@ const WAYS = 2
 const ANNOUNCED_FOR_MS = 60 * 60_000
 const RENEW_EVERY_MS = 10 * 60_000
 /** The one that is asked first has so long to answer. */
-const FIRST_ANSWER_MS = 1_000
+const FIRST_ANSWER_MS = 2_000
+/** Peers whose answers are waited for when somebody looks for who announced itself: half of them on each way. */
+const ENOUGH_ANSWERS = 8
+/**
+ * Where many agents start together, nobody knows all of them yet. For some time after its start an agent asks again, after
+ * these waits, before it dials half the mesh in search of one.
+ */
+const FORMING_MS = 15_000
+const FORMING_WAITS_MS = [100, 200, 300, 500, 700, 1000]
+const FORMING_PAUSE_MS = 250
 /** A lookup waits so long for the agent to join. */
 const DIRECTORY_JOIN_MS = 3_000
 const SHA2_256 = 0x12
@@ -84,14 +101,16 @@ export function directoryService(parts: {
       peerInfoMapper: (info) => ({ ...info, multiaddrs: usefulAddrs(info.multiaddrs) }),
       reprovide: { validity: ANNOUNCED_FOR_MS, threshold: ANNOUNCED_FOR_MS / 2, interval: RENEW_EVERY_MS },
     })(guard.components) as Kademlia
+    joinGently(dht.querySelf)
+    announceToFew(dht)
     dht[peerDiscoverySymbol].addEventListener('peer', ({ detail }) => void guard.hear(detail).catch(() => {}))
     return createDirectory(dht, guard)
   }
 }
 
 /** What kad-dht has and its types do not tell. */
-interface Kademlia extends KadDHT, Startable {
-  readonly routingTable: { readonly size: number }
+interface Kademlia extends KadDHT, Startable, Announcing {
+  readonly querySelf: SelfQuery
   readonly network: {
     sendRequest(to: PeerId, question: object, options: object): AsyncIterable<QueryEvent>
   }
@@ -103,9 +122,13 @@ interface Kademlia extends KadDHT, Startable {
 /** What libp2p is told nothing of: it would believe what it finds. */
 function createDirectory(
   dht: Kademlia,
-  { components: { peerId: self, peerStore, events, connectionManager }, retains }: DirectoryGuard,
+  { components: { peerId: self, peerStore, events, connectionManager }, lately, retains }: DirectoryGuard,
 ): Directory {
   const lookups = createTurns(MAX_DIRECTORY_LOOKUPS)
+  const formedAt = performance.now() + FORMING_MS
+  let askedAt = -Infinity
+  /** Asked first, and did not answer: somebody else is asked from now on. */
+  const silent = new WeakSet<Connection>()
   /** The first query for ourselves is over: it makes us known, and whom we know. */
   const joined = new Promise<void>((resolve) => {
     const told: EventTarget = events
@@ -122,12 +145,27 @@ function createDirectory(
       for (const addr of some) told.add(addr.toString())
       return some
     }
-    const noted = async () => fresh((await peerStore.getInfo(id, { signal })).multiaddrs)
+    const noted = async () => {
+      const { multiaddrs } = await peerStore.getInfo(id, { signal })
+      return fresh([...multiaddrs, ...lately(peer)])
+    }
     const before = await noted()
     if (before.length > 0) yield before
     using _turn = await lookups.take(signal)
-    const first = fresh(await askFirst(id, signal))
-    if (first.length > 0) yield first
+    for (const waitMs of [0, ...FORMING_WAITS_MS]) {
+      if (waitMs > 0) {
+        if (told.size > 0 || performance.now() > formedAt) break
+        await delay(waitMs, undefined, { signal, ref: false })
+      }
+      const heard = await noted()
+      if (heard.length > 0) yield heard
+      if (told.size > 0 && waitMs > 0) break
+      // Others that are looked for at the same time are mostly in the answer too.
+      if (performance.now() < formedAt && performance.now() < askedAt + FORMING_PAUSE_MS) continue
+      askedAt = performance.now()
+      const first = fresh(await askFirst(id, signal))
+      if (first.length > 0) yield first
+    }
     // Whoever has just joined soon knows its neighbours, and need not ask them.
     await joined
     const since = await noted()
@@ -146,9 +184,10 @@ function createDirectory(
   /** What one peer says that is connected longest: it knows most, mostly, and nobody has to be dialed to ask. */
   async function askFirst(id: PeerId, signal?: AbortSignal): Promise<Multiaddr[]> {
     const timeout = AbortSignal.timeout(FIRST_ANSWER_MS)
-    for (const { remotePeer, status } of connectionManager.getConnections()) {
-      if (status !== 'open' || !(await peerStore.get(remotePeer)).protocols.includes(DIRECTORY_PROTOCOL))
-        continue
+    for (const connection of connectionManager.getConnections()) {
+      const { remotePeer, status } = connection
+      if (status !== 'open' || silent.has(connection)) continue
+      if (!(await peerStore.get(remotePeer)).protocols.includes(DIRECTORY_PROTOCOL)) continue
       const question = { type: 'FIND_NODE', key: id.toMultihash().bytes }
       const path = { index: -1, queued: 0, running: 0, total: 0 }
       const ask = (within: AbortSignal) =>
@@ -156,6 +195,7 @@ function createDirectory(
       for await (const event of query(ask, signal))
         if (event.name === 'PEER_RESPONSE')
           return event.closer.find((each) => each.id.equals(id))?.multiaddrs ?? []
+      silent.add(connection)
       return []
     }
     return []
@@ -167,7 +207,10 @@ function createDirectory(
   ): AsyncGenerator<Whereabouts> {
     const seen = new Set<string>([self.toString()])
     const key = keyOf(name)
+    let answers = 0
     for await (const event of query((within) => dht.findProviders(key, { signal: within }), signal)) {
+      // Announcements are told to the 20 that are nearest to the name; these are asked first.
+      if (event.name === 'PEER_RESPONSE' && !event.from.equals(self) && ++answers > ENOUGH_ANSWERS) return
       if (event.name !== 'PROVIDER') continue
       for (const { id, multiaddrs } of event.providers) {
         const peer = id.toString()
