@@ -34,8 +34,9 @@ const READ_AGAIN_MS = 2_000
 
 /** Whoever proved a moment ago who it is, and said that it serves the directory, is taken to be there. */
 const PROVEN_FOR_MS = 60_000
-/** Who is merely heard of is dialed for the routing table at once while that holds so few, then at leisure. */
+/** Who is merely heard of is dialed for the routing table, soon while that holds so few, then at leisure. */
 const FEW_PEERS = 4
+const SOON_PER_SECOND = 0.5
 const LEISURE_PER_SECOND = 0.05
 /** What others told of a stranger is told again without asking anybody anew for so long. */
 const LATELY_MS = 10_000
@@ -74,6 +75,7 @@ export function guardDirectory(components: KadDHTComponents, parts: DirectoryGua
     limitStream(await connectionManager.openStream(peer, protocol, options), DIRECTORY_ANSWER_BYTES)
   const handle: typeof registrar.handle = (protocol, handler, options) =>
     registrar.handle(protocol, guardHandler(handler, parts), options)
+  const soon = createTokenBucket({ burst: 1, perSecond: SOON_PER_SECOND })
   const leisure = createTokenBucket({ burst: 1, perSecond: LEISURE_PER_SECOND })
   /** Peers that are being dialed for the routing table. */
   let dialing = 0
@@ -86,7 +88,8 @@ export function guardDirectory(components: KadDHTComponents, parts: DirectoryGua
       if (isProven && (await peerStore.get(peer)).protocols.includes(DIRECTORY_PROTOCOL)) return 0
       const ask = () => askForSign(() => openStream(peer, DIRECTORY_PROTOCOL, options))
       if (open.length > 0) return await ask()
-      if (holds() + dialing >= FEW_PEERS && !leisure.take()) throw new Error('Not now')
+      const turns = holds() + dialing < FEW_PEERS ? soon : leisure
+      if (!turns.take()) throw new Error('Not now')
       dialing++
       return await ask().finally(() => dialing--)
     },

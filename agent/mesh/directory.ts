@@ -27,7 +27,7 @@ import {
 } from '../../protocol/limits.ts'
 import type { ConnectionPolicy } from './connection-policy.ts'
 import { type DirectoryGuard, guardDirectory, usefulAddrs } from './directory-guard.ts'
-import { announceToFew, type Announcing, joinGently, type SelfQuery } from './join-gently.ts'
+import { announceToFew, joinGently, type Joining } from './join-gently.ts'
 import type { Refusals } from './refusals.ts'
 import { createTurns } from '../turns.ts'
 
@@ -101,7 +101,7 @@ export function directoryService(parts: {
       peerInfoMapper: (info) => ({ ...info, multiaddrs: usefulAddrs(info.multiaddrs) }),
       reprovide: { validity: ANNOUNCED_FOR_MS, threshold: ANNOUNCED_FOR_MS / 2, interval: RENEW_EVERY_MS },
     })(guard.components) as Kademlia
-    joinGently(dht.querySelf)
+    joinGently(dht)
     announceToFew(dht)
     dht[peerDiscoverySymbol].addEventListener('peer', ({ detail }) => void guard.hear(detail).catch(() => {}))
     return createDirectory(dht, guard)
@@ -109,11 +109,7 @@ export function directoryService(parts: {
 }
 
 /** What kad-dht has and its types do not tell. */
-interface Kademlia extends KadDHT, Startable, Announcing {
-  readonly querySelf: SelfQuery
-  readonly network: {
-    sendRequest(to: PeerId, question: object, options: object): AsyncIterable<QueryEvent>
-  }
+interface Kademlia extends KadDHT, Startable, Joining {
   readonly [peerDiscoverySymbol]: {
     addEventListener(type: 'peer', listener: (event: CustomEvent<PeerInfo>) => void): void
   }

@@ -1,66 +1,72 @@
 /**
- * How hard Kademlia works when an agent joins. It looks for its own neighbourhood, which makes it known there: where many
- * start together, each dials each. Here it speaks to a few at first, who tell it of the rest, and looks again a while
- * later.
+ * How hard Kademlia works when an agent joins. As libp2p has it, it looks for its neighbourhood at once: where many start
+ * together, each dials each. Here it asks its contacts, which makes it known to them and tells it of 20 others, and looks
+ * for its neighbourhood a while later.
  */
+import { once } from 'node:events'
 import type { QueryEvent } from '@libp2p/kad-dht'
+import type { PeerId } from '@libp2p/interface'
 import { override } from './override.ts'
 
-/** Answers at first: each tells of 20 peers. */
-const FIRST_ANSWERS = 3
-/** The next look is so long after the first at the earliest, and twice that at the latest. */
-const AGAIN_AFTER_MS = 20_000
+/** Contacts asked at first. */
+const FIRST_ASKED = 2
+/** The neighbourhood is looked for so long after that at the earliest, and twice that at the latest. */
+const NEIGHBOURHOOD_AFTER_MS = 8_000
 /** Peers told of an announcement. All 20 of a bucket would be told otherwise, which are all of a small mesh. */
 const TOLD = 8
 
-/** What kad-dht's query for its own peer ID has and its types do not tell. */
-export interface SelfQuery {
-  peerRouting: ClosestPeers
-  timeoutId?: NodeJS.Timeout
-  running: boolean
-  querySelf(): Promise<void>
-}
 interface ClosestPeers {
-  getClosestPeers(key: Uint8Array, options?: object): AsyncIterable<QueryEvent>
+  getClosestPeers(key: Uint8Array, options?: { signal?: AbortSignal }): AsyncIterable<QueryEvent>
 }
 
-/** Has the first query for this agent's own peer ID end early, and repeats it in full. */
-export function joinGently(self: SelfQuery): void {
-  const { peerRouting } = self
-  let first = true
-
-  async function* getClosestPeers(key: Uint8Array, options?: object): AsyncGenerator<QueryEvent> {
-    if (!first) {
-      yield* peerRouting.getClosestPeers(key, options)
-      return
-    }
-    first = false
-    let answers = 0
-    for await (const event of peerRouting.getClosestPeers(key, options)) {
-      if (event.name === 'PEER_RESPONSE' && ++answers >= FIRST_ANSWERS) break
-    }
-    setTimeout(again, AGAIN_AFTER_MS * (1 + Math.random())).unref()
+/** What kad-dht has and its types do not tell. */
+export interface Joining {
+  readonly querySelf: {
+    peerRouting: ClosestPeers
+    timeoutId?: NodeJS.Timeout
+    running: boolean
+    querySelf(): Promise<void>
   }
-
-  function again(): void {
-    if (!self.running) return
-    clearTimeout(self.timeoutId)
-    void self.querySelf().catch(() => {})
+  readonly routingTable: EventTarget & {
+    readonly size: number
+    readonly kBucketSize: number
+    readonly kb: { toIterable(): Iterable<{ peerId: PeerId }> }
   }
-
-  self.peerRouting = { getClosestPeers }
-}
-
-/** What kad-dht announces with and its types do not tell. */
-export interface Announcing {
-  readonly routingTable: { readonly size: number; readonly kBucketSize: number }
+  readonly network: {
+    sendRequest(to: PeerId, question: object, options: object): AsyncIterable<QueryEvent>
+  }
   readonly queryManager: object
   readonly peerRouting: ClosestPeers
   readonly contentRouting: { peerRouting: ClosestPeers }
 }
 
+/** Has the first query for this agent's own peer ID go to its contacts only, and the next come soon. */
+export function joinGently({ querySelf: self, routingTable, network }: Joining): void {
+  const { peerRouting } = self
+  const path = { index: -1, queued: 0, running: 0, total: 0 }
+
+  async function* askContacts(
+    key: Uint8Array,
+    options?: { signal?: AbortSignal },
+  ): AsyncGenerator<QueryEvent> {
+    self.peerRouting = peerRouting
+    if (routingTable.size === 0) await once(routingTable, 'peer:add', options)
+    for (const { peerId } of [...routingTable.kb.toIterable()].slice(0, FIRST_ASKED))
+      yield* network.sendRequest(peerId, { type: 'FIND_NODE', key }, { ...options, path })
+    setTimeout(lookAround, NEIGHBOURHOOD_AFTER_MS * (1 + Math.random())).unref()
+  }
+
+  function lookAround(): void {
+    if (!self.running) return
+    clearTimeout(self.timeoutId)
+    void self.querySelf().catch(() => {})
+  }
+
+  self.peerRouting = { getClosestPeers: askContacts }
+}
+
 /** Has announcements told to the TOLD nearest of their name only. */
-export function announceToFew(dht: Announcing): void {
+export function announceToFew(dht: Joining): void {
   const routingTable = { value: override(dht.routingTable, { kBucketSize: TOLD }) }
   const queryManager = { value: Object.create(dht.queryManager, { routingTable }) as object }
   dht.contentRouting.peerRouting = Object.create(dht.peerRouting, {

@@ -1,7 +1,9 @@
 /** Text made fit for a terminal: nothing a peer wrote may move the cursor, and every width is counted in columns. */
 import { stripVTControlCharacters } from 'node:util'
 
-const segmenter = new Intl.Segmenter()
+/** Made when it is needed: it takes 10 ms, and most text is plain. */
+let segmenter: Intl.Segmenter | undefined
+const PLAIN = /^[\x20-\x7e]*$/
 // Zero-width and bidirectional controls reorder or hide what stands around them.
 const INVISIBLE = /[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]/gu
 // C0 but the newline is kept by some callers only; C1; delete.
@@ -17,9 +19,10 @@ export function printable(text: string): string {
 
 /** Columns `text` takes; escapes for colours take none. */
 export function displayWidth(text: string): number {
+  const shown = stripVTControlCharacters(text)
+  if (PLAIN.test(shown)) return shown.length
   let columns = 0
-  for (const { segment } of segmenter.segment(stripVTControlCharacters(text)))
-    columns += WIDE.test(segment) ? 2 : 1
+  for (const { segment } of segments(shown)) columns += WIDE.test(segment) ? 2 : 1
   return columns
 }
 
@@ -30,7 +33,7 @@ export function truncate(text: string, columns: number, ellipsis = '…'): strin
   if (room < 0) return ''
   let kept = ''
   let used = 0
-  for (const { segment } of segmenter.segment(text)) {
+  for (const { segment } of segments(text)) {
     used += WIDE.test(segment) ? 2 : 1
     if (used > room) break
     kept += segment
@@ -50,7 +53,7 @@ export function truncateMiddle(text: string, columns: number, ellipsis = '…'):
 function lastColumns(text: string, columns: number): string {
   let kept = ''
   let used = 0
-  for (const { segment } of Array.from(segmenter.segment(text)).reverse()) {
+  for (const { segment } of Array.from(segments(text)).reverse()) {
     used += WIDE.test(segment) ? 2 : 1
     if (used > columns) break
     kept = segment + kept
@@ -67,4 +70,8 @@ export function pad(text: string, columns: number, side: 'left' | 'right' = 'rig
 /** '1 job', '2 jobs'. */
 export function count(number: number, noun: string, plural = `${noun}s`): string {
   return `${number} ${number === 1 ? noun : plural}`
+}
+
+function segments(text: string): Iterable<Intl.SegmentData> {
+  return (segmenter ??= new Intl.Segmenter()).segment(text)
 }
