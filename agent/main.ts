@@ -1,9 +1,9 @@
 #!/usr/bin/env node
 /** The program: this process as a terminal, its arguments, its exit status. */
-import { keepCompiledModules } from './compile-cache.ts'
+import { startQuickly } from './quick-start.js'
 
-// Before the rest is loaded, hence the imports that wait.
-keepCompiledModules(process.env)
+// Before the rest is loaded, hence the imports that wait; start.js has done it already.
+startQuickly(process.env)
 const { runCli } = await import('./cli.ts')
 const { processTerminal } = await import('./output/terminal.ts')
 

@@ -14,7 +14,7 @@ export interface AgentProcess extends AsyncDisposable {
   kill(): Promise<void>
 }
 
-const PROGRAM = fileURLToPath(new URL('../main.ts', import.meta.url))
+const PROGRAM = fileURLToPath(new URL('../start.js', import.meta.url))
 const START_TIMEOUT_MS = 30_000
 const STOP_TIMEOUT_MS = 5_000
 const KEPT_LOG_CHARS = 2_000

@@ -15,7 +15,7 @@ import { connectAgent } from '../../agent/control/client.ts'
 import { initHome, type Home } from '../../agent/home.ts'
 import { createReport } from './report.ts'
 
-const PROGRAM = fileURLToPath(new URL('../../agent/main.ts', import.meta.url))
+const PROGRAM = fileURLToPath(new URL('../../agent/start.js', import.meta.url))
 /** Waits between questions that were answered with nothing. */
 const AGAIN_MS = 100
 /** When what is not there is given up. */

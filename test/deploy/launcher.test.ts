@@ -18,8 +18,8 @@ async function makeCheckout(t: ExecutionContext, node?: string): Promise<string>
   await copyFile(join(checkout, 'bin', 'fluidcloud'), join(root, 'bin', 'fluidcloud'))
   await writeFile(join(root, 'package.json'), '{ "type": "module" }')
   await writeFile(
-    join(root, 'agent', 'main.ts'),
-    `const args: string[] = process.argv.slice(2)
+    join(root, 'agent', 'start.js'),
+    `const args = process.argv.slice(2)
      console.log(JSON.stringify([process.execPath, ...args]))
      process.exitCode = 7`,
   )
@@ -43,7 +43,7 @@ async function launch(root: string, launcher = join(root, 'bin', 'fluidcloud'), 
   )
 }
 
-test('bin/fluidcloud runs agent/main.ts with the Node of the checkout and passes arguments and status on', async (t) => {
+test('bin/fluidcloud runs agent/start.js with the Node of the checkout and passes arguments and status on', async (t) => {
   const root = await makeCheckout(t, process.execPath)
   await oldNode(root, 20)
   const { code, stdout, stderr } = await launch(root)

@@ -29,7 +29,7 @@ for (const folder of FOLDERS) {
       .map((entry) => (entry.isDirectory() ? `${entry.name}/` : entry.name))
       .filter((name) => !/\.(md|proto)$/.test(name))
     const map = architecture.split(`## ${folder}/`)[1].split(/^##/m)[0]
-    const named = [...map.matchAll(/`([\w.-]+(?:\.ts|\/))`/g)].map(([, name]) => name)
+    const named = [...map.matchAll(/`([\w.-]+(?:\.[jt]s|\/))`/g)].map(([, name]) => name)
     t.deepEqual([...new Set(named)].toSorted(), actual.toSorted())
   })
 }

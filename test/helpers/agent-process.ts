@@ -20,7 +20,7 @@ import { hasProgram } from './programs.ts'
 import { tempDir, type Owner } from './temp-dir.ts'
 import { isPortFree } from './free-port.ts'
 
-const PROGRAM = fileURLToPath(new URL('../../agent/main.ts', import.meta.url))
+const PROGRAM = fileURLToPath(new URL('../../agent/start.js', import.meta.url))
 const POLL_MS = 20
 /** Below those that the system gives to outgoing connections, so that a restart finds its own free. */
 const FIRST_PORT = 20_000
