@@ -170,8 +170,8 @@ name = ${JSON.stringify(name)}
 # port_mapping = false
 
 # Connect by WebRTC too, where UDP passes and TCP does not: the mesh then listens at the UDP ports of the same numbers.
-# Both ends must. It is slow: data takes it only when no TCP connection can be made. Over IPv4 only. Two agents that
-# only a relay connects then punch holes through their NATs, if the relay has it too.
+# Both ends must. It is slow: data takes it only when no TCP connection can be made. Two agents that only a relay
+# connects then punch holes for UDP through their NATs, too, if the relay has it as well.
 # webrtc = false
 
 # UDP port at which a relay with webrtc tells peers from where their packets come. 0: any free port.

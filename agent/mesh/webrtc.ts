@@ -6,6 +6,8 @@
  */
 import { createHash, randomUUID } from 'node:crypto'
 import { readFile, rename, writeFile } from 'node:fs/promises'
+import { isIP } from 'node:net'
+import { networkInterfaces } from 'node:os'
 import type { Connection, Libp2p } from '@libp2p/interface'
 import type { webRTCDirect } from '@libp2p/webrtc'
 import type { Multiaddr } from '@multiformats/multiaddr'
@@ -88,15 +90,32 @@ const PEM_FILE =
   /^(-----BEGIN PRIVATE KEY-----\n[^-]+-----END PRIVATE KEY-----\n)(-----BEGIN CERTIFICATE-----\n([^-]+)-----END CERTIFICATE-----)/
 
 /**
- * Where the mesh listens besides `listen`: at the same hosts and ports by UDP, unless such addresses are named there.
- * IPv4 only: over IPv6 the library connects nobody.
+ * Where the mesh listens besides `listen`: at the same hosts and ports by UDP, unless such addresses are named there. All
+ * answers of a process leave by the library's first socket, so IPv6 is listened to if there is nothing else, or if one
+ * socket takes in all of IPv6 and of IPv4; and is left out beside other addresses of IPv4.
  */
-export function webRtcListen(listen: readonly string[]): string[] {
+export function webRtcListen(listen: readonly string[], hasIp6 = hasIp6Here): string[] {
   if (listen.some((addr) => addr.endsWith('/webrtc-direct'))) return []
-  return listen.flatMap((addr) => {
-    const [, at, port] = /^(\/ip4\/[^/]+)\/tcp\/(\d+)$/.exec(addr) ?? []
-    return at ? `${at}/udp/${port}/webrtc-direct` : []
+  const sockets = listen.flatMap((addr) => {
+    const [, at, host, port] = /^(\/ip[46]\/([^/]+))\/tcp\/(\d+)$/.exec(addr) ?? []
+    return at ? [{ host, port, addr: `${at}/udp/${port}/webrtc-direct` }] : []
   })
+  const ip6 = sockets.filter(({ host }) => isIP(host) === 6)
+  const ip4 = sockets.filter(({ host }) => isIP(host) === 4)
+  const all = ip6.find(({ host, port }) => host === '::' && port !== '0')
+  const isOne = ip4.every(({ host, port }) => host === '0.0.0.0' && port === all?.port)
+  const chosen = ip4.length === 0 ? ip6.filter(isFirstAtPort) : all && isOne ? [all] : []
+  return [...(hasIp6() ? chosen : []), ...ip4.filter(isFirstAtPort)].map(({ addr }) => addr)
+}
+
+/** The library refuses a second address of a family at one port. */
+function isFirstAtPort({ port }: { port: string }, at: number, all: readonly { port: string }[]): boolean {
+  return port === '0' || all.findIndex((other) => other.port === port) === at
+}
+
+/** Where it is not, the library would fail at the port for IPv4 as well. */
+function hasIp6Here(): boolean {
+  return Object.values(networkInterfaces()).some((all) => all?.some(({ family }) => family === 'IPv6'))
 }
 
 export function isWebRtcAddr(addr: Multiaddr): boolean {

@@ -25,10 +25,23 @@ async function pairedByUdp(t: ExecutionContext): Promise<[TestMesh, TestMesh]> {
 }
 
 test('webRtcListen() listens by UDP where the mesh listens by TCP, unless it is told where', (t) => {
-  t.deepEqual(webRtcListen(['/ip4/0.0.0.0/tcp/4001', '/ip6/::/tcp/4001']), [
-    '/ip4/0.0.0.0/udp/4001/webrtc-direct',
+  const yes = () => true
+  const udp = (at: string, port = 4001) => `${at}/udp/${port}/webrtc-direct`
+  const both = ['/ip4/0.0.0.0/tcp/4001', '/ip6/::/tcp/4001']
+  // One socket, for both only if it is of IPv6.
+  t.deepEqual(webRtcListen(both, yes), [udp('/ip6/::'), udp('/ip4/0.0.0.0')])
+  t.deepEqual(
+    webRtcListen(both, () => false),
+    [udp('/ip4/0.0.0.0')],
+  )
+  // Not wider than the owner said.
+  t.deepEqual(webRtcListen(['/ip4/127.0.0.1/tcp/4001', '/ip6/::/tcp/4001'], yes), [udp('/ip4/127.0.0.1')])
+  t.deepEqual(webRtcListen(['/ip4/127.0.0.1/tcp/4001', '/ip6/::1/tcp/4001'], yes), [udp('/ip4/127.0.0.1')])
+  t.deepEqual(webRtcListen(['/ip6/::1/tcp/4001'], yes), [udp('/ip6/::1')])
+  t.deepEqual(webRtcListen(['/ip4/127.0.0.1/tcp/4001', '/ip4/10.0.0.1/tcp/4001'], yes), [
+    udp('/ip4/127.0.0.1'),
   ])
-  t.deepEqual(webRtcListen(['/ip4/0.0.0.0/tcp/4001', '/ip4/0.0.0.0/udp/5000/webrtc-direct']), [])
+  t.deepEqual(webRtcListen(['/ip4/0.0.0.0/tcp/4001', '/ip4/0.0.0.0/udp/5000/webrtc-direct'], yes), [])
 })
 
 test('two that only UDP connects are paired by a ticket, both ways', async (t) => {
