@@ -5,13 +5,13 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { LaneEndpoint } from '../../protocol/control-message.ts'
 import { DIRECT_PROBE_CAP_MS, DIRECT_PROBE_MS } from '../../protocol/limits.ts'
+import { isCircuit } from '../mesh/addresses.ts'
 import { dialDirect } from '../mesh/dial-peer.ts'
 import type { Job } from './job.ts'
 import type { JobParts } from '../job-parts.ts'
 import { type HostPort, reachableAt } from '../viaduct/lane-dialing.ts'
 import { addrsOf } from '../mesh/peer-address.ts'
 import { punch, relayedOnly } from '../mesh/punch.ts'
-import { relayOf } from '../mesh/relay-client.ts'
 
 /** How often a job moved and found itself on a relay again: it looks more rarely then. */
 const moves = new WeakMap<Job, number>()
@@ -52,7 +52,7 @@ export function watchForDirect(
 async function meshWay({ mesh }: JobParts, job: Job, signal: AbortSignal): Promise<'mesh' | undefined> {
   const { peer } = job.record
   const known = mesh.peers.get(peer)?.addrs ?? []
-  const direct = addrsOf(known, peer).filter((addr) => relayOf(addr) === undefined)
+  const direct = addrsOf(known, peer).filter((addr) => !isCircuit(addr))
   const relayed = relayedOnly(mesh.node, peer)
   return await dialDirect(mesh.node, direct, { signal })
     .catch((error: unknown) => {

@@ -50,10 +50,22 @@ export function outerFirst(addrs: readonly Multiaddr[]): Multiaddr[] {
   return [...(outer.length > 0 ? outer : direct), ...relayed]
 }
 
+/** True of an address through a relay. One of a hole that was agreed over a relay keeps the relay in it, too. */
+export function isCircuit(addr: Multiaddr): boolean {
+  return addr.getComponents().some(({ name }) => name === 'p2p-circuit')
+}
+
+/** The peer ID of the relay in an address through one. */
+export function relayOf(addr: Multiaddr): string | undefined {
+  const components = addr.getComponents()
+  const at = components.findIndex(({ name }) => name === 'p2p-circuit')
+  return at === -1 ? undefined : components.slice(0, at).findLast(({ name }) => name === 'p2p')?.value
+}
+
 /** The IP address or name a multiaddr begins with; undefined of one through a relay, whose own it is. */
 export function hostOf(addr: Multiaddr): string | undefined {
+  if (isCircuit(addr)) return undefined
   const components = addr.getComponents()
-  if (components.some(({ name }) => name === 'p2p-circuit')) return undefined
   const first = components[0]?.name === 'ip6zone' ? components[1] : components[0]
   return first && /^(ip4|ip6|dns|dns4|dns6)$/.test(first.name) ? first.value : undefined
 }

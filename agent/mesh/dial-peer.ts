@@ -5,12 +5,12 @@ import { peerIdFromString } from '@libp2p/peer-id'
 import type { Multiaddr } from '@multiformats/multiaddr'
 import { FluidError } from '../../protocol/errors.ts'
 import { TCP_DIAL_TIMEOUT_MS, WEBRTC_DIAL_TIMEOUT_MS } from '../../protocol/limits.ts'
+import { isCircuit } from './addresses.ts'
 import type { MeshNode } from './node.ts'
 import { addrsOf } from './peer-address.ts'
 import type { Peers } from './peers.ts'
 import { punch } from './punch.ts'
 import { isRelayed } from './relay.ts'
-import { relayOf } from './relay-client.ts'
 import { isWebRtc, isWebRtcAddr } from './webrtc.ts'
 
 /** The directory is asked when the addresses known have not answered for this long, or at once when they fail. */
@@ -34,12 +34,12 @@ export async function dialPeer(
   const known = [...(book?.addresses ?? []).map(({ multiaddr }) => multiaddr.toString()), ...record.addrs]
   const addrs = addrsOf([...new Set(known)], peer)
   // One through a relay is good until there is a better one.
-  const direct = addrs.filter((addr) => relayOf(addr) === undefined)
+  const direct = addrs.filter((addr) => !isCircuit(addr))
   if (open)
     return await dialDirect(node, direct, options)
       .catch(() => punch(node, open, options))
       .catch(() => open)
-  const relayed = addrs.filter((addr) => relayOf(addr) !== undefined)
+  const relayed = addrs.filter(isCircuit)
   try {
     const connection = await dialAnywhere(node, peer, [...direct, ...relayed], options)
     return isRelayed(connection) ? await punch(node, connection, options).catch(() => connection) : connection
@@ -95,11 +95,11 @@ async function dialInTurns(
     ]
     return node.dial([...some], { signal: AbortSignal.any(stops), force })
   }
-  const direct = addrs.filter((addr) => relayOf(addr) === undefined)
+  const direct = addrs.filter((addr) => !isCircuit(addr))
   const webRtc = direct.filter(isWebRtcAddr)
   if (webRtc.length === 0 || !(await node.isDialable(webRtc))) return await dial(addrs, mostMs)
   const tcp = direct.filter((addr) => !isWebRtcAddr(addr))
-  const relayed = addrs.filter((addr) => relayOf(addr) !== undefined)
+  const relayed = addrs.filter(isCircuit)
   // Whoever is reached through a relay first is looked for directly later.
   const patienceMs = mostMs ?? (relayed.length > 0 ? DIRECT_TIMEOUT_MS : undefined)
   const failed = await dialFirst(tcp, patienceMs ?? TCP_DIAL_TIMEOUT_MS)

@@ -12,7 +12,7 @@ import {
 } from '../../protocol/limits.ts'
 import { decodePunchQuestion, encodePunchAnswer, PUNCH_QUESTION_BYTES } from '../../protocol/punch.ts'
 import { createTokenBucket, type TokenBucket } from '../../protocol/token-bucket.ts'
-import { relayOf } from './relay-client.ts'
+import { isCircuit } from './addresses.ts'
 import type { ConnectionPolicy } from './connection-policy.ts'
 import { dialDirect } from './dial-peer.ts'
 import type { MeshNode } from './node.ts'
@@ -92,7 +92,7 @@ export async function answerPunches({
       (book?.addresses ?? []).map(({ multiaddr }) => multiaddr.toString()),
       peer,
     )
-    const direct = known.filter((addr) => relayOf(addr) === undefined)
+    const direct = known.filter((addr) => !isCircuit(addr))
     const ways: Promise<Connection>[] = direct.length > 0 ? [dialDirect(node, direct, { signal })] : []
     await using door = socket
       ? await openDoor(node, connection, { signal, ...more }).catch(() => undefined)

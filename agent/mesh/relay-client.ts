@@ -7,7 +7,7 @@ import type { IdentifyResult, Startable, StreamHandler } from '@libp2p/interface
 import { peerIdFromString } from '@libp2p/peer-id'
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 import { DIRECTORY_FIND_TIMEOUT_MS, RELAY_CHECK_MS, RELAY_FIND_MS } from '../../protocol/limits.ts'
-import { hostOf, isPrivate } from './addresses.ts'
+import { hostOf, isCircuit, isPrivate, relayOf } from './addresses.ts'
 import type { ConnectionPolicy } from './connection-policy.ts'
 import type { Directory } from './directory.ts'
 import { override } from './override.ts'
@@ -75,7 +75,7 @@ export function relayClientService({
 
     const ownAddrs = () => transportManager.getAddrs()
     const reservedAt = () => [...new Set(ownAddrs().flatMap((addr) => relayOf(addr) ?? []))]
-    const isPublic = (addr: Multiaddr) => relayOf(addr) === undefined && !isPrivate(hostOf(addr))
+    const isPublic = (addr: Multiaddr) => !isCircuit(addr) && !isPrivate(hostOf(addr))
     const reachable = () => announced || (own?.filter(ownAddrs()) ?? ownAddrs()).some(isPublic)
     const finder = createRelayFinder({
       directory,
@@ -170,11 +170,4 @@ export function relayClientService({
       },
     }
   }
-}
-
-/** The relay in an address through one. */
-export function relayOf(addr: Multiaddr): string | undefined {
-  const components = addr.getComponents()
-  const at = components.findIndex(({ name }) => name === 'p2p-circuit')
-  return at === -1 ? undefined : components.slice(0, at).findLast(({ name }) => name === 'p2p')?.value
 }

@@ -8,6 +8,7 @@ import { circuitRelayServer, type CircuitRelayServerComponents } from '@libp2p/c
 import type { Connection, Stream, StreamHandler } from '@libp2p/interface'
 import { FluidError } from '../../protocol/errors.ts'
 import { MAX_RELAY_STREAMS, MAX_RELAYED_PER_PEER } from '../../protocol/limits.ts'
+import { isCircuit } from './addresses.ts'
 import type { ConnectionPolicy } from './connection-policy.ts'
 import { override } from './override.ts'
 import type { RelayAccounts, RelayAccountsReport } from '../reach/relay-accounts.ts'
@@ -158,7 +159,5 @@ function metered(stream: Stream, accounts: RelayAccounts, carried: Carried): Str
 
 /** True when a relay lies between the ends of the connection. */
 export function isRelayed({ remoteAddr }: Pick<Connection, 'remoteAddr'>): boolean {
-  const names = remoteAddr.getComponents().map(({ name }) => name)
-  // One that was punched keeps the relay in its address, over which it was agreed.
-  return names.includes('p2p-circuit') && !names.includes('webrtc')
+  return isCircuit(remoteAddr) && !remoteAddr.getComponents().some(({ name }) => name === 'webrtc')
 }

@@ -16,10 +16,9 @@ import {
 } from '../../protocol/limits.ts'
 import { stunResponse } from '../../protocol/stun.ts'
 import { createTokenBucket } from '../../protocol/token-bucket.ts'
-import { hostOf } from './addresses.ts'
+import { hostOf, relayOf } from './addresses.ts'
 import type { Refusals } from './refusals.ts'
 import { isRelayed } from './relay.ts'
-import { relayOf } from './relay-client.ts'
 
 interface Connected {
   readonly connectionManager: { getConnections(): Connection[] }

@@ -18,11 +18,10 @@ import {
   PUNCH_ANSWER_BYTES,
 } from '../../protocol/punch.ts'
 import { addrAt, socketOf } from '../reach/own-addresses.ts'
-import { hostOf, isLoopback, isPrivate } from './addresses.ts'
+import { hostOf, isLoopback, isPrivate, relayOf } from './addresses.ts'
 import type { PortDialer } from './port-dialer.ts'
 import { readUpTo } from './read-up-to.ts'
 import { isRelayed } from './relay.ts'
-import { relayOf } from './relay-client.ts'
 
 export type PunchingNode = Libp2p<{ ports: PortDialer }>
 

@@ -5,6 +5,7 @@
  */
 import type { Multiaddr } from '@multiformats/multiaddr'
 import { MAX_FOUND_RELAYS, MAX_RELAYS_TRIED } from '../../protocol/limits.ts'
+import { isCircuit } from '../mesh/addresses.ts'
 import type { ConnectionPolicy } from '../mesh/connection-policy.ts'
 import type { Directory } from '../mesh/directory.ts'
 import { addrsOf } from '../mesh/peer-address.ts'
@@ -55,7 +56,7 @@ export function createRelayFinder(parts: RelayFinderParts): RelayFinder {
   /** Tries where a relay is said to be, one after the other: who answers is proven. */
   async function takePlace(peer: string, addrs: readonly Multiaddr[]): Promise<void> {
     for (const addr of addrsOf(addrs.map(String), peer).slice(0, ADDRESSES_TRIED)) {
-      if (addr.toString().includes('/p2p-circuit')) continue
+      if (isCircuit(addr)) continue
       await listen(addr.encapsulate('/p2p-circuit')).catch(() => {})
       if (reservedAt().includes(peer)) return
     }
