@@ -14,8 +14,9 @@ import type { ReachPort } from './verdicts.ts'
 /** What a router is asked for, and how often: one that was switched off forgets. */
 const LIFETIME_S = 3600
 const RENEW_MS = 10 * 60_000
-/** Until it is tried again after a failure. */
+/** Until it is tried again after a failure; and while there is no network yet, which costs nothing to find out. */
 const RETRY_MS = 60_000
+const NETWORK_RETRY_MS = 2_000
 /** Most time for one kind of router to answer, and for all requests of one round; at the end, to be rid of them. */
 const FIND_MS = 3_000
 const ROUND_MS = 10_000
@@ -65,7 +66,7 @@ export function openPortMapping(parts: PortMappingParts): PortMapping {
     const signal = AbortSignal.any([closing.signal, AbortSignal.timeout(ROUND_MS)])
     const ports = parts.ports()
     const wanted = (['mesh', 'data'] as const).filter((name) => ports[name] > 0)
-    if (wanted.length === 0) throw new Error('the agent listens on this machine only')
+    if (wanted.length === 0) throw new NoNetwork('the agent listens on this machine only')
     forwarder ??= await find(signal)
     const host = await forwarder.externalHost(signal)
     if (host.startsWith('0.')) throw new Error('the router has no address outside')
@@ -84,7 +85,9 @@ export function openPortMapping(parts: PortMappingParts): PortMapping {
   async function goOn(): Promise<void> {
     while (!closing.signal.aborted) {
       const before = JSON.stringify(report)
+      let waitMs = RENEW_MS
       report = await round().catch((error: Error) => {
+        waitMs = error instanceof NoNetwork ? NETWORK_RETRY_MS : RETRY_MS
         // Another router may be there by now.
         forwarder = undefined
         return { state: 'failed', reason: reasonOf(error) }
@@ -94,7 +97,7 @@ export function openPortMapping(parts: PortMappingParts): PortMapping {
       if (JSON.stringify(report) !== before)
         onChange(state === 'mapped' && host && !reason ? { host, ports: report.ports! } : undefined)
       first.resolve()
-      await delay(state === 'mapped' ? RENEW_MS : RETRY_MS, undefined, { signal: closing.signal, ref: false })
+      await delay(waitMs, undefined, { signal: closing.signal, ref: false })
     }
   }
 
@@ -117,10 +120,13 @@ export function openPortMapping(parts: PortMappingParts): PortMapping {
   }
 }
 
+/** Nobody could be asked. */
+class NoNetwork extends Error {}
+
 /** The default gateway, by whichever of the two it speaks. */
 async function findForwarder(signal: AbortSignal): Promise<Forwarder> {
   const gateway = await defaultGateway()
-  if (gateway === undefined) throw new Error('this host has no default gateway')
+  if (gateway === undefined) throw new NoNetwork('this host has no default gateway')
   const within = () => AbortSignal.any([signal, AbortSignal.timeout(FIND_MS)])
   const pmp = natPmp(gateway)
   const answers = await pmp.externalHost(within()).then(

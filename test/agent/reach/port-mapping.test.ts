@@ -9,6 +9,7 @@ import { openPortMapping } from '../../../agent/reach/port-mapping.ts'
 import { checkMapping, mappingText } from '../../../agent/reach/reach-check.ts'
 import type { OuterPorts } from '../../../agent/reach/reachability.ts'
 import { parseDescription } from '../../../agent/reach/upnp.ts'
+import { eventually } from '../../helpers/eventually.ts'
 
 /** A router of no kind: it forwards whatever it is asked to, 10 ports above. */
 function fakeRouter(host: string) {
@@ -60,6 +61,19 @@ test('openPortMapping() asks nobody when the agent listens on this machine only'
   const { mapping, told } = await map('203.0.113.5', { mesh: 0, data: 0 })
   t.deepEqual(told, [undefined])
   t.is(checkMapping(mapping.report()).state, 'warn')
+  await mapping[Symbol.asyncDispose]()
+})
+
+test('openPortMapping() asks soon after the agent listens at an interface', async (t) => {
+  const ports = { mesh: 0, data: 0 }
+  const { mapping } = await map('203.0.113.5', ports)
+  t.is(mapping.report().state, 'failed')
+  ports.mesh = 4001
+  const { ports: outer } = await eventually(() => {
+    const report = mapping.report()
+    return report.state === 'mapped' ? report : undefined
+  })
+  t.deepEqual(outer, { mesh: 4011 })
   await mapping[Symbol.asyncDispose]()
 })
 
