@@ -15,6 +15,7 @@ import { CATALOG_OFFERS_PER_SECOND, MAX_OFFERS_PER_PROVIDER } from '../../protoc
 import { startBroker, startNode } from '../helpers/broker-node.ts'
 import { eventually } from '../helpers/eventually.ts'
 import { requestWith } from '../helpers/offers.ts'
+import { hostedMigrators } from '../../transfer/migrators/registry.ts'
 import { createProvider } from '../helpers/providers.ts'
 import { createReport } from './report.ts'
 
@@ -40,6 +41,7 @@ const REQUEST = requestWith({
 
 const owned: (() => unknown)[] = []
 const owner = { teardown: (end: () => unknown) => void owned.push(end) } as never
+const HOSTED = hostedMigrators({ clouds: ['qemu'], formats: ['raw', 'qcow2'] })
 const PLACES = ['CH', 'DE', 'FR', 'US', 'SG', 'BR']
 
 /** Offers of as many providers as they need, no two alike. */
@@ -60,6 +62,8 @@ async function makeOffers(count: number): Promise<SignedOffer[]> {
             features: at % 2 === 0 ? ['live'] : [],
             certifications: ['iso27001'],
           },
+          // What an agent with QEMU hosts: the larger half of an offer.
+          migrators: HOSTED,
           price: { ...provider.offer().price!, vcpuHourMicros: 10_000 + ((at * 7919) % 50_000) },
         }),
       )
@@ -146,12 +150,14 @@ async function measure(): Promise<void> {
   const meeting = await meet(offers.slice(0, OFFERS / 2), more.slice(0, OFFERS / 2))
   const figures = {
     offers: full.offers,
+    offerBytes: bytesOf(offers) / offers.length,
     fillPerSecond: full.offers / fillSeconds,
     matchMedianMs: median(times),
     matchWorstMs: Math.max(...times),
     fitting,
     rssEmptyMiB: empty.rss / MiB,
     rssMiB: full.rss / MiB,
+    rssPerOfferKiB: (full.rss - empty.rss) / full.offers / 1024,
     rssAfterMiB: after.rss / MiB,
     sustainedPerSecond: second.perSecond,
     sustainedSeconds: second.seconds,
