@@ -3,7 +3,12 @@ import { borg, casync, restic } from '../contenders/backup.ts'
 import { rsyncDaemon } from '../contenders/rsync-daemon.ts'
 import { iroh } from '../contenders/iroh.ts'
 import { nbdcopy, qemuImg } from '../contenders/nbd.ts'
-import { fluidcloud, fluidcloudBesideOther, fluidcloudWithSeed } from '../contenders/fluidcloud.ts'
+import {
+  fluidcloud,
+  fluidcloudAtFirst,
+  fluidcloudBesideOther,
+  fluidcloudWithSeed,
+} from '../contenders/fluidcloud.ts'
 import { rsyncOverSsh, scp, tarOverSsh } from '../contenders/ssh.ts'
 import { syncthing } from '../contenders/syncthing.ts'
 import { openLoopback } from '../line.ts'
@@ -26,6 +31,7 @@ export const incompressible: Case = {
     await using line = await openLoopback()
     const contenders = [
       fluidcloud(),
+      fluidcloudAtFirst(),
       nbdcopy({ tls: true }),
       nbdcopy({ tls: false }),
       qemuImg({ tls: true }),
@@ -52,6 +58,7 @@ export const realDisk: Case = {
     const contenders = [
       fluidcloud(),
       fluidcloud('--compress', 'on'),
+      fluidcloudAtFirst(),
       nbdcopy({ tls: true }),
       nbdcopy({ tls: false }),
       qemuImg({ tls: true }),

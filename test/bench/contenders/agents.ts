@@ -8,7 +8,7 @@ import { initHome } from '../../../agent/home.ts'
 import type { End, Line } from '../line.ts'
 import { disposable, keepEnd, runToEnd, start } from '../processes.ts'
 
-const PROGRAM = fileURLToPath(new URL('../../../agent/main.ts', import.meta.url))
+const PROGRAM = fileURLToPath(new URL('../../../agent/start.js', import.meta.url))
 const START_TIMEOUT_MS = 60_000
 const TICKET_EXPIRES_MS = 60_000
 /** What the sender calls the other. */
