@@ -55,12 +55,18 @@ const inside = (space: string, command: string, ...args: string[]) =>
   ip('netns', 'exec', space, command, ...args)
 
 const stack = new AsyncDisposableStack()
+let stopping: Promise<void> | undefined
 for (const signal of ['SIGINT', 'SIGTERM'] as const)
-  process.once(signal, () => void stack.disposeAsync().then(() => process.exit(130)))
+  process.once(signal, () => {
+    stopping ??= stack.disposeAsync().then(() => process.exit(130))
+  })
 try {
   await main()
+} catch (error) {
+  // Agents that are ended on purpose answer no more.
+  if (!stopping) throw error
 } finally {
-  await stack.disposeAsync()
+  await (stopping ?? stack.disposeAsync())
 }
 
 async function main(): Promise<void> {
