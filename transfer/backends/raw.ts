@@ -17,11 +17,15 @@ const fdatasyncOf = promisify(fdatasync)
 /** What zero() writes where holes cannot be punched. */
 const ZEROS = Buffer.alloc(1024 * 1024)
 
+/** Bytes a millisecond from which on they came from the page cache: fetching ahead costs more there than it brings. */
+const CACHED_BYTES_PER_MS = 1024 * 1024
+
 /** Opens a regular file for reading. Throws SOURCE_MISSING. The fingerprint is of the path: a file put in its place is noticed. */
 export async function openRawSource(path: string): Promise<Source> {
   const fd = openSource(path)
   const { size: sizeBytes } = fstatSync(fd)
   let open = true
+  let cached = false
   return {
     sizeBytes,
     supports: { holes: tellsHoles(fd) },
@@ -36,10 +40,12 @@ export async function openRawSource(path: string): Promise<Source> {
     },
     read(target, offset) {
       checkBounds(sizeBytes, offset, target.length)
+      const from = performance.now()
       readFully(fd, target, offset, path)
+      cached = target.length > CACHED_BYTES_PER_MS * (performance.now() - from)
     },
     prefetch(offset, lengthBytes) {
-      adviseWillNeed(fd, offset, lengthBytes)
+      if (!cached) adviseWillNeed(fd, offset, lengthBytes)
     },
     async fingerprint() {
       const now = await stat(path, { bigint: true }).catch(() => undefined)
