@@ -20,6 +20,7 @@ import {
   MAX_OFFER_BYTES_PER_PROVIDER,
 } from '../protocol/limits.ts'
 import { createPositionIndex, type PositionIndex } from './position-index.ts'
+import { createPartSharing } from './share-parts.ts'
 
 /** How an offer came: published here, gossiped by a broker, or fetched from one. */
 export type Origin = 'published' | 'gossiped' | 'fetched'
@@ -113,6 +114,7 @@ export async function openCatalog(
   })
   await rows.open()
   const known = new Map<string, Known>()
+  const sharing = createPartSharing()
   const usage = new Map<string, Usage>()
   const total: Usage = { offers: 0, bytes: 0 }
   const index = createPositionIndex()
@@ -202,7 +204,7 @@ export async function openCatalog(
       }
     }
     const untilMs = Math.max(offer.expiresAtMs, before?.untilMs ?? 0)
-    const held = { position, signed, offer }
+    const held = { position, signed, offer: sharing(offer) }
     learn(position, { peer: offer.peer, sequence: offer.sequence, untilMs, bytes: signed.body.length, held })
     return { type: 'put', key: Buffer.from(position, 'hex'), value: encodeRow(signed, untilMs) }
   }
@@ -254,7 +256,7 @@ export async function openCatalog(
       const position = Buffer.from(key).toString('hex')
       // It was examined when it came; only its lease is looked at again.
       const offer = decodeOffer(signed.body)
-      const held = offer.expiresAtMs > now() ? { position, signed, offer } : undefined
+      const held = offer.expiresAtMs > now() ? { position, signed, offer: sharing(offer) } : undefined
       learn(position, {
         peer: offer.peer,
         sequence: offer.sequence,
