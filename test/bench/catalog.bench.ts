@@ -21,6 +21,7 @@ import { createReport } from './report.ts'
 
 const OFFERS = Number(process.argv[2] ?? 10_000)
 const QUERIES = 60
+const FILL_OFFERS = 256
 const SUSTAINED_SECONDS = 12
 /** Each is bounded; so many together publish what is asked for. */
 const PUBLISHERS = 12
@@ -93,8 +94,7 @@ async function serve(): Promise<void> {
       signature: Buffer.from(signature, 'base64'),
     }))
     // Kept as a comparison with another broker would bring them; publishing is bounded for each peer and host.
-    for (let at = 0; at < signed.length; at += 512)
-      await broker.catalog.put(signed.slice(at, at + 512), 'fetched')
+    if (signed.length > 0) await broker.catalog.put(signed, 'fetched')
     const { rss } = process.memoryUsage()
     const cpu = process.cpuUsage()
     process.send!({ rss, offers: broker.catalog.offers.length, cpuMs: (cpu.user + cpu.system) / 1000 })
@@ -114,9 +114,13 @@ async function measure(): Promise<void> {
   const ask = async (
     fill: readonly SignedOffer[] = [],
   ): Promise<{ rss: number; offers: number; cpuMs: number }> => {
-    const texts = fill.map(({ body, signature }) => [base64(body), base64(signature)] as const)
-    child.send(texts)
-    return ((await once(child, 'message')) as [{ rss: number; offers: number; cpuMs: number }])[0]
+    // A few at a time, as they come from brokers: one long message would be measured as memory of the broker.
+    for (let at = 0; ; at += FILL_OFFERS) {
+      const few = fill.slice(at, at + FILL_OFFERS)
+      child.send(few.map(({ body, signature }) => [base64(body), base64(signature)] as const))
+      const [told] = (await once(child, 'message')) as [{ rss: number; offers: number; cpuMs: number }]
+      if (at + FILL_OFFERS >= fill.length) return told
+    }
   }
   const empty = await ask()
   const clients: CatalogClient[] = []
