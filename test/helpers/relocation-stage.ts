@@ -25,6 +25,7 @@ import { localStage } from './local-machine.ts'
 import type { Owner } from './temp-dir.ts'
 
 export const STAGE_DISK_BYTES = 262_144
+const HELD_STATES = ['paused', 'stopped']
 
 export type Verdict = Extract<TargetEvent, { kind: 'verdict' }>
 
@@ -52,6 +53,8 @@ export interface RelocationStage {
   /** Whether it counts on. */
   runs(name: string): Promise<boolean>
   stateIs(name: string, state: string): Promise<true>
+  /** Waits until its guard has it run no more: paused, or stopped where the guard got a processor late. */
+  isHeld(name: string): Promise<true>
   /** Fails unless no machine, disk, guard or reservation of any relocation is at the target. */
   leftovers(): Promise<string[]>
 }
@@ -75,6 +78,17 @@ export async function openStage(t: Owner, { policy = [] }: StageOptions = {}): P
   const peer = (await agent.api.status()).peers[0].peer
   const evidence = new Set<BodyKind>()
   const at = join(target.home.imports, 'machines')
+
+  async function reaches(name: string, states: readonly string[]): Promise<true> {
+    let last = ''
+    const look = async (): Promise<true | undefined> => {
+      last = await cloud.state(name).catch(String)
+      return states.includes(last) || undefined
+    }
+    return await eventually(look).catch((cause: unknown) => {
+      throw new Error(`${name} never was ${states.join(' or ')}, in the end: ${last}`, { cause })
+    })
+  }
 
   const stage: RelocationStage = {
     target,
@@ -158,8 +172,8 @@ export async function openStage(t: Owner, { policy = [] }: StageOptions = {}): P
       if ((await cloud.state(name).catch(() => 'unknown')) !== 'running') return false
       return await eventually(async () => (await stage.count(name)) > before || undefined)
     },
-    stateIs: (name, state) =>
-      eventually(async () => ((await cloud.state(name).catch(() => 'gone')) === state ? true : undefined)),
+    isHeld: (name) => reaches(name, HELD_STATES),
+    stateIs: (name, state) => reaches(name, [state]),
     async leftovers() {
       const files = async (path: string) =>
         (await readdir(path, { recursive: true }).catch(() => [])).map((entry) => join(path, entry))

@@ -101,7 +101,7 @@ test('without leases a machine is held before they end, and runs on when the com
   t.true(await stage.runs('web'))
   // The line is cut at the worst moment.
   await first[Symbol.asyncDispose]()
-  await stage.stateIs('web', 'paused')
+  await stage.isHeld('web')
   t.true((await stage.countedAt('web')) < grants.until)
   await using second = await stage.open(request)
   t.is(await second.inquire(), 'suspended')
@@ -129,7 +129,7 @@ test('a source that takes its right back is not asked again, and the machine is 
   await using target = await stage.open(request)
   await verdictOf(target.start(handover, grants))
   grants.open = false
-  await stage.stateIs('web', 'paused')
+  await stage.isHeld('web')
   t.true((await stage.countedAt('web')) < grants.until)
   await target.abort('back')
   t.deepEqual(await stage.leftovers(), [])
@@ -144,7 +144,7 @@ test('the same handover in another conversation goes on where it was', async (t)
   for await (const event of first.start(handover, grants))
     if (event.kind === 'progress' && event.stage === 'checking') break
   await first[Symbol.asyncDispose]()
-  await stage.stateIs('web', 'paused')
+  await stage.isHeld('web')
   await using second = await stage.open(request)
   const events = second.start(handover, grants)[Symbol.asyncIterator]()
   void events.next().catch(() => {})
