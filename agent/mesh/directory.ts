@@ -205,7 +205,7 @@ function createDirectory(
     const key = keyOf(name)
     let answers = 0
     for await (const event of query((within) => dht.findProviders(key, { signal: within }), signal)) {
-      // Announcements are told to the 20 that are nearest to the name; these are asked first.
+      // Announcements are told to the nearest of the name (join-gently.ts); these are asked first.
       if (event.name === 'PEER_RESPONSE' && !event.from.equals(self) && ++answers > ENOUGH_ANSWERS) return
       if (event.name !== 'PROVIDER') continue
       for (const { id, multiaddrs } of event.providers) {

@@ -128,8 +128,8 @@ export async function punch(
   })
   const webRtc = async (): Promise<Connection> => {
     const first = delay(TCP_PUNCH_FIRST_MS, undefined, { signal: over.signal, ref: false })
-    const isMet = await Promise.race([tcp, first]).catch(() => undefined)
-    if (isMet) throw new Error('There is one by TCP')
+    const byTcp = await Promise.race([tcp, first]).catch(() => undefined)
+    if (byTcp) throw new Error('There is one by TCP')
     return punchWebRtc(node, relayed, within)
   }
   try {

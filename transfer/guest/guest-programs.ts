@@ -1,8 +1,8 @@
 /** What has to be installed before files inside disks can be written, so that a target can say so before anything moves. */
 import { constants } from 'node:fs'
 import { access } from 'node:fs/promises'
-import { delimiter, join } from 'node:path'
 import { FluidError } from '../../protocol/errors.ts'
+import { isInstalled } from '../is-installed.ts'
 import type { WritableDisk } from './open-writable-guest.ts'
 
 const NEEDS: Readonly<Record<WritableDisk['format'], readonly [program: string, packageName: string][]>> = {
@@ -18,13 +18,16 @@ const NEEDS: Readonly<Record<WritableDisk['format'], readonly [program: string, 
   ],
 }
 
+/** Where they are, though not in everyone's PATH. */
+const SYSTEM_FOLDERS = ['/usr/sbin', '/sbin']
+
 /**
  * Why files in disks of this format cannot be written on this machine; undefined when nothing is missing. That FUSE is
  * allowed, which qcow2 needs, only opening one tells.
  */
 export async function cannotWriteGuests(format: WritableDisk['format']): Promise<FluidError | undefined> {
   for (const [program, packageName] of NEEDS[format]) {
-    if (await isInstalled(program)) continue
+    if (await isInstalled(program, process.env.PATH, SYSTEM_FOLDERS)) continue
     return new FluidError(
       'GUEST_UNSUPPORTED',
       `Files in ${format} disks cannot be edited here: ${program} is missing`,
@@ -43,12 +46,6 @@ export async function cannotWriteGuests(format: WritableDisk['format']): Promise
     )
   }
   return undefined
-}
-
-async function isInstalled(program: string): Promise<boolean> {
-  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin']
-  const found = await Promise.all(folders.map((folder) => isAllowed(join(folder, program), constants.X_OK)))
-  return found.includes(true)
 }
 
 async function isAllowed(path: string, mode: number): Promise<boolean> {
