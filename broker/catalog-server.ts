@@ -32,7 +32,7 @@ import {
   MAX_HASTY_REQUESTS,
   MAX_OFFERS_PER_ANSWER,
 } from '../protocol/limits.ts'
-import { createAllowance } from './allowance.ts'
+import { createAllowance } from '../protocol/allowance.ts'
 import type { Catalog, HeldOffer } from './catalog.ts'
 import { resolveChain } from './chain.ts'
 import { match } from './match.ts'

@@ -17,7 +17,7 @@ import {
   MAX_GOSSIP_OFFENCES,
   MAX_OFFER_BYTES,
 } from '../protocol/limits.ts'
-import { createAllowance } from './allowance.ts'
+import { createAllowance } from '../protocol/allowance.ts'
 import type { Catalog } from './catalog.ts'
 
 /** What gossip needs of a libp2p node. */

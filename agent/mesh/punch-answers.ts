@@ -3,6 +3,7 @@
  * and tells those who use this agent as a relay from where they are connected.
  */
 import type { Connection, Stream } from '@libp2p/interface'
+import { createAllowance } from '../../protocol/allowance.ts'
 import { PUNCH_PROTOCOL } from '../../protocol/ids.ts'
 import {
   MAX_PUNCH_ANSWERS,
@@ -11,7 +12,6 @@ import {
   TCP_PUNCH_TIMEOUT_MS,
 } from '../../protocol/limits.ts'
 import { decodePunchQuestion, encodePunchAnswer, PUNCH_QUESTION_BYTES } from '../../protocol/punch.ts'
-import { createTokenBucket, type TokenBucket } from '../../protocol/token-bucket.ts'
 import { isCircuit } from './addresses.ts'
 import type { ConnectionPolicy } from './connection-policy.ts'
 import { dialDirect } from './dial-peer.ts'
@@ -38,17 +38,12 @@ export async function answerPunches({
   readonly relaysFor?: (peer: string) => boolean
 } & Outside): Promise<AsyncDisposable> {
   /** Of each peer that ever asked; as many as are paired. */
-  const rates = new Map<string, TokenBucket>()
+  const allowance = createAllowance({ burst: PUNCH_ANSWER_BURST, perSecond: PUNCH_ANSWERS_PER_SECOND })
   const closing = new AbortController()
   let answering = 0
 
   /** Being told one's own address costs nothing; this does. */
-  const isTooMuch = (peer: string): boolean => {
-    const rate =
-      rates.get(peer) ?? createTokenBucket({ burst: PUNCH_ANSWER_BURST, perSecond: PUNCH_ANSWERS_PER_SECOND })
-    rates.set(peer, rate)
-    return answering >= MAX_PUNCH_ANSWERS || !rate.take()
-  }
+  const isTooMuch = (peer: string): boolean => answering >= MAX_PUNCH_ANSWERS || !allowance.take(peer)
 
   async function handle(stream: Stream, connection: Connection): Promise<void> {
     const peer = connection.remotePeer.toString()

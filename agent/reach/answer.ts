@@ -7,6 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { connect as connectTls } from 'node:tls'
 import type { Connection, Stream } from '@libp2p/interface'
 import type { Multiaddr } from '@multiformats/multiaddr'
+import { createAllowance } from '../../protocol/allowance.ts'
 import {
   MAX_REACH_ANSWERS,
   REACH_ANSWER_BURST,
@@ -15,7 +16,6 @@ import {
   REACH_DIAL_TIMEOUT_MS,
 } from '../../protocol/limits.ts'
 import { decodeReachQuestion, encodeReachAnswer, REACH_QUESTION_BYTES } from '../../protocol/reach.ts'
-import { createTokenBucket, type TokenBucket } from '../../protocol/token-bucket.ts'
 import { serverName } from '../../transfer/lanes/server-name.ts'
 import { hostOf, hostPort } from '../mesh/addresses.ts'
 import type { MeshNode } from '../mesh/node.ts'
@@ -30,7 +30,7 @@ const POLL_MS = 50
 /** A handler for paired peers. */
 export function reachAnswers({ node, refusals }: { node: MeshNode; refusals: Refusals }) {
   /** Of each peer that ever asked; as many as are paired. */
-  const rates = new Map<string, TokenBucket>()
+  const allowance = createAllowance({ burst: REACH_ANSWER_BURST, perSecond: REACH_ANSWERS_PER_SECOND })
   let answering = 0
 
   return async (stream: Stream, connection: Connection): Promise<void> => {
@@ -38,9 +38,6 @@ export function reachAnswers({ node, refusals }: { node: MeshNode; refusals: Ref
     const stop = () => stream.abort(new Error('The answer took too long'))
     signal.addEventListener('abort', stop, { once: true })
     const peer = connection.remotePeer.toString()
-    const rate =
-      rates.get(peer) ?? createTokenBucket({ burst: REACH_ANSWER_BURST, perSecond: REACH_ANSWERS_PER_SECOND })
-    rates.set(peer, rate)
     try {
       const host = observedHost(connection.remoteAddr)
       if (host === undefined) throw new Error('This peer has no address here')
@@ -48,7 +45,7 @@ export function reachAnswers({ node, refusals }: { node: MeshNode; refusals: Ref
         await readUpTo(stream, REACH_QUESTION_BYTES, signal),
       )
       await undialed(node, connection, signal)
-      const tried = !isDialing(node, connection) && answering < MAX_REACH_ANSWERS && rate.take()
+      const tried = !isDialing(node, connection) && answering < MAX_REACH_ANSWERS && allowance.take(peer)
       if (tried) {
         answering++
         try {

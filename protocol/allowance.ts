@@ -1,5 +1,5 @@
 /** How much each of many peers may ask for: a bucket of tokens that fills at a fixed rate, for as many peers as are remembered. */
-import { createTokenBucket, type TokenBucket } from '../protocol/token-bucket.ts'
+import { createTokenBucket, type TokenBucket } from './token-bucket.ts'
 
 export interface Allowance {
   /** Takes `tokens` from what `key` has; false, taking nothing, when it has less. */
@@ -8,15 +8,16 @@ export interface Allowance {
 
 /**
  * `burst` tokens for each key at first, and `perSecond` more, up to `burst`. Of more than `maxKeys` keys the one longest
- * unused is forgotten, which gives it a full bucket: bound what all keys together may do as well. `now` is in ms.
+ * unused is forgotten, which gives it a full bucket: bound what all keys together may do as well. Unbounded unless given,
+ * for keys that are bounded themselves. `now` is in ms.
  */
 export function createAllowance(options: {
   readonly burst: number
   readonly perSecond: number
-  readonly maxKeys: number
+  readonly maxKeys?: number
   readonly now?: () => number
 }): Allowance {
-  const { burst, perSecond, maxKeys, now } = options
+  const { burst, perSecond, maxKeys = Infinity, now } = options
   const buckets = new Map<string, TokenBucket>()
   return {
     take(key, tokens = 1) {
