@@ -40,7 +40,7 @@ const options = parseOptions(
   cases.map(({ id }) => id),
 )
 const memoryHeld = options.hold && wantsHeldMemory(options.target)
-await using memory = memoryHeld ? holdFreeMemory(options.target) : unheldMemory
+await using memory = memoryHeld ? await holdFreeMemory(options.work) : unheldMemory
 const report = createReport(options.json, { memoryHeld })
 if (memoryHeld)
   report.progress('Free memory is held and given out as contenders need it; --no-hold leaves that out')

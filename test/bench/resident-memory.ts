@@ -3,37 +3,33 @@
  *
  * On a virtual machine whose free pages go back to the host (virtio-balloon's free page reporting) each new page of a
  * file on tmpfs costs a fault on the host: up to 2 s a GiB, and another figure every minute. That is the host's speed and
- * not a contender's. So a file on tmpfs holds what is free, and is cut back as fast as a contender takes memory; what it
- * cuts off is what the kernel gives out next. It holds for every contender alike. The file has no name: however this
- * process ends, its memory is free again.
+ * not a contender's. So a program (held-memory.c) holds what is free, and gives it back as fast as a contender takes
+ * memory; what it gives is what the kernel gives out next. It holds for every contender alike. However the benchmark
+ * ends, the program ends with it, and its memory is free again.
  */
-import {
-  closeSync,
-  existsSync,
-  ftruncateSync,
-  openSync,
-  readFileSync,
-  statfsSync,
-  truncateSync,
-  unlinkSync,
-  writeSync,
-} from 'node:fs'
+import { spawn } from 'node:child_process'
+import { existsSync, statfsSync, truncateSync } from 'node:fs'
 import { lstat, readdir } from 'node:fs/promises'
 import { totalmem } from 'node:os'
 import { join } from 'node:path'
-import { setImmediate } from 'node:timers/promises'
+import { createInterface } from 'node:readline'
+import type { Duplex } from 'node:stream'
+import { fileURLToPath } from 'node:url'
+import { compileC } from './compile-c.ts'
+import { hasProgram } from '../helpers/programs.ts'
 
+const SOURCE = fileURLToPath(new URL('./held-memory.c', import.meta.url))
 /** What is left free: room for what a contender takes between two looks, above the kernel's own reserves. */
 const FREE_BYTES = 640 * 2 ** 20
-const LOOK_MS = 10
-const STEP_BYTES = 8 * 2 ** 20
+/** Files are cut back by this much at once. */
+const STEP_BYTES = 64 * 2 ** 20
 const BLOCK_BYTES = 512
 /** Of statfs(2). */
 const TMPFS_MAGIC = 0x01021994
 const PAGE_REPORTING = '/sys/module/page_reporting'
 
 export interface ResidentMemory extends AsyncDisposable {
-  /** Gives memory out while `task` runs. */
+  /** Runs `task` when nothing more is free than is left, and gives memory out meanwhile. */
   during<T>(task: () => Promise<T>): Promise<T>
   /** Takes the memory of the files below `folder` back, step by step, before they are removed: they are empty then. */
   takeBack(folder: string): Promise<void>
@@ -46,41 +42,28 @@ export function wantsHeldMemory(folder: string): boolean {
     existsSync(PAGE_REPORTING) &&
     existsSync(folder) &&
     statfsSync(folder).type === TMPFS_MAGIC &&
-    process.constrainedMemory() >= totalmem()
+    process.constrainedMemory() >= totalmem() &&
+    hasProgram('gcc')
   )
 }
 
-/** Holds what is free in a file in `folder`, which is on tmpfs, from the first task on. */
-export function holdFreeMemory(folder: string): ResidentMemory {
-  const path = join(folder, `fluidcloud-bench-held-${process.pid}`)
-  const file = openSync(path, 'wx')
-  unlinkSync(path)
-  const page = Buffer.alloc(STEP_BYTES, 1)
-  let heldBytes = 0
+/** Holds what is free from the first task on; `work` keeps the compiled program. */
+export async function holdFreeMemory(work: string): Promise<ResidentMemory> {
+  const program = await compileC(SOURCE, work)
+  const { stdio } = spawn(program, [String(FREE_BYTES)], { stdio: ['ignore', 'ignore', 'inherit', 'pipe'] })
+  const control = stdio[3] as Duplex
+  const answers = createInterface({ input: control })[Symbol.asyncIterator]()
 
+  /** Takes what is free by now. */
   async function hold(): Promise<void> {
-    while (roomBytes(folder) > FREE_BYTES) {
-      heldBytes += writeSync(file, page, 0, page.length, heldBytes)
-      await setImmediate()
-    }
-  }
-
-  function give(): void {
-    const wanted = FREE_BYTES - roomBytes(folder)
-    if (wanted <= 0 || heldBytes === 0) return
-    heldBytes = Math.max(0, heldBytes - wanted)
-    ftruncateSync(file, heldBytes)
+    control.write('\n')
+    if ((await answers.next()).done) throw new Error('The program that holds free memory ended')
   }
 
   return {
     async during(task) {
       await hold()
-      const looking = setInterval(give, LOOK_MS)
-      try {
-        return await task()
-      } finally {
-        clearInterval(looking)
-      }
+      return await task()
     },
     async takeBack(below) {
       for (const name of await readdir(below, { recursive: true })) {
@@ -89,7 +72,7 @@ export function holdFreeMemory(folder: string): ResidentMemory {
         const { blocks, size } = found
         // One with a second name may be a source.
         if (!found.isFile() || found.nlink > 1 || blocks * BLOCK_BYTES < STEP_BYTES) continue
-        const steps = Math.ceil((blocks * BLOCK_BYTES) / (8 * STEP_BYTES))
+        const steps = Math.ceil((blocks * BLOCK_BYTES) / STEP_BYTES)
         for (let step = steps - 1; step >= 0; step--) {
           truncateSync(path, Math.floor((size / steps) * step))
           await hold()
@@ -98,7 +81,9 @@ export function holdFreeMemory(folder: string): ResidentMemory {
       await hold()
     },
     async [Symbol.asyncDispose]() {
-      closeSync(file)
+      control.end()
+      // It closes its side when it has ended.
+      while (!(await answers.next()).done);
     },
   }
 }
@@ -108,11 +93,4 @@ export const unheldMemory: ResidentMemory = {
   during: async (task) => await task(),
   takeBack: async () => {},
   [Symbol.asyncDispose]: async () => {},
-}
-
-/** What the machine has free, or the file system of `folder`, which may have a limit of its own. */
-function roomBytes(folder: string): number {
-  const free = Number(/^MemFree:\s+(\d+) kB/m.exec(readFileSync('/proc/meminfo', 'utf8'))?.[1]) * 1024
-  const { bavail, bsize } = statfsSync(folder)
-  return Math.min(free, bavail * bsize)
 }

@@ -93,7 +93,7 @@ async function movesKnowing(
     const started = performance.now()
     await using receiver = await startAgent(line.receiver, receiverHome, ports.receiver)
     const startSeconds = (performance.now() - started) / 1000
-    const atRest = await residentBytes(receiver.pid)
+    const atRest = residentBytes(receiver.pid)
     await using sender = await startAgent(line.sender, senderHome, ports.sender)
     const { figures } = await measure(line, () => runMove(line.sender, sender, source, `disk-${run}.raw`))
     runs.push({ ...figures, startSeconds, residentBytes: atRest })

@@ -69,8 +69,8 @@ function mover(
       )
       return {
         ...figures,
-        senderRssBytes: await peakRssBytes(agents.sender.pid),
-        receiverRssBytes: await peakRssBytes(agents.receiver.pid),
+        senderRssBytes: peakRssBytes(agents.sender.pid),
+        receiverRssBytes: peakRssBytes(agents.receiver.pid),
         jobSeconds: result.seconds,
         toldWireBytes: result.wireBytes,
         target: join(agents.target, NAME),

@@ -1,11 +1,10 @@
 /** A line with a rate, a delay and losses between two network namespaces; link.c carries the packets. */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdir, stat } from 'node:fs/promises'
-import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { hasProgram, run } from '../../helpers/programs.ts'
+import { hasProgram } from '../../helpers/programs.ts'
+import { compileC } from '../compile-c.ts'
 import type { End, Line } from '../line.ts'
 
 const SOURCE = fileURLToPath(new URL('./link.c', import.meta.url))
@@ -58,7 +57,7 @@ export async function openWanLine(shape: LineShape, folder: string): Promise<Wan
   const args = [rateMbit, roundTripMs * 500, lossPercent * 10_000, queueBytes, SEED].map((number) =>
     String(Math.round(number)),
   )
-  const child = spawn(await compiled(folder), [...args, congestion], {
+  const child = spawn(await compileC(SOURCE, folder), [...args, congestion], {
     stdio: ['pipe', 'pipe', 'inherit'],
     detached: true,
   })
@@ -105,15 +104,6 @@ export async function openWanLine(shape: LineShape, folder: string): Promise<Wan
 async function close(child: ChildProcess, ended: Promise<unknown>): Promise<void> {
   child.stdin!.end()
   await ended
-}
-
-async function compiled(folder: string): Promise<string> {
-  const program = join(folder, 'link')
-  const [source, built] = await Promise.all([stat(SOURCE), stat(program).catch(() => undefined)])
-  if (built && built.mtimeMs > source.mtimeMs) return program
-  await mkdir(folder, { recursive: true })
-  await run('gcc', ['-O2', '-Wall', '-o', program, SOURCE])
-  return program
 }
 
 function died(): never {
