@@ -56,8 +56,7 @@ async function run(job: OpenLane['job'], port: MessagePort): Promise<void> {
   try {
     if (job.role === 'scan') await runScan(job, conversation)
     else {
-      const bulk = job.role === 'send' ? 'out' : 'in'
-      lane = await openLane(job.lane, { signal: conversation.signal, bulk })
+      lane = await openLane(job.lane, { signal: conversation.signal })
       conversation.report({ type: 'opened', path: lane.path })
       if (job.role === 'send') await runSend(job, lane, conversation)
       else await runReceive(job, lane, conversation)

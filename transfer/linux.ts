@@ -32,6 +32,9 @@ const TCP_CONGESTION = 13
 const TCP_INFO_BYTES = 104
 const TCP_INFO_RTT_OFFSET = 68
 const AT_FDCWD = -100
+// From <bits/socket.h>.
+const MSG_DONTWAIT = 0x40
+const MSG_NOSIGNAL = 0x4000
 
 const libc = process.platform === 'linux' ? bind() : undefined
 
@@ -50,6 +53,7 @@ function bind() {
     setsockopt: self.func(
       'int setsockopt(int fd, int level, int name, const uint8_t *value, uint32_t length)',
     ),
+    send: self.func('int64_t send(int fd, void *bytes, size_t length, int flags)'),
     renameat2: self.func(
       'int renameat2(int fromFd, const char *from, int toFd, const char *to, unsigned int flags)',
     ),
@@ -173,6 +177,18 @@ export function tcpRoundTripMs(fd: number): number | undefined {
 export function setCongestionControl(fd: number, name: string): boolean {
   const bytes = Buffer.from(name)
   return libc !== undefined && libc.setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, bytes, bytes.length) === 0
+}
+
+/**
+ * Hands bytes at a native address to a connected socket: how many it took, 0 when it has no room now or there is no such
+ * call here. The caller sees to the order with what Node still has to write.
+ */
+export function sendNow(fd: number, bytes: unknown, length: number): number {
+  if (!libc) return 0
+  const sent = Number(libc.send(fd, bytes, length, MSG_DONTWAIT | MSG_NOSIGNAL))
+  if (sent >= 0) return sent
+  if (koffi.errno() === os.errno.EAGAIN || koffi.errno() === os.errno.EINTR) return 0
+  throw systemError('send', koffi.errno())
 }
 
 /** Renames a file unless the new name is taken (EEXIST), in one step that no other process can get between. */

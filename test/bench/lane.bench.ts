@@ -111,7 +111,7 @@ function start(task: Task): Worker {
 }
 
 async function work({ role, frames, descriptor }: Task): Promise<void> {
-  await using lane = await openLane(descriptor, { bulk: role === 'read' ? 'in' : 'out' })
+  await using lane = await openLane(descriptor)
   const begin = once(parentPort!, 'message')
   parentPort!.postMessage('ready')
   await begin

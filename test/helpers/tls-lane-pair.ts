@@ -23,12 +23,12 @@ export interface TlsLanePairOptions {
   readonly dialer?: { shows?: PinnedIdentity; expects?: PinnedIdentity }
   readonly accepter?: { shows?: PinnedIdentity; expects?: PinnedIdentity }
   readonly options?: OpenLaneOptions
-  /** Which way the bulk of each end goes: its implementation of TLS. */
-  readonly bulk?: { readonly dialed?: OpenLaneFor['bulk']; readonly accepted?: OpenLaneFor['bulk'] }
+  /** How each end does TLS. */
+  readonly tls?: { readonly dialed?: OpenLaneFor['tls']; readonly accepted?: OpenLaneFor['tls'] }
 }
 
 /** The outcome of opening each end, so that a test can look at a refusal on both. */
-export async function tryTlsLanePair({ dialer, accepter, options, bulk }: TlsLanePairOptions = {}) {
+export async function tryTlsLanePair({ dialer, accepter, options, tls }: TlsLanePairOptions = {}) {
   const [dialing, accepting] = await Promise.all([
     createLaneIdentity('dialing'),
     createLaneIdentity('accepting'),
@@ -49,7 +49,7 @@ export async function tryTlsLanePair({ dialer, accepter, options, bulk }: TlsLan
         identity: dialer?.shows ?? dialing,
         peerCertificate: (dialer?.expects ?? accepting).certificateDer,
       },
-      { ...options, bulk: bulk?.dialed },
+      { ...options, tls: tls?.dialed },
     ),
     socket.promise.then(({ fd, head }) =>
       openLane(
@@ -60,7 +60,7 @@ export async function tryTlsLanePair({ dialer, accepter, options, bulk }: TlsLan
           identity: accepter?.shows ?? accepting,
           peerCertificate: (accepter?.expects ?? dialing).certificateDer,
         },
-        { ...options, bulk: bulk?.accepted },
+        { ...options, tls: tls?.accepted },
       ),
     ),
   ])

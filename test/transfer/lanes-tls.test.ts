@@ -15,12 +15,12 @@ import { openTlsLanePair, tryTlsLanePair } from '../helpers/tls-lane-pair.ts'
 
 const HOST = '127.0.0.1'
 
-type Bulk = OpenLaneFor['bulk']
+type Tls = OpenLaneFor['tls']
 
-const dialedReader = (reads: Bulk, writes: Bulk): LaneKind => ({
+const dialedReader = (reads: Tls, writes: Tls): LaneKind => ({
   async openPair(options) {
-    const bulk = { dialed: reads, accepted: writes }
-    const { dialed, accepted, proxy, ...pair } = await openTlsLanePair({ options, bulk })
+    const tls = { dialed: reads, accepted: writes }
+    const { dialed, accepted, proxy, ...pair } = await openTlsLanePair({ options, tls })
     return { writer: accepted, reader: dialed, proxy, forth: proxy.down, ...pair }
   },
   async openHostile() {
@@ -48,17 +48,17 @@ const dialedReader = (reads: Bulk, writes: Bulk): LaneKind => ({
           identity: mine,
           peerCertificate: theirs.certificateDer,
         },
-        { bulk: reads },
+        { tls: reads },
       ),
     )
     return hostile(reader, await connected.promise, stack.move())
   },
 })
 
-const acceptedReader = (reads: Bulk, writes: Bulk): LaneKind => ({
+const acceptedReader = (reads: Tls, writes: Tls): LaneKind => ({
   async openPair(options) {
-    const bulk = { dialed: writes, accepted: reads }
-    const { dialed, accepted, proxy, ...pair } = await openTlsLanePair({ options, bulk })
+    const tls = { dialed: writes, accepted: reads }
+    const { dialed, accepted, proxy, ...pair } = await openTlsLanePair({ options, tls })
     return { writer: dialed, reader: accepted, proxy, forth: proxy.up, ...pair }
   },
   async openHostile() {
@@ -75,7 +75,7 @@ async function dialHostile(
   shows: { keyPem?: string; certificatePem?: string },
   identity: Awaited<ReturnType<typeof createLaneIdentity>>,
   pin: Uint8Array,
-  bulk?: Bulk,
+  tls?: Tls,
 ) {
   const listener = stack.use(await openDataListener({ host: HOST, port: 0 }))
   const token = randomBytes(TOKEN_BYTES)
@@ -92,7 +92,7 @@ async function dialHostile(
   })
   socket.on('error', () => {})
   const { fd, head } = await taken.promise
-  const reader = openLane({ kind: 'tls-accept', fd, head, identity, peerCertificate: pin }, { bulk })
+  const reader = openLane({ kind: 'tls-accept', fd, head, identity, peerCertificate: pin }, { tls })
   reader.catch(() => {})
   return { socket, reader }
 }
@@ -120,70 +120,72 @@ test('openssl can be called in the Node of this project', (t) => {
 })
 
 // Each implementation of TLS against itself and the other; without OpenSSL to call, all are node:tls.
-laneConformance(test, 'TLS, dialed end reads', dialedReader('out', 'out'))
-laneConformance(test, 'TLS, accepted end reads', acceptedReader('out', 'out'))
-laneConformance(test, 'TLS, dialed end reads in place', dialedReader('in', 'out'))
-laneConformance(test, 'TLS, accepted end reads in place', acceptedReader('in', 'out'))
-laneConformance(test, 'TLS in place on both ends', dialedReader('in', 'in'))
+laneConformance(test, 'TLS, dialed end reads', dialedReader('node', 'node'))
+laneConformance(test, 'TLS, accepted end reads', acceptedReader('node', 'node'))
+laneConformance(test, 'TLS, dialed end reads in place', dialedReader('openssl', 'node'))
+laneConformance(test, 'TLS, accepted end reads in place', acceptedReader('openssl', 'node'))
+laneConformance(test, 'TLS in place on both ends, dialed end reads', dialedReader('openssl', 'openssl'))
+laneConformance(test, 'TLS in place on both ends, accepted end reads', acceptedReader('openssl', 'openssl'))
+laneConformance(test, 'TLS, dialed end reads what is sealed in place', dialedReader('node', 'openssl'))
 
 function outcomeCode(outcome: PromiseSettledResult<unknown>): string {
   return outcome.status === 'fulfilled' ? 'open' : (outcome.reason as FluidError).code
 }
 
-for (const bulk of ['out', 'in'] as const) {
-  const both = { dialed: bulk, accepted: bulk }
-  test(`openLane() refuses a dialer that shows another certificate (bulk ${bulk})`, async (t) => {
+for (const tls of ['node', 'openssl'] as const) {
+  const both = { dialed: tls, accepted: tls }
+  test(`openLane() refuses a dialer that shows another certificate (tls ${tls})`, async (t) => {
     const stranger = await createLaneIdentity('dialing')
-    const { accepted, owned } = await tryTlsLanePair({ bulk: both, dialer: { shows: stranger } })
+    const { accepted, owned } = await tryTlsLanePair({ tls: both, dialer: { shows: stranger } })
     t.is(outcomeCode(accepted), 'LANE_FAILED')
     t.regex((accepted as PromiseRejectedResult).reason.message, /another certificate/)
     await owned.disposeAsync()
   })
 
-  test(`openLane() refuses a listener that shows another certificate (bulk ${bulk})`, async (t) => {
+  test(`openLane() refuses a listener that shows another certificate (tls ${tls})`, async (t) => {
     const stranger = await createLaneIdentity('accepting')
-    const { dialed, owned } = await tryTlsLanePair({ bulk: both, accepter: { shows: stranger } })
+    const { dialed, owned } = await tryTlsLanePair({ tls: both, accepter: { shows: stranger } })
     t.is(outcomeCode(dialed), 'LANE_FAILED')
     t.regex((dialed as PromiseRejectedResult).reason.message, /another certificate/)
     await owned.disposeAsync()
   })
 
-  test(`openLane() refuses a dialer that shows no certificate (bulk ${bulk})`, async (t) => {
+  test(`openLane() refuses a dialer that shows no certificate (tls ${tls})`, async (t) => {
     await using stack = new AsyncDisposableStack()
     const [mine, expected] = await Promise.all([createLaneIdentity('mine'), createLaneIdentity('expected')])
-    const { reader, socket } = await dialHostile(stack, {}, mine, expected.certificateDer, bulk)
+    const { reader, socket } = await dialHostile(stack, {}, mine, expected.certificateDer, tls)
     const error = await t.throwsAsync<FluidError>(reader)
     t.is(error?.code, 'LANE_FAILED')
     t.regex(error.message, /no certificate/)
     socket.destroy()
   })
 
-  test(`openLane() gives a lane between two right certificates (bulk ${bulk})`, async (t) => {
-    await using pair = await openTlsLanePair({ bulk: both })
+  test(`openLane() gives a lane between two right certificates (tls ${tls})`, async (t) => {
+    await using pair = await openTlsLanePair({ tls: both })
     t.is(pair.dialed.path, 'tls')
     t.is(pair.accepted.path, 'tls')
   })
 
-  test(`openLane() throws LANE_FAILED where nothing listens (bulk ${bulk})`, async (t) => {
+  test(`openLane() throws LANE_FAILED where nothing listens (tls ${tls})`, async (t) => {
     // A port that no system gives out by itself.
-    const error = await t.throwsAsync<FluidError>(openLane(await dialTo(1), { bulk }))
+    const error = await t.throwsAsync<FluidError>(openLane(await dialTo(1), { tls }))
     t.is(error?.code, 'LANE_FAILED')
     t.like(error?.cause, { code: 'ECONNREFUSED' })
   })
 
-  test(`openLane() gives up a handshake that is not answered in time (bulk ${bulk})`, async (t) => {
+  test(`openLane() gives up a handshake that is not answered in time (tls ${tls})`, async (t) => {
     await using silent = await openSilentServer()
     const error = await t.throwsAsync<FluidError>(
-      openLane(await dialTo(silent.port), { connectTimeoutMs: 100, bulk }),
+      openLane(await dialTo(silent.port), { connectTimeoutMs: 100, tls }),
     )
     t.is(error?.code, 'LANE_FAILED')
     t.regex(error.message, /within 100 ms/)
   })
 
-  test(`openLane() throws the reason of its signal during the handshake (bulk ${bulk})`, async (t) => {
+  test(`openLane() throws the reason of its signal during the handshake (tls ${tls})`, async (t) => {
     await using silent = await openSilentServer()
     const abort = new AbortController()
-    const opening = openLane(await dialTo(silent.port), { signal: abort.signal, bulk })
+    const opening = openLane(await dialTo(silent.port), { signal: abort.signal, tls })
     const reason = new Error('enough')
     await silent.connected
     abort.abort(reason)
@@ -191,14 +193,14 @@ for (const bulk of ['out', 'in'] as const) {
   })
 
   test.serial(
-    `openLane() leaves no descriptor behind, whatever becomes of the lane (bulk ${bulk})`,
+    `openLane() leaves no descriptor behind, whatever becomes of the lane (tls ${tls})`,
     async (t) => {
       const stranger = await createLaneIdentity('stranger')
       // The first pair loads what is loaded once.
-      await using _first = await openTlsLanePair({ bulk: both })
+      await using _first = await openTlsLanePair({ tls: both })
       const before = sockets()
       for (const broken of [{}, { dialer: { shows: stranger } }, { accepter: { shows: stranger } }]) {
-        const { owned } = await tryTlsLanePair({ bulk: both, ...broken })
+        const { owned } = await tryTlsLanePair({ tls: both, ...broken })
         await owned.disposeAsync()
       }
       const aborted = { signal: AbortSignal.abort(new Error('enough')) }
@@ -214,7 +216,7 @@ for (const bulk of ['out', 'in'] as const) {
       await t.throwsAsync(
         openLane(
           { kind: 'tls-accept', fd, head, identity: stranger, peerCertificate: stranger.certificateDer },
-          { ...aborted, bulk },
+          { ...aborted, tls },
         ),
       )
       await closed
@@ -225,25 +227,25 @@ for (const bulk of ['out', 'in'] as const) {
     },
   )
 
-  test(`openLane() refuses a peer that speaks no TLS (bulk ${bulk})`, async (t) => {
+  test(`openLane() refuses a peer that speaks no TLS (tls ${tls})`, async (t) => {
     const server = createTcpServer((socket) => {
       socket.on('error', () => {})
       socket.end('220 mail.example ESMTP\r\n')
     })
     await new Promise<void>((resolve) => server.listen(0, HOST, resolve))
     const { port } = server.address() as AddressInfo
-    const error = await t.throwsAsync<FluidError>(openLane(await dialTo(port), { bulk }))
+    const error = await t.throwsAsync<FluidError>(openLane(await dialTo(port), { tls }))
     t.is(error?.code, 'LANE_FAILED')
     server.close()
   })
 
-  test(`openLane() speaks TLS 1.3 only (bulk ${bulk})`, async (t) => {
+  test(`openLane() speaks TLS 1.3 only (tls ${tls})`, async (t) => {
     const theirs = await createLaneIdentity('old')
     const server = createTlsServer({ key: theirs.keyPem, cert: theirs.certificatePem, maxVersion: 'TLSv1.2' })
     server.on('tlsClientError', () => {})
     await new Promise<void>((resolve) => server.listen(0, HOST, resolve))
     const { port } = server.address() as AddressInfo
-    const error = await t.throwsAsync<FluidError>(openLane(await dialTo(port), { bulk }))
+    const error = await t.throwsAsync<FluidError>(openLane(await dialTo(port), { tls }))
     t.is(error?.code, 'LANE_FAILED')
     server.close()
   })

@@ -7,8 +7,8 @@ import { acceptTls, dialTls } from './tls.ts'
 import { openTlsInPlace } from './tls-in-place.ts'
 
 export interface OpenLaneFor extends OpenLaneOptions {
-  /** Which side sends the bulk: it decides how TLS is done, and nothing on the wire. */
-  readonly bulk?: 'in' | 'out'
+  /** How TLS is done, the same on the wire: by calling OpenSSL where that can be, unless node:tls is asked for. */
+  readonly tls?: 'openssl' | 'node'
 }
 
 /**
@@ -17,9 +17,9 @@ export interface OpenLaneFor extends OpenLaneOptions {
  */
 export function openLane(
   descriptor: LaneDescriptor,
-  { bulk = 'out', ...options }: OpenLaneFor = {},
+  { tls = 'openssl', ...options }: OpenLaneFor = {},
 ): Promise<Lane> {
   if (descriptor.kind === 'port') return openPortLane(descriptor, options)
-  if (bulk === 'in' && openssl) return openTlsInPlace(openssl, descriptor, options)
+  if (tls === 'openssl' && openssl) return openTlsInPlace(openssl, descriptor, options)
   return descriptor.kind === 'tls-dial' ? dialTls(descriptor, options) : acceptTls(descriptor, options)
 }

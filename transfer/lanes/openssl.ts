@@ -1,5 +1,5 @@
 /**
- * The OpenSSL that Node carries and exports, called through koffi: for lanes that receive bulk, see tls-in-place.ts.
+ * The OpenSSL that Node carries and exports, called through koffi: see tls-in-place.ts.
  *
  * Only the functions, as OpenSSL declares them; tls-session.ts is the one user. Undefined where this Node exports none.
  */
@@ -55,6 +55,11 @@ function bind() {
     overSession: node.func('const void *BIO_f_ssl()'),
     buffered: node.func('const void *BIO_f_buffer()'),
     pushBio: node.func('void *BIO_push(void *above, void *below)'),
+    newBioPair: node.func(
+      'int BIO_new_bio_pair(_Out_ void **one, size_t oneBytes, _Out_ void **other, size_t otherBytes)',
+    ),
+    peekBio: node.func('int BIO_nread0(void *bio, _Out_ void **bytes)'),
+    skipBio: node.func('int BIO_nread(void *bio, _Out_ void **bytes, int length)'),
     newBio: node.func('void *BIO_new(const void *type)'),
     freeBio: node.func('int BIO_free(void *bio)'),
     freeBios: node.func('void BIO_free_all(void *above)'),

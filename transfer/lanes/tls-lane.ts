@@ -5,6 +5,7 @@ import { FluidError } from '../../protocol/errors.ts'
 import type { LaneMessage } from '../../protocol/lane-message.ts'
 import { LANE_CONNECT_TIMEOUT_MS, LANE_STALL_TIMEOUT_MS } from '../../protocol/limits.ts'
 import type { Lane, LaneFrame } from '../lane.ts'
+import { descriptorOf } from './adopt-socket.ts'
 import { chooseCongestionControl } from './congestion.ts'
 import type { FrameInbox } from './frame-inbox.ts'
 import { FrameOutbox, type ByteWriter } from './frame-outbox.ts'
@@ -180,23 +181,6 @@ export class TlsLane implements Lane {
     this.#outbox.fail(reason)
     this.#socket.destroy()
   }
-}
-
-/** What a socket beneath TLS has counted. */
-export function countedBy(socket: Socket): Lane['wire'] {
-  return {
-    get sentBytes() {
-      return socket.bytesWritten
-    },
-    get receivedBytes() {
-      return socket.bytesRead
-    },
-  }
-}
-
-/** The socket's descriptor, which Node keeps beneath; undefined where it does not. */
-function descriptorOf(socket: Socket): number | undefined {
-  return (socket as unknown as { _handle?: { fd?: number } })._handle?.fd
 }
 
 function laneError(cause: unknown): FluidError {

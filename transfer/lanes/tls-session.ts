@@ -1,10 +1,11 @@
 /**
  * One end of a TLS 1.3 connection, without the connection: sealed bytes go in and out by hand, plain ones too.
  *
- * All of TLS is OpenSSL's (SSL_write(3), BIO_s_mem(3), BIO_f_ssl(3)); here is only who owns which memory. What came is
- * read by OpenSSL where it lies, and decrypted bytes go where the caller says. SSL_read(3) gives a record of 16 KiB at
- * most, and a call into OpenSSL costs as much as decrypting half of one: a buffer (BIO_f_buffer(3)) above the session
- * goes on from record to record, straight into the caller's memory, until that is full.
+ * All of TLS is OpenSSL's (SSL_write(3), BIO_s_bio(3), BIO_s_mem(3), BIO_f_ssl(3)); here is only who owns which memory.
+ * What came is read by OpenSSL where it lies, and decrypted bytes go where the caller says. SSL_read(3) gives a record of
+ * 16 KiB at most, and a call into OpenSSL costs as much as decrypting half of one: a buffer (BIO_f_buffer(3)) above the
+ * session goes on from record to record, straight into the caller's memory, until that is full. What is sealed lies in a
+ * ring that begins anew once it was emptied, so that the kernel copies it from the processor's cache.
  */
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import koffi from 'koffi'
@@ -26,6 +27,15 @@ const SET_MEMORY_EOF_RETURN = 130
 const BYTES_PENDING = 10
 const EC_KEY = 408
 const ERROR_TEXT_BYTES = 256
+/** What write() takes at most while nothing sealed waits: with what the kernel makes of it, it fits the second-level cache. */
+export const SEALABLE_BYTES = 256 * 1024
+/** Sealed, it is longer by 22 bytes for each record of 16 KiB; the rest is for the handshake and what TLS says itself. */
+const RING_BYTES = SEALABLE_BYTES + 16 * 1024
+/** The other way nothing goes. */
+const NO_RING_BYTES = 1
+
+/** Where OpenSSL says where bytes lie. */
+const address: unknown[] = [null]
 
 /** Which end of the handshake; a client tells the listener who it is for. */
 export type TlsRole = { readonly end: 'client'; readonly serverName: string } | { readonly end: 'server' }
@@ -34,7 +44,7 @@ export type TlsRole = { readonly end: 'client'; readonly serverName: string } | 
 export class TlsSession implements Disposable {
   readonly #openssl: Openssl
   readonly #session: unknown
-  /** Sealed bytes that wait to be taken; freed with the session. */
+  /** Sealed bytes that wait to be taken. */
   readonly #output: unknown
   /** Decrypted bytes, as many as are asked for; reads from the session. */
   readonly #plain: unknown
@@ -48,8 +58,10 @@ export class TlsSession implements Disposable {
     const context = createContext(openssl, role, identity)
     this.#session = openssl.newSession(context)
     openssl.freeContext(context) // The session holds it.
-    this.#output = openssl.newBio(openssl.memory())
-    openssl.setBios(this.#session, openssl.newBio(openssl.memory()), this.#output)
+    const [near, far] = [[null], [null]]
+    openssl.newBioPair(near, RING_BYTES, far, NO_RING_BYTES)
+    this.#output = far[0]
+    openssl.setBios(this.#session, openssl.newBio(openssl.memory()), near[0])
     const records = openssl.newBio(openssl.overSession())
     openssl.controlBio(records, SET_SESSION, 0, this.#session)
     this.#plain = openssl.pushBio(openssl.newBio(openssl.buffered()), records)
@@ -90,12 +102,11 @@ export class TlsSession implements Disposable {
     return 0
   }
 
-  /** Seals all of `bytes` for takeSealed(). */
+  /** Seals `bytes`, at most SEALABLE_BYTES, for takeSealed() or sendSealed(). */
   write(bytes: Uint8Array): void {
     if (bytes.byteLength === 0) return
     const openssl = this.#use()
     openssl.clearErrors()
-    // Memory takes everything.
     if (openssl.write(this.#session, bytes, bytes.byteLength) !== bytes.byteLength)
       throw failure(openssl, 'Writing a lane')
   }
@@ -103,6 +114,19 @@ export class TlsSession implements Disposable {
   /** Says that no more is written. */
   end(): void {
     this.#use().shutdown(this.#session)
+  }
+
+  /** Has `send` take what is sealed where it lies, as far as it does: gives its address and length, gets what went. */
+  sendSealed(send: (address: unknown, length: number) => number): number {
+    const openssl = this.#use()
+    for (let sent = 0; ;) {
+      const length = openssl.peekBio(this.#output, address)
+      if (length <= 0) return sent
+      const taken = send(address[0], length)
+      if (taken > 0) openssl.skipBio(this.#output, address, taken)
+      sent += taken
+      if (taken < length) return sent
+    }
   }
 
   /** What is to be sent to the peer, if anything. */
@@ -131,6 +155,7 @@ export class TlsSession implements Disposable {
     this.#over = true
     this.#openssl.freeBios(this.#plain)
     this.#openssl.freeSession(this.#session)
+    this.#openssl.freeBio(this.#output)
     // The first says goodbye to a peer it may never have met; that is no error of the next session.
     this.#openssl.clearErrors()
     delete this.#kept.input

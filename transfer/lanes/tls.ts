@@ -1,12 +1,11 @@
 /**
- * Lanes over TLS 1.3 on TCP: the fast path. One side dials, the other adopts a socket its listener accepted.
+ * Lanes over TLS 1.3 on TCP: One side dials, the other adopts a socket its listener accepted.
  *
  * Authentication is the pinned certificate and nothing else: no authority, name or date is asked, both sides
  * compare the peer's certificate byte for byte, and TLS has proven that the peer holds its key.
- * Here TLS is node:tls. A lane that receives bulk takes tls-in-place.ts where it can, which puts decrypted bytes where
- * the frame is assembled for less; node:tls does so through `onread`, and for dialed sockets only.
+ * Here TLS is node:tls, for a Node that does not let its OpenSSL be called; tls-in-place.ts does the same for less.
  */
-import type { SocketConstructorOpts, TcpSocketConnectOpts } from 'node:net'
+import type { Socket, SocketConstructorOpts, TcpSocketConnectOpts } from 'node:net'
 import {
   connect,
   createSecureContext,
@@ -17,7 +16,7 @@ import {
 import type { Lane, LaneDescriptor, LaneIdentity } from '../lane.ts'
 import { adoptSocket, DIAL_OPTIONS } from './adopt-socket.ts'
 import { FrameInbox } from './frame-inbox.ts'
-import { countedBy, TlsLane, type OpenLaneOptions } from './tls-lane.ts'
+import { TlsLane, type OpenLaneOptions } from './tls-lane.ts'
 
 /** A TLS 1.3 record holds this much plaintext, and adds a header, a type byte and a tag (RFC 8446 section 5.2). */
 const RECORD_BYTES = 16 * 1024
@@ -120,4 +119,16 @@ function readingInPlace(inbox: FrameInbox, requireProof: () => boolean) {
 /** Bytes on the wire for so much plaintext; a little low, since records are not always full, and without the handshake. */
 function sealedBytes(plainBytes: number): number {
   return plainBytes + Math.ceil(plainBytes / RECORD_BYTES) * RECORD_OVERHEAD_BYTES
+}
+
+/** What a socket beneath TLS has counted. */
+function countedBy(socket: Socket): Lane['wire'] {
+  return {
+    get sentBytes() {
+      return socket.bytesWritten
+    },
+    get receivedBytes() {
+      return socket.bytesRead
+    },
+  }
 }
