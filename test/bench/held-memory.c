@@ -24,15 +24,19 @@
 enum { LOOK_MS = 10, CONTROL = 3 };
 static const uint64_t BLOCK = 2 << 20, PAGE = 4096;
 
-static uint64_t free_bytes(void) {
+static struct sysinfo look(void) {
   struct sysinfo info;
   if (sysinfo(&info) != 0) exit(1);
+  return info;
+}
+
+static uint64_t free_bytes(void) {
+  struct sysinfo info = look();
   return (uint64_t)info.freeram * info.mem_unit;
 }
 
 static uint64_t total_bytes(void) {
-  struct sysinfo info;
-  if (sysinfo(&info) != 0) exit(1);
+  struct sysinfo info = look();
   return (uint64_t)info.totalram * info.mem_unit;
 }
 

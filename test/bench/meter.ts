@@ -14,26 +14,22 @@ export async function measure<T>(
   await untilQuiet(except)
   for (const pid of descendants(except)) resetPeak(pid)
   const [cpuBefore, carriedBefore] = [treeCpuSeconds(except), await line.carriedBytes()]
-  const memory = watchMemory(except)
+  using memory = watchMemory(except)
   const begun = performance.now()
-  try {
-    const result = await action()
-    const seconds = (performance.now() - begun) / 1000
-    await untilQuiet(except)
-    const figures = {
-      seconds,
-      cpuSeconds: treeCpuSeconds(except) - cpuBefore,
-      wireBytes: (await line.carriedBytes()) - carriedBefore,
-      peakRssBytes: memory.stop(),
-    }
-    return { figures, result }
-  } finally {
-    memory.stop()
+  const result = await action()
+  const seconds = (performance.now() - begun) / 1000
+  await untilQuiet(except)
+  const figures = {
+    seconds,
+    cpuSeconds: treeCpuSeconds(except) - cpuBefore,
+    wireBytes: (await line.carriedBytes()) - carriedBefore,
+    peakRssBytes: memory.peakBytes(),
   }
+  return { figures, result }
 }
 
 /** Samples the peaks, since a process that has ended tells no more. */
-function watchMemory(except: readonly number[]): { stop(): number } {
+function watchMemory(except: readonly number[]): Disposable & { peakBytes(): number } {
   let peak = 0
   const sample = (): void => {
     for (const pid of descendants(except)) peak = Math.max(peak, peakRssBytes(pid))
@@ -41,10 +37,10 @@ function watchMemory(except: readonly number[]): { stop(): number } {
   sample()
   const sampling = setInterval(sample, SAMPLE_MS)
   return {
-    stop() {
+    peakBytes() {
       sample()
-      clearInterval(sampling)
       return peak
     },
+    [Symbol.dispose]: () => clearInterval(sampling),
   }
 }

@@ -1,5 +1,5 @@
 /**
- * Lanes over TLS 1.3 on TCP: One side dials, the other adopts a socket its listener accepted.
+ * Lanes over TLS 1.3 on TCP: one side dials, the other adopts a socket its listener accepted.
  *
  * Authentication is the pinned certificate and nothing else: no authority, name or date is asked, both sides
  * compare the peer's certificate byte for byte, and TLS has proven that the peer holds its key.
