@@ -73,25 +73,43 @@ export function noSmallFileSystems(kind: FileSystem = 'ext4'): string | undefine
 }
 
 /** Starts nbdkit with these arguments; ends with the test. Returns its address. */
-export async function nbdkit(t: ExecutionContext, args: string[]): Promise<string> {
+export function nbdkit(t: ExecutionContext, args: string[]): Promise<string> {
+  return nbdServer(t, 'nbdkit', (socket, pid) => [
+    '--foreground',
+    '--exit-with-parent',
+    `--pidfile=${pid}`,
+    `--unix=${socket}`,
+    ...args,
+  ])
+}
+
+/** Starts qemu-nbd with these arguments; ends with the test. Returns its address. */
+export function qemuNbd(t: ExecutionContext, args: string[]): Promise<string> {
+  return nbdServer(t, 'qemu-nbd', (socket, pid) => [
+    '--persistent',
+    `--pid-file=${pid}`,
+    `--socket=${socket}`,
+    ...args,
+  ])
+}
+
+async function nbdServer(
+  t: ExecutionContext,
+  program: string,
+  args: (socket: string, pid: string) => string[],
+): Promise<string> {
   const folder = await tempDir(t)
-  const [socket, ready] = [join(folder, 'nbd'), join(folder, 'pid')]
-  const child = spawn(
-    'nbdkit',
-    ['--foreground', '--exit-with-parent', '--pidfile', ready, '--unix', socket, ...args],
-    {
-      stdio: 'ignore',
-    },
-  )
+  const [socket, pid] = [join(folder, 'nbd'), join(folder, 'pid')]
+  const child = spawn(program, args(socket, pid), { stdio: 'ignore' })
   const ended = once(child, 'exit')
   t.teardown(async () => {
     child.kill('SIGTERM')
     await ended
   })
   while (child.exitCode === null) {
-    // It writes its pid once it listens.
-    if (existsSync(ready)) return formatNbdUnixUrl(socket)
+    // It writes its pid once it listens; the socket is there before that.
+    if (existsSync(pid)) return formatNbdUnixUrl(socket)
     await delay(5)
   }
-  throw new Error(`nbdkit ${args.join(' ')} exited with ${child.exitCode}`)
+  throw new Error(`${child.spawnargs.join(' ')} exited with ${child.exitCode}`)
 }

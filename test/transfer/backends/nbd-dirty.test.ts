@@ -1,12 +1,7 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
 import anyTest, { type ExecutionContext } from 'ava'
 import { readDirtyBitmap } from '../../../transfer/backends/nbd-dirty.ts'
-import { formatNbdUnixUrl } from '../../../transfer/backends/nbd-url.ts'
-import { hasProgram, run } from '../../helpers/programs.ts'
+import { hasProgram, qemuNbd, run } from '../../helpers/programs.ts'
 import { tempDir } from '../../helpers/temp-dir.ts'
 
 const skip = ['qemu-nbd', 'qemu-img', 'qemu-io'].every(hasProgram) ? undefined : 'needs qemu-utils'
@@ -36,24 +31,10 @@ test(`readDirtyBitmap() throws SOURCE_READ for a bitmap that is not shown${why}`
 /** An image of 3 GiB with bitmap `since`, served after these commands of qemu-io. */
 async function imageWithBitmap(t: ExecutionContext, commands: string[]): Promise<string> {
   const folder = await tempDir(t)
-  const [image, socket] = [join(folder, 'disk.qcow2'), join(folder, 'nbd')]
+  const image = join(folder, 'disk.qcow2')
   await run('qemu-img', ['create', '-q', '-f', 'qcow2', image, '3G'])
   await run('qemu-io', ['-f', 'qcow2', image, '-c', 'write 5M 1M'])
   await run('qemu-img', ['bitmap', '--add', image, 'since'])
   for (const command of commands) await run('qemu-io', ['-f', 'qcow2', image, '-c', command])
-  const child = spawn(
-    'qemu-nbd',
-    ['--read-only', '--persistent', '--format=qcow2', '--bitmap=since', `--socket=${socket}`, image],
-    { stdio: 'ignore' },
-  )
-  const ended = once(child, 'exit')
-  t.teardown(async () => {
-    child.kill('SIGTERM')
-    await ended
-  })
-  while (child.exitCode === null) {
-    if (existsSync(socket)) return formatNbdUnixUrl(socket)
-    await delay(5)
-  }
-  throw new Error(`qemu-nbd exited with ${child.exitCode}`)
+  return qemuNbd(t, ['--read-only', '--format=qcow2', '--bitmap=since', image])
 }
