@@ -4,6 +4,7 @@
  * The payload never passes through protobuf: a lane writes it from its own buffer behind what encodeLaneHeader()
  * returns. Spec: chunks.md, Framing. Control frames have their own codec in control-codec.ts.
  */
+import { BLOCK_SUM_BYTES } from './blocks.ts'
 import { ENTRY_BYTES } from './manifest.ts'
 import { MAX_UINT32, decodeMessage, fixedBytes, integer, printable, text, violation } from './field.ts'
 import type { Codec, LaneMessage } from './lane-message.ts'
@@ -14,6 +15,7 @@ import {
   MAX_LANE_PAYLOAD_BYTES,
   MAX_TEXT_BYTES,
   MAX_VOLUME_BYTES,
+  MAX_WINDOW_BLOCKS,
   MAX_WINDOW_CHUNKS,
   TOKEN_BYTES,
 } from './limits.ts'
@@ -66,7 +68,15 @@ export function validateLanePayload(message: LaneMessage, payloadBytes: number):
         throw violation(`Chunk list of ${payloadBytes} bytes is not whole entries`)
       return
     case 'want':
-      integer('Want bitmap', payloadBytes, 0, MAX_WINDOW_CHUNKS / 8)
+      integer('Want bitmap', payloadBytes, 0, (MAX_WINDOW_CHUNKS / 8) * (message.based ? 2 : 1))
+      return
+    case 'blocks':
+      integer('Block checksums', payloadBytes, BLOCK_SUM_BYTES, MAX_WINDOW_BLOCKS * BLOCK_SUM_BYTES)
+      if (payloadBytes % BLOCK_SUM_BYTES !== 0)
+        throw violation(`Block checksums of ${payloadBytes} bytes are not whole ones`)
+      return
+    case 'want-blocks':
+      integer('Block bitmap', payloadBytes, 1, MAX_WINDOW_BLOCKS / 8)
       return
     case 'data':
       integer('Data payload', payloadBytes, 1, MAX_LANE_PAYLOAD_BYTES)
@@ -95,6 +105,10 @@ function checkLaneMessage(message: LaneMessage): LaneMessage {
       integer('Window number', message.window, 1, MAX_UINT32)
       integer('Idle share', message.idlePermille, 0, 1000)
       return message
+    case 'blocks':
+    case 'want-blocks':
+      integer('Window number', message.window, 1, MAX_UINT32)
+      return message
     case 'data':
       integer('Window number', message.window, 1, MAX_UINT32)
       integer('First entry', message.first, 0, MAX_WINDOW_CHUNKS - 1)
@@ -116,7 +130,17 @@ function toWire(message: LaneMessage): fluidcloud.chunks.v1.LaneFrame.$Propertie
     case 'have':
       return { have: { window: message.window, start: message.start, end: message.end } }
     case 'want':
-      return { want: { window: message.window, idlePermille: message.idlePermille } }
+      return {
+        want: {
+          window: message.window,
+          idlePermille: message.idlePermille,
+          ...(message.based && { based: true }),
+        },
+      }
+    case 'blocks':
+      return { blocks: { window: message.window } }
+    case 'want-blocks':
+      return { wantBlocks: { window: message.window } }
     case 'data': {
       const { window, first, count, rawBytes } = message
       return { data: { window, first, count, rawBytes, codec: WIRE_CODECS[message.codec] } }
@@ -140,7 +164,16 @@ function fromWire(frame: fluidcloud.chunks.v1.LaneFrame.$Shape): LaneMessage {
         end: frame.have.end ?? 0,
       }
     case 'want':
-      return { kind: 'want', window: frame.want.window ?? 0, idlePermille: frame.want.idlePermille ?? 0 }
+      return {
+        kind: 'want',
+        window: frame.want.window ?? 0,
+        idlePermille: frame.want.idlePermille ?? 0,
+        ...(frame.want.based && { based: true }),
+      }
+    case 'blocks':
+      return { kind: 'blocks', window: frame.blocks.window ?? 0 }
+    case 'wantBlocks':
+      return { kind: 'want-blocks', window: frame.wantBlocks.window ?? 0 }
     case 'data':
       return {
         kind: 'data',

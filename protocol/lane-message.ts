@@ -5,7 +5,15 @@ export type Codec = 'raw' | 'zstd'
 export type LaneMessage =
   | { readonly kind: 'open'; readonly token: Uint8Array; readonly lane: number }
   | { readonly kind: 'have'; readonly window: number; readonly start: number; readonly end: number }
-  | { readonly kind: 'want'; readonly window: number; readonly idlePermille: number }
+  | {
+      readonly kind: 'want'
+      readonly window: number
+      readonly idlePermille: number
+      /** Which of them have an older version at their place is said too. */
+      readonly based?: true
+    }
+  | { readonly kind: 'blocks'; readonly window: number }
+  | { readonly kind: 'want-blocks'; readonly window: number }
   | {
       readonly kind: 'data'
       readonly window: number

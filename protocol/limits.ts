@@ -9,6 +9,8 @@ const MiB = 1024 * KiB
 export const MAX_VOLUME_BYTES = 2 ** 52
 /** Unit of holes: a run of zeros shorter than this is data. The block size of common file systems. */
 export const HOLE_BLOCK_BYTES = 4 * KiB
+/** In which a chunk is compared with an older version of it; see chunks.md, Blocks. */
+export const BLOCK_BYTES = 4 * KiB
 /** Data bytes of one window, and the boundary at which chunking always restarts. */
 export const WINDOW_BYTES = 4 * MiB
 /** Bounds of a content-defined chunk; the mean is near AVG. */
@@ -16,6 +18,8 @@ export const CHUNK_AVG_BYTES = 64 * KiB
 export const CHUNK_MAX_BYTES = 256 * KiB
 /** Most chunks in one window: every block its own chunk. */
 export const MAX_WINDOW_CHUNKS = WINDOW_BYTES / HOLE_BLOCK_BYTES
+/** Blocks of all chunks of a window: those of its data, and one more for each chunk that begins within one. */
+export const MAX_WINDOW_BLOCKS = WINDOW_BYTES / BLOCK_BYTES + MAX_WINDOW_CHUNKS
 
 // Lanes.
 

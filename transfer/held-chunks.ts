@@ -6,9 +6,11 @@
  * used, so a stale hint costs a re-send. Neighbours are read and written together.
  */
 import { closeSync, constants, openSync, readSync } from 'node:fs'
+import { FluidError } from '../protocol/errors.ts'
 import type { Range } from '../protocol/extent.ts'
 import { WINDOW_BYTES } from '../protocol/limits.ts'
 import { digestPosition, entryLength, entryOffset } from '../protocol/manifest.ts'
+import type { Bases } from './bases.ts'
 import type { ChunkIndex, Scope } from './chunk-index.ts'
 import { hasDigest } from './hasher.ts'
 import type { OpenWindow } from './open-window.ts'
@@ -21,8 +23,13 @@ const OPEN_FILES = 16
 const RUN_BYTES = 512 * 1024
 
 export interface HeldChunks extends Disposable {
-  /** Marks what it could fill as no longer missing; zeros what the window says is a hole. */
+  /** Marks what it could fill as no longer missing; zeros what the window says is a hole. Keeps bases of the rest. */
   fill(window: OpenWindow): Promise<void>
+  /**
+   * Whole chunks [first, first + count) of which `bytes` hold what travelled: the other parts are what lies at their place.
+   * A view, valid until the next call. Throws LANE_FAILED when that cannot be read any more.
+   */
+  complete(window: OpenWindow, first: number, count: number, bytes: Uint8Array): Promise<Uint8Array>
 }
 
 /** Where a chunk may lie: in the sink itself (file 0) or in an indexed file. */
@@ -40,6 +47,8 @@ export function createHeldChunks(
   sink: Sink,
   recent: RecentChunks,
   index?: { readonly chunks: ChunkIndex; readonly scopes: readonly Scope[] },
+  /** Where older versions are kept, to be compared block by block. */
+  bases?: Pick<Bases, 'keep'>,
 ): HeldChunks {
   const scratch = Buffer.allocUnsafeSlow(WINDOW_BYTES)
   const files = new Map<number, number>()
@@ -165,6 +174,7 @@ export function createHeldChunks(
         recent.put(entries, digestPosition(entry), entryOffset(entries, entry))
         at += length
       } else {
+        if (inPlace) bases?.keep(window, entry, bytes.subarray(at, at + length))
         if (scope !== undefined)
           void index?.chunks.forget(scope, entries, digestPosition(entry)).catch(() => {})
         flush()
@@ -212,8 +222,35 @@ export function createHeldChunks(
     return fd
   }
 
+  async function complete(
+    window: OpenWindow,
+    first: number,
+    count: number,
+    bytes: Uint8Array,
+  ): Promise<Uint8Array> {
+    let from = 0
+    let at = 0
+    for (let entry = first; entry < first + count; entry++) {
+      const length = entryLength(window.entries, entry)
+      const chunk = scratch.subarray(at, at + length)
+      at += length
+      const parts = window.parts.get(entry)
+      const offset = entryOffset(window.entries, entry)
+      if (parts && !(await readAt(SINK, chunk, offset)))
+        throw new FluidError('LANE_FAILED', 'The older version of a chunk cannot be read any more', {
+          offset,
+        })
+      for (const { start, end } of parts ?? [{ start: 0, end: length }]) {
+        chunk.set(bytes.subarray(from, from + end - start), start)
+        from += end - start
+      }
+    }
+    return scratch.subarray(0, at)
+  }
+
   return {
     fill,
+    complete,
     [Symbol.dispose]() {
       for (const fd of files.values()) closeSync(fd)
       files.clear()
@@ -231,13 +268,13 @@ function follows(window: OpenWindow, a: Candidate, b: Candidate): boolean {
   )
 }
 
-/** What of a window is still to be written: neighbours together. */
+/** What of a window is still to be written, but for what comes in parts: neighbours together. */
 function missingRanges(window: OpenWindow): Range[] {
   const ranges: Range[] = []
   let start = 0
   let end = -1
   for (let entry = 0; entry < window.missing.length; entry++) {
-    if (!window.missing[entry]) continue
+    if (!window.missing[entry] || window.bases.has(entry)) continue
     const at = entryOffset(window.entries, entry)
     if (at !== end) {
       if (end >= 0) ranges.push({ start, end })

@@ -29,6 +29,8 @@ export interface InboundOptions {
   readonly statePath: string
   readonly scopes: readonly Scope[]
   readonly recent: SharedArrayBuffer
+  /** The sender can compare chunks block by block. */
+  readonly comparesBlocks: boolean
   readonly counters: TransferCounters
   /** The sender writes anew where something durable lies: only reading back tells what is there in the end. */
   onRewrite(): void
@@ -86,7 +88,7 @@ export class Inbound implements AsyncDisposable {
 
   /** Opens a lane; false when it could not be connected. */
   addLane(descriptor: LaneDescriptor): Promise<boolean> {
-    const { sinkUrl, sizeBytes, statePath, scopes, recent } = this.#options
+    const { sinkUrl, sizeBytes, statePath, scopes, recent, comparesBlocks } = this.#options
     return this.#lanes.add({
       role: 'receive',
       lane: descriptor,
@@ -95,6 +97,7 @@ export class Inbound implements AsyncDisposable {
       statePath,
       scopes,
       recent,
+      comparesBlocks,
     })
   }
 

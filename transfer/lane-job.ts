@@ -30,6 +30,8 @@ export interface ReceiveJob {
   readonly scopes: readonly Scope[]
   /** See recent-chunks.ts. */
   readonly recent: SharedArrayBuffer
+  /** Of chunks that have an older version at their place, only blocks that differ are asked for. */
+  readonly comparesBlocks: boolean
 }
 
 /** Reads windows and digests them, without a line: verification and seeds. */

@@ -8,6 +8,7 @@ import { parentPort, type MessagePort } from 'node:worker_threads'
 import { asFluidError } from '../protocol/errors.ts'
 import { WINDOWS_PER_LANE } from '../protocol/limits.ts'
 import { openChunkIndex, type StateLevel } from './chunk-index.ts'
+import { createBases } from './bases.ts'
 import { createChunkerPool } from './chunker-pool.ts'
 import { createCompressionControl } from './compression-control.ts'
 import { createHeldChunks } from './held-chunks.ts'
@@ -111,13 +112,16 @@ async function runReceive(job: ReceiveJob, lane: Lane, port: LanePort): Promise<
   await using sink = await openSink(job.sinkUrl)
   const recent = openRecentTable(job.recent)
   await using db = job.scopes.length > 0 ? await openStateReader(job.statePath) : undefined
-  using held = createHeldChunks(sink, recent, db && { chunks: openChunkIndex(db.level), scopes: job.scopes })
+  const bases = job.comparesBlocks ? createBases() : undefined
+  const index = db && { chunks: openChunkIndex(db.level), scopes: job.scopes }
+  using held = createHeldChunks(sink, recent, index, bases)
   await receive(
     {
       lane,
       sink,
       sizeBytes: job.sizeBytes,
       held,
+      bases,
       recent,
       onAnnounced: ({ start, end, missingCount }) =>
         port.report({ type: 'announced', start, end, missing: missingCount > 0 }),

@@ -1,4 +1,5 @@
 /** A window on the receiving side, from its HAVE until every chunk of it is written. */
+import type { Range } from '../protocol/extent.ts'
 import { entryCount, entryDigest, entryLength } from '../protocol/manifest.ts'
 
 export interface OpenWindow {
@@ -12,6 +13,12 @@ export interface OpenWindow {
   receivedBytes: number
   /** Entries equal to one that comes, by the index of that one. */
   readonly repeats: Map<number, number[]>
+  /** Of entries that are wanted though something else lies at their place: checksums of its blocks; ascending. */
+  readonly bases: Map<number, Buffer>
+  /** Of entries of which only parts come: which, from the chunk's start in bytes. */
+  readonly parts: Map<number, readonly Range[]>
+  /** The sender is to tell the checksums of the blocks of `bases`. */
+  asksBlocks: boolean
 }
 
 /** Windows open on a lane, by number. */
@@ -29,11 +36,34 @@ export function openWindow(number: number, start: number, end: number, entries: 
     missingCount: count,
     receivedBytes: 0,
     repeats: new Map(),
+    bases: new Map(),
+    parts: new Map(),
+    asksBlocks: false,
   }
 }
 
+/** What a WANT says of a window. */
+export interface Wanted {
+  /** A bit for each entry that is wanted; when `based`, behind it one for each of them that has an older version here. */
+  readonly bitmaps: Uint8Array
+  readonly based: boolean
+}
+
 /** The WANT for a window: asks once for each missing digest; entries that repeat one are written when it comes. */
-export function wantBitmap(window: OpenWindow): Uint8Array {
+export function wanted(window: OpenWindow): Wanted {
+  const bitmap = wantBitmap(window)
+  const bases = [...window.bases].filter(([index]) => window.missing[index]).sort(([a], [b]) => a - b)
+  window.bases.clear()
+  for (const [index, sums] of bases) window.bases.set(index, sums)
+  if (bases.length === 0) return { bitmaps: bitmap, based: false }
+  const bitmaps = new Uint8Array(2 * bitmap.length)
+  bitmaps.set(bitmap)
+  for (const index of window.bases.keys()) bitmaps[bitmap.length + (index >> 3)] |= 1 << (index & 7)
+  window.asksBlocks = true
+  return { bitmaps, based: true }
+}
+
+function wantBitmap(window: OpenWindow): Uint8Array {
   const bitmap = new Uint8Array(Math.ceil(window.missing.length / 8))
   const firstOf = new Map<string, number>()
   for (let i = 0; i < window.missing.length; i++) {

@@ -4,8 +4,9 @@
  * Neighbouring chunks that are both worth compressing (or both not) travel in one frame of up to DATA_FRAME_BYTES,
  * because zstd finds more in a mebibyte than in 64 KiB, and large writes cost the line less.
  */
-import { entryCount, entryLength } from '../protocol/manifest.ts'
+import { entryCount } from '../protocol/manifest.ts'
 import { DATA_FRAME_BYTES } from '../protocol/limits.ts'
+import { travellingBytes } from './block-sums.ts'
 import { createFrameEncoder, FRAME_MEMORY_BYTES, looksCompressible, type CompressFrame } from './compress.ts'
 import type { CompressionControl } from './compression-control.ts'
 import type { LaneMessage } from '../protocol/lane-message.ts'
@@ -56,7 +57,8 @@ export function pack(control: Pick<CompressionControl, 'earn' | 'shouldCompress'
     for await (const wanted of windows) {
       let sentBytes = 0
       const { entries } = wanted.window
-      for (let i = 0; i < entryCount(entries); i++) if (wanted.wants(i)) sentBytes += entryLength(entries, i)
+      for (let i = 0; i < entryCount(entries); i++)
+        if (wanted.wants(i)) sentBytes += travellingBytes(entries, i, wanted.parts)
       control.earn(wanted.window.dataBytes - sentBytes)
       yield { wanted, sentBytes, frames: () => frames(wanted, press) }
     }
@@ -113,10 +115,10 @@ function* runs(wanted: WantedWindow, shouldCompress: () => boolean): Generator<R
     }
     const may = shouldCompress()
     const compress = may && probe(first)
-    let rawBytes = entryLength(entries, first)
+    let rawBytes = travellingBytes(entries, first, wanted.parts)
     let count = 1
     while (first + count < total && wanted.wants(first + count)) {
-      const length = entryLength(entries, first + count)
+      const length = travellingBytes(entries, first + count, wanted.parts)
       if (rawBytes + length > DATA_FRAME_BYTES) break
       if (may && probe(first + count) !== compress) break
       rawBytes += length
@@ -127,8 +129,8 @@ function* runs(wanted: WantedWindow, shouldCompress: () => boolean): Generator<R
   }
 }
 
-/** The bytes of a run: a view where its chunks touch in memory, else a copy. */
-function gather({ window }: WantedWindow, { first, count, rawBytes }: Run, memory: FrameMemory): Lent {
+/** The bytes of a run: a view where its chunks are whole and touch in memory, else a copy. */
+function gather({ window, parts }: WantedWindow, { first, count, rawBytes }: Run, memory: FrameMemory): Lent {
   const from = window.position(first)
   const touches =
     window.position(first + count - 1) + window.chunk(first + count - 1).length - from === rawBytes
@@ -136,8 +138,10 @@ function gather({ window }: WantedWindow, { first, count, rawBytes }: Run, memor
   const copy = memory.take()
   for (let i = 0, at = 0; i < count; i++) {
     const chunk = window.chunk(first + i)
-    copy.set(chunk, at)
-    at += chunk.length
+    for (const { start, end } of parts.get(first + i) ?? [{ start: 0, end: chunk.length }]) {
+      copy.set(chunk.subarray(start, end), at)
+      at += end - start
+    }
   }
   return { payload: copy.subarray(0, rawBytes), release: () => memory.give(copy) }
 }

@@ -10,14 +10,12 @@
 import { pipe } from 'it-pipe'
 import type { CompressionControl } from './compression-control.ts'
 import type { Chunker } from './chunker.ts'
-import type { HeldChunks } from './held-chunks.ts'
 import type { Lane } from './lane.ts'
 import { pack } from './pack.ts'
 import type { OpenWindow, OpenWindows } from './open-window.ts'
-import { answer, store, verify } from './place.ts'
+import { answer, store, verify, type Answering } from './place.ts'
 import type { RecentChunks } from './recent-chunks.ts'
 import { createSlotPool, scan, type ScannedWindow } from './scan.ts'
-import type { Sink } from './sink.ts'
 import type { Source } from './source.ts'
 import { createExchange } from './want.ts'
 import { WINDOWS_PER_LANE } from '../protocol/limits.ts'
@@ -63,27 +61,20 @@ export async function send(
 }
 
 /** What the receiving side of a lane works with. */
-export interface Receiving {
-  readonly lane: Lane
-  readonly sink: Sink
-  /** Of the volume, bytes; the sink may be larger. */
-  readonly sizeBytes: number
-  readonly held: HeldChunks
+export interface Receiving extends Answering {
   readonly recent: RecentChunks
-  /** Called for each window when what was here already is copied, before any other byte of it is written. */
-  onAnnounced(window: OpenWindow): void
   /** Called when every chunk of a window is written (not yet durable). */
   onPlaced(window: OpenWindow): void
 }
 
 /** Receives windows from the lane until the sender ends it. */
 export async function receive(receiving: Receiving, signal: AbortSignal): Promise<void> {
-  const { lane, sink, sizeBytes, held, recent } = receiving
+  const { lane, sink, held, recent } = receiving
   const open: OpenWindows = new Map()
   await pipe(
     lane.frames({ signal }),
-    answer(open, lane, held, sizeBytes, receiving.onAnnounced),
-    verify(open),
+    answer(open, receiving),
+    verify(open, held),
     store(open, sink, recent),
     (placed) => drain(placed, receiving.onPlaced),
   )

@@ -5,13 +5,16 @@
  * frame are written only after every chunk in it matched the digest announced for it.
  */
 import { FluidError } from '../protocol/errors.ts'
+import type { Range } from '../protocol/extent.ts'
 import { WINDOW_BYTES, WINDOWS_PER_LANE } from '../protocol/limits.ts'
 import { digestPosition, entryLength, entryOffset, validateWindowEntries } from '../protocol/manifest.ts'
+import type { Bases } from './bases.ts'
 import { createFrameDecoder, type DecompressFrame } from './compress.ts'
 import type { HeldChunks } from './held-chunks.ts'
 import { hasDigest } from './hasher.ts'
 import type { Lane, LaneFrame } from './lane.ts'
-import { openWindow, wantBitmap, type OpenWindow, type OpenWindows } from './open-window.ts'
+import { travellingBytes } from './block-sums.ts'
+import { openWindow, wanted, type OpenWindow, type OpenWindows } from './open-window.ts'
 import type { RecentChunks } from './recent-chunks.ts'
 import type { Sink } from './sink.ts'
 import { endStage, startStage, waitStage } from './stage-clock.ts'
@@ -22,19 +25,29 @@ export interface VerifiedChunks {
   readonly first: number
   readonly count: number
   readonly bytes: Uint8Array
+  /** What of them came over the lane. */
+  readonly receivedBytes: number
+}
+
+/** What a receiving lane answers with. */
+export interface Answering {
+  readonly lane: Lane
+  readonly sink: Sink
+  /** Of the volume, bytes; the sink may be larger. */
+  readonly sizeBytes: number
+  readonly held: HeldChunks
+  /** Where `held` keeps older versions; none: chunks come whole. */
+  readonly bases?: Bases
+  /** Called for each window when what was here already is copied, before any other byte of it is written. */
+  onAnnounced(window: OpenWindow): void
 }
 
 /**
- * Answers each HAVE with a WANT, after copying what is here already, and passes DATA on.
+ * Answers each HAVE with a WANT, after copying what is here already, and BLOCKS with those that differ; passes DATA on.
  * A window of which nothing is wanted comes out at once, as a frame's worth of no chunks.
  */
-export function answer(
-  open: OpenWindows,
-  lane: Lane,
-  held: HeldChunks,
-  sizeBytes: number,
-  onAnnounced: (window: OpenWindow) => void,
-) {
+export function answer(open: OpenWindows, answering: Answering) {
+  const { lane, sink, held, bases, sizeBytes } = answering
   let last = 0
   let waitedMs = 0
   let answeredAt = performance.now()
@@ -52,6 +65,14 @@ export function answer(
       }
       if (message.kind === 'error')
         throw new FluidError('LANE_FAILED', `The sender ended the lane: ${message.message}`)
+      if (message.kind === 'blocks') {
+        const window = open.get(message.window)
+        if (!window || !bases) throw violation(`Blocks came for window ${message.window}, which is not open`)
+        const bitmap = bases.compare(window, payload)
+        sink.prepare?.(partRanges(window))
+        await lane.write({ kind: 'want-blocks', window: message.window }, bitmap)
+        continue
+      }
       if (message.kind !== 'have') throw violation(`A ${message.kind} frame came to the receiver`)
       if (ended) throw violation(`Window ${message.window} came after the sender's bye`)
       if (message.window !== ++last) throw violation(`Window ${message.window} came where ${last} was due`)
@@ -71,31 +92,42 @@ export function answer(
       validateWindowEntries(entries, message.start, message.end)
       const window = openWindow(message.window, message.start, message.end, entries)
       await waitStage('look-up', held.fill(window))
-      onAnnounced(window)
-      const bitmap = wantBitmap(window)
+      answering.onAnnounced(window)
+      const { bitmaps, based } = wanted(window)
       const now = performance.now()
       const idle = Math.min(1, (lane.waited.readMs - waitedMs) / Math.max(1, now - answeredAt))
       waitedMs = lane.waited.readMs
       answeredAt = now
       open.set(window.number, window)
-      await lane.write({ kind: 'want', window: window.number, idlePermille: Math.round(idle * 1000) }, bitmap)
+      const idlePermille = Math.round(idle * 1000)
+      await lane.write(
+        { kind: 'want', window: window.number, idlePermille, ...(based && { based }) },
+        bitmaps,
+      )
       if (window.missingCount === 0) yield window
     }
   }
 }
 
 /** Decompresses data frames and compares every chunk with its announced digest; throws before a byte is used. */
-export function verify(open: OpenWindows) {
+export function verify(open: OpenWindows, held: Pick<HeldChunks, 'complete'>) {
   const decompressFrame = createFrameDecoder()
   return async function* (items: AsyncIterable<LaneFrame | OpenWindow>): AsyncGenerator<VerifiedChunks> {
     for await (const item of items) {
-      if (!('message' in item)) yield { window: item, first: 0, count: 0, bytes: new Uint8Array(0) }
-      else yield verifyFrame(open, item, decompressFrame)
+      if (!('message' in item)) {
+        yield { window: item, first: 0, count: 0, bytes: new Uint8Array(0), receivedBytes: 0 }
+        continue
+      }
+      const came = decodeFrame(open, item, decompressFrame)
+      const { window, first, count } = came
+      const bytes = hasParts(came) ? await held.complete(window, first, count, came.bytes) : came.bytes
+      verifyChunks(window, first, count, bytes)
+      yield { ...came, bytes }
     }
   }
 }
 
-function verifyFrame(
+function decodeFrame(
   open: OpenWindows,
   { message, payload }: LaneFrame,
   decompressFrame: DecompressFrame,
@@ -103,19 +135,32 @@ function verifyFrame(
   if (message.kind !== 'data') throw violation(`A ${message.kind} frame came as data`)
   const window = open.get(message.window)
   if (!window) throw violation(`Data came for window ${message.window}, which is not open`)
+  if (window.asksBlocks)
+    throw violation(`Data came for window ${message.window} before the blocks it asks for`)
   const { first, count } = message
   if (first + count > window.missing.length)
     throw violation(`Data came for entries beyond the window's ${window.missing.length}`)
   let rawBytes = 0
   for (let i = first; i < first + count; i++) {
     if (!window.missing[i]) throw violation(`Data came for entry ${i}, which was not wanted`)
-    rawBytes += entryLength(window.entries, i)
+    rawBytes += travellingBytes(window.entries, i, window.parts)
   }
   if (rawBytes !== message.rawBytes)
     throw violation(`A data frame announces ${message.rawBytes} bytes for ${rawBytes} of chunks`)
-  let clock = startStage()
+  const clock = startStage()
   const bytes = message.codec === 'zstd' ? decompressFrame(payload, rawBytes) : payload
-  clock = endStage('decompress', clock)
+  endStage('decompress', clock)
+  return { window, first, count, bytes, receivedBytes: rawBytes }
+}
+
+function hasParts({ window, first, count }: VerifiedChunks): boolean {
+  if (window.parts.size === 0) return false
+  for (let i = first; i < first + count; i++) if (window.parts.has(i)) return true
+  return false
+}
+
+function verifyChunks(window: OpenWindow, first: number, count: number, bytes: Uint8Array): void {
+  const clock = startStage()
   for (let i = first, at = 0; i < first + count; i++) {
     const length = entryLength(window.entries, i)
     if (!hasDigest(bytes.subarray(at, at + length), window.entries, digestPosition(i))) {
@@ -129,25 +174,18 @@ function verifyFrame(
     at += length
   }
   endStage('verify', clock)
-  return { window, first, count, bytes }
 }
 
 /** Writes verified chunks, neighbours in one write, and passes on the windows that are complete. */
 export function store(open: OpenWindows, sink: Sink, recent: RecentChunks) {
   return async function* (items: AsyncIterable<VerifiedChunks>): AsyncGenerator<OpenWindow> {
-    for await (const { window, first, count, bytes } of items) {
+    for await (const { window, first, count, bytes, receivedBytes } of items) {
       const { entries } = window
-      let from = 0
-      for (let i = first, at = 0; i < first + count; i++) {
-        const length = entryLength(entries, i)
-        const end = entryOffset(entries, i) + length
-        at += length
-        if (i + 1 < first + count && entryOffset(entries, i + 1) === end) continue
+      for (const { from, to, offset } of stretches(window, first, count)) {
         const clock = startStage()
-        const writing = sink.write(bytes.subarray(from, at), end - (at - from))
+        const writing = sink.write(bytes.subarray(from, to), offset)
         if (writing) await waitStage('wait-write', writing)
         else endStage('write', clock)
-        from = at
       }
       for (let i = first, at = 0; i < first + count; i++) {
         const length = entryLength(entries, i)
@@ -161,12 +199,39 @@ export function store(open: OpenWindows, sink: Sink, recent: RecentChunks) {
         }
         at += length
       }
-      window.receivedBytes += bytes.length
+      window.receivedBytes += receivedBytes
       if (window.missingCount > 0) continue
       open.delete(window.number)
       yield window
     }
   }
+}
+
+/** What is written of chunks that lie back to back: [from, to) of them at `offset` of the volume; neighbours together. */
+function* stretches(window: OpenWindow, first: number, count: number) {
+  const { entries, parts } = window
+  let last: { from: number; to: number; offset: number } | undefined
+  for (let i = first, at = 0; i < first + count; i++) {
+    const length = entryLength(entries, i)
+    for (const { start, end } of parts.get(i) ?? [{ start: 0, end: length }]) {
+      const [from, offset] = [at + start, entryOffset(entries, i) + start]
+      if (last?.to === from && last.offset - last.from === offset - from) last.to = at + end
+      else {
+        if (last) yield last
+        last = { from, to: at + end, offset }
+      }
+    }
+    at += length
+  }
+  if (last) yield last
+}
+
+/** Where the volume is written when the parts of a window come. */
+function partRanges({ entries, parts }: OpenWindow): Range[] {
+  return Array.from(parts).flatMap(([index, ranges]) => {
+    const at = entryOffset(entries, index)
+    return ranges.map(({ start, end }) => ({ start: at + start, end: at + end }))
+  })
 }
 
 function violation(message: string): FluidError {

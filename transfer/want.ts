@@ -1,9 +1,13 @@
 /**
  * Asks the receiver which chunks of a window it wants, and keeps several windows asked at once so that no round trip
- * is waited for: a stage of send(). WANT is the receiver's credit; nothing travels without it. Spec: chunks.md.
+ * is waited for: a stage of send(). WANT is the receiver's credit; nothing travels without it. Where the receiver has an
+ * older version of a chunk it is asked once more, block by block. Spec: chunks.md.
  */
 import { FluidError } from '../protocol/errors.ts'
+import { BLOCK_SUM_BYTES, blockCount, blockRanges } from '../protocol/blocks.ts'
+import type { Range } from '../protocol/extent.ts'
 import { entryCount } from '../protocol/manifest.ts'
+import { putBlockSums, type Parts } from './block-sums.ts'
 import type { Lane, LaneFrame } from './lane.ts'
 import type { ScannedWindow } from './scan.ts'
 import { waitStage } from './stage-clock.ts'
@@ -14,12 +18,30 @@ export interface WantedWindow {
   readonly number: number
   readonly window: ScannedWindow
   wants(index: number): boolean
+  /** Of chunks of which the receiver wants some blocks only. */
+  readonly parts: Parts
+}
+
+/** What the receiver said of a window. */
+interface Answer {
+  readonly bitmap: Uint8Array
+  readonly parts: Parts
+}
+
+/** A window that waits for its answer. */
+interface Waiting {
+  readonly window: ScannedWindow
+  readonly askedAt: number
+  resolve(answer: Answer): void
+  reject(error: unknown): void
+  /** It wants these, of which `based` are to be compared: the answer lacks their blocks. */
+  half?: { readonly bitmap: Uint8Array; readonly based: readonly number[]; readonly blocks: number }
 }
 
 interface Asked {
   readonly number: number
   readonly window: ScannedWindow
-  readonly answer: Promise<Uint8Array>
+  readonly answer: Promise<Answer>
 }
 
 export interface Exchange {
@@ -33,11 +55,10 @@ export interface Exchange {
   want(depth: number): (windows: AsyncIterable<ScannedWindow>) => AsyncGenerator<WantedWindow>
 }
 
+const NO_PARTS: Parts = new Map()
+
 export function createExchange(lane: Lane): Exchange {
-  const waiting = new Map<
-    number,
-    { resolve(bitmap: Uint8Array): void; reject(error: unknown): void; bytes: number; askedAt: number }
-  >()
+  const waiting = new Map<number, Waiting>()
   let last = 0
   let receiverIdle = 1
   let roundTripMs = Infinity
@@ -45,37 +66,59 @@ export function createExchange(lane: Lane): Exchange {
 
   function expect(window: ScannedWindow): Asked {
     const number = ++last
-    const answer = new Promise<Uint8Array>((resolve, reject) => {
+    const answer = new Promise<Answer>((resolve, reject) => {
       if (broken) reject(broken)
-      else {
-        const bytes = Math.ceil(entryCount(window.entries) / 8)
-        waiting.set(number, { resolve, reject, bytes, askedAt: performance.now() })
-      }
+      else waiting.set(number, { window, resolve, reject, askedAt: performance.now() })
     })
     // A lane that breaks while others are awaited must not be an unhandled rejection.
     answer.catch(() => {})
     return { number, window, answer }
   }
 
-  function answered(frame: LaneFrame): void {
-    const { message, payload } = frame
+  function answered({ message, payload }: LaneFrame): void {
     if (message.kind === 'error')
       throw new FluidError('LANE_FAILED', `The receiver ended the lane: ${message.message}`)
-    if (message.kind !== 'want')
-      throw new FluidError('PROTOCOL_VIOLATION', `A ${message.kind} frame came to the sender`)
+    if (message.kind !== 'want' && message.kind !== 'want-blocks')
+      throw violation(`A ${message.kind} frame came to the sender`)
     const ask = waiting.get(message.window)
-    if (!ask)
-      throw new FluidError(
-        'PROTOCOL_VIOLATION',
-        `The receiver answered window ${message.window}, which was not asked`,
-      )
-    if (payload.length !== ask.bytes) {
-      throw new FluidError('PROTOCOL_VIOLATION', `A want bitmap of ${payload.length} bytes, not ${ask.bytes}`)
+    if (!ask || (ask.half !== undefined) !== (message.kind === 'want-blocks'))
+      throw violation(`The receiver answered window ${message.window}, which was not asked`)
+    if (message.kind === 'want-blocks') {
+      waiting.delete(message.window)
+      ask.resolve({ bitmap: ask.half!.bitmap, parts: partsOf(ask, payload) })
+      return
     }
-    waiting.delete(message.window)
+    const { entries } = ask.window
+    const bytes = Math.ceil(entryCount(entries) / 8)
+    if (payload.length !== bytes * (message.based ? 2 : 1))
+      throw violation(`A want bitmap of ${payload.length} bytes, not ${bytes}`)
     receiverIdle = message.idlePermille / 1000
     roundTripMs = Math.min(roundTripMs, performance.now() - ask.askedAt)
-    ask.resolve(payload.slice())
+    const bitmap = payload.slice(0, bytes)
+    if (message.based) compareBlocks(message.window, ask, bitmap, payload.subarray(bytes))
+    else {
+      waiting.delete(message.window)
+      ask.resolve({ bitmap, parts: NO_PARTS })
+    }
+  }
+
+  /** Tells the checksums of the blocks of the entries in `marks`. */
+  function compareBlocks(number: number, ask: Waiting, bitmap: Uint8Array, marks: Uint8Array): void {
+    const { entries } = ask.window
+    const based: number[] = []
+    let blocks = 0
+    for (let index = 0; index < entryCount(entries); index++) {
+      if (!hasBit(marks, index)) continue
+      if (!hasBit(bitmap, index)) throw violation(`Entry ${index} has an older version, and is not wanted`)
+      based.push(index)
+      blocks += blockCount(entries, index)
+    }
+    if (blocks === 0) throw violation('A want says that there are older versions, and names none')
+    ask.half = { bitmap, based, blocks }
+    const sums = Buffer.allocUnsafe(blocks * BLOCK_SUM_BYTES)
+    let at = 0
+    for (const index of based) at = putBlockSums(entries, index, ask.window.chunk(index), sums, at)
+    lane.write({ kind: 'blocks', window: number }, sums).catch(() => {}) // The frames that come tell it.
   }
 
   return {
@@ -123,12 +166,13 @@ export function createExchange(lane: Lane): Exchange {
             } else if (scanned) {
               next = undefined
             } else {
-              const bitmap = await waitStage('wait-want', oldest.answer)
+              const { bitmap, parts } = await waitStage('wait-want', oldest.answer)
               asked.shift()
               yield {
                 number: oldest.number,
                 window: oldest.window,
-                wants: (index) => (bitmap[index >> 3] & (1 << (index & 7))) !== 0,
+                wants: (index) => hasBit(bitmap, index),
+                parts,
               }
             }
           }
@@ -141,4 +185,29 @@ export function createExchange(lane: Lane): Exchange {
       }
     },
   }
+}
+
+/** The parts that a bitmap of the blocks asked about makes of their entries. */
+function partsOf({ window: { entries }, half }: Waiting, bitmap: Uint8Array): Parts {
+  const { based, blocks } = half!
+  if (bitmap.length !== Math.ceil(blocks / 8))
+    throw violation(`A bitmap of ${bitmap.length} bytes came for ${blocks} blocks`)
+  const parts = new Map<number, readonly Range[]>()
+  let first = 0
+  for (const index of based) {
+    const from = first
+    const ranges = blockRanges(entries, index, (block) => hasBit(bitmap, from + block))
+    if (ranges.length === 0) throw violation(`Entry ${index} is wanted, and none of its blocks`)
+    parts.set(index, ranges)
+    first += blockCount(entries, index)
+  }
+  return parts
+}
+
+function hasBit(bitmap: Uint8Array, index: number): boolean {
+  return (bitmap[index >> 3] & (1 << (index & 7))) !== 0
+}
+
+function violation(message: string): FluidError {
+  return new FluidError('PROTOCOL_VIOLATION', message)
 }

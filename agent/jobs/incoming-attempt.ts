@@ -5,6 +5,7 @@
 import { agreementSigningBytes, encodeAgreement } from '../../protocol/agreement.ts'
 import type { ControlMessageOf, LaneEndpoint } from '../../protocol/control-message.ts'
 import { FluidError } from '../../protocol/errors.ts'
+import { BLOCKS_MINOR } from '../../protocol/ids.ts'
 import { INCOMING_LANE_BYTES, MAX_RANGES_PER_FRAME } from '../../protocol/limits.ts'
 import { entryCount, entryDigest, entryOffset } from '../../protocol/manifest.ts'
 import { verifyPeerSignature } from '../../protocol/peer-signature.ts'
@@ -148,6 +149,8 @@ async function flow(
     statePath: parts.statePath,
     scopes: await scopesWithChunks(parts, job.record.scope),
     recent,
+    // A checksum that matched by chance would do so again: after a digest that did not, chunks come whole.
+    comparesBlocks: agreement.minor >= BLOCKS_MINOR && job.record.offences === 0,
     counters,
     onRewrite: () => void job.update({ readBack: true }),
     onCheckpoint: async (ranges) => {

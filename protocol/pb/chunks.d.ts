@@ -13,7 +13,9 @@ export namespace fluidcloud {
                 error?: (fluidcloud.chunks.v1.LaneError.$Properties|null);
                 bye?: (fluidcloud.chunks.v1.Bye.$Properties|null);
                 open?: (fluidcloud.chunks.v1.Open.$Properties|null);
-                message?: ("have"|"want"|"data"|"error"|"bye"|"open");
+                blocks?: (fluidcloud.chunks.v1.Blocks.$Properties|null);
+                wantBlocks?: (fluidcloud.chunks.v1.WantBlocks.$Properties|null);
+                message?: ("have"|"want"|"data"|"error"|"bye"|"open"|"blocks"|"wantBlocks");
                 static encode(message: fluidcloud.chunks.v1.LaneFrame.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
                 static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): fluidcloud.chunks.v1.LaneFrame & fluidcloud.chunks.v1.LaneFrame.$Shape;
             }
@@ -25,7 +27,9 @@ export namespace fluidcloud {
                     error?: (fluidcloud.chunks.v1.LaneError.$Properties|null);
                     bye?: (fluidcloud.chunks.v1.Bye.$Properties|null);
                     open?: (fluidcloud.chunks.v1.Open.$Properties|null);
-                    message?: ("have"|"want"|"data"|"error"|"bye"|"open");
+                    blocks?: (fluidcloud.chunks.v1.Blocks.$Properties|null);
+                    wantBlocks?: (fluidcloud.chunks.v1.WantBlocks.$Properties|null);
+                    message?: ("have"|"want"|"data"|"error"|"bye"|"open"|"blocks"|"wantBlocks");
                     $unknowns?: Uint8Array[];
                 }
                 type $Shape = {
@@ -35,9 +39,11 @@ export namespace fluidcloud {
                   error?: fluidcloud.chunks.v1.LaneError.$Shape|null;
                   bye?: fluidcloud.chunks.v1.Bye.$Shape|null;
                   open?: fluidcloud.chunks.v1.Open.$Shape|null;
+                  blocks?: fluidcloud.chunks.v1.Blocks.$Shape|null;
+                  wantBlocks?: fluidcloud.chunks.v1.WantBlocks.$Shape|null;
                   $unknowns?: Uint8Array[];
                 } & (
-                  ({ message?: undefined; have?: null; want?: null; data?: null; error?: null; bye?: null; open?: null }|{ message?: "have"; have: fluidcloud.chunks.v1.Have.$Shape; want?: null; data?: null; error?: null; bye?: null; open?: null }|{ message?: "want"; have?: null; want: fluidcloud.chunks.v1.Want.$Shape; data?: null; error?: null; bye?: null; open?: null }|{ message?: "data"; have?: null; want?: null; data: fluidcloud.chunks.v1.Data.$Shape; error?: null; bye?: null; open?: null }|{ message?: "error"; have?: null; want?: null; data?: null; error: fluidcloud.chunks.v1.LaneError.$Shape; bye?: null; open?: null }|{ message?: "bye"; have?: null; want?: null; data?: null; error?: null; bye: fluidcloud.chunks.v1.Bye.$Shape; open?: null }|{ message?: "open"; have?: null; want?: null; data?: null; error?: null; bye?: null; open: fluidcloud.chunks.v1.Open.$Shape })
+                  ({ message?: undefined; have?: null; want?: null; data?: null; error?: null; bye?: null; open?: null; blocks?: null; wantBlocks?: null }|{ message?: "have"; have: fluidcloud.chunks.v1.Have.$Shape; want?: null; data?: null; error?: null; bye?: null; open?: null; blocks?: null; wantBlocks?: null }|{ message?: "want"; have?: null; want: fluidcloud.chunks.v1.Want.$Shape; data?: null; error?: null; bye?: null; open?: null; blocks?: null; wantBlocks?: null }|{ message?: "data"; have?: null; want?: null; data: fluidcloud.chunks.v1.Data.$Shape; error?: null; bye?: null; open?: null; blocks?: null; wantBlocks?: null }|{ message?: "error"; have?: null; want?: null; data?: null; error: fluidcloud.chunks.v1.LaneError.$Shape; bye?: null; open?: null; blocks?: null; wantBlocks?: null }|{ message?: "bye"; have?: null; want?: null; data?: null; error?: null; bye: fluidcloud.chunks.v1.Bye.$Shape; open?: null; blocks?: null; wantBlocks?: null }|{ message?: "open"; have?: null; want?: null; data?: null; error?: null; bye?: null; open: fluidcloud.chunks.v1.Open.$Shape; blocks?: null; wantBlocks?: null }|{ message?: "blocks"; have?: null; want?: null; data?: null; error?: null; bye?: null; open?: null; blocks: fluidcloud.chunks.v1.Blocks.$Shape; wantBlocks?: null }|{ message?: "wantBlocks"; have?: null; want?: null; data?: null; error?: null; bye?: null; open?: null; blocks?: null; wantBlocks: fluidcloud.chunks.v1.WantBlocks.$Shape })
                 );
             }
             enum Codec {
@@ -90,6 +96,7 @@ export namespace fluidcloud {
                 $unknowns?: Uint8Array[];
                 window: number;
                 idlePermille: number;
+                based: boolean;
                 static encode(message: fluidcloud.chunks.v1.Want.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
                 static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): fluidcloud.chunks.v1.Want & fluidcloud.chunks.v1.Want.$Shape;
             }
@@ -97,9 +104,42 @@ export namespace fluidcloud {
                 interface $Properties {
                     window?: (number|null);
                     idlePermille?: (number|null);
+                    based?: (boolean|null);
                     $unknowns?: Uint8Array[];
                 }
                 type $Shape = fluidcloud.chunks.v1.Want.$Properties;
+            }
+            interface IBlocks extends fluidcloud.chunks.v1.Blocks.$Properties {
+            }
+            class Blocks {
+                constructor(properties?: fluidcloud.chunks.v1.Blocks.$Properties);
+                $unknowns?: Uint8Array[];
+                window: number;
+                static encode(message: fluidcloud.chunks.v1.Blocks.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+                static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): fluidcloud.chunks.v1.Blocks & fluidcloud.chunks.v1.Blocks.$Shape;
+            }
+            namespace Blocks {
+                interface $Properties {
+                    window?: (number|null);
+                    $unknowns?: Uint8Array[];
+                }
+                type $Shape = fluidcloud.chunks.v1.Blocks.$Properties;
+            }
+            interface IWantBlocks extends fluidcloud.chunks.v1.WantBlocks.$Properties {
+            }
+            class WantBlocks {
+                constructor(properties?: fluidcloud.chunks.v1.WantBlocks.$Properties);
+                $unknowns?: Uint8Array[];
+                window: number;
+                static encode(message: fluidcloud.chunks.v1.WantBlocks.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+                static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): fluidcloud.chunks.v1.WantBlocks & fluidcloud.chunks.v1.WantBlocks.$Shape;
+            }
+            namespace WantBlocks {
+                interface $Properties {
+                    window?: (number|null);
+                    $unknowns?: Uint8Array[];
+                }
+                type $Shape = fluidcloud.chunks.v1.WantBlocks.$Properties;
             }
             interface IData extends fluidcloud.chunks.v1.Data.$Properties {
             }

@@ -33,11 +33,13 @@ export const fluidcloud = $root.fluidcloud = (() => {
                 LaneFrame.prototype.error = null;
                 LaneFrame.prototype.bye = null;
                 LaneFrame.prototype.open = null;
+                LaneFrame.prototype.blocks = null;
+                LaneFrame.prototype.wantBlocks = null;
 
                 let $oneOfFields;
 
                 $Object.defineProperty(LaneFrame.prototype, "message", {
-                    get: $util.oneOfGetter($oneOfFields = ["have", "want", "data", "error", "bye", "open"]),
+                    get: $util.oneOfGetter($oneOfFields = ["have", "want", "data", "error", "bye", "open", "blocks", "wantBlocks"]),
                     set: $util.oneOfSetter($oneOfFields)
                 });
 
@@ -60,6 +62,10 @@ export const fluidcloud = $root.fluidcloud = (() => {
                         $root.fluidcloud.chunks.v1.Bye.encode(message.bye, writer.uint32(42).fork(), _depth + 1).ldelim();
                     if (message.open != null && $Object.hasOwnProperty.call(message, "open"))
                         $root.fluidcloud.chunks.v1.Open.encode(message.open, writer.uint32(50).fork(), _depth + 1).ldelim();
+                    if (message.blocks != null && $Object.hasOwnProperty.call(message, "blocks"))
+                        $root.fluidcloud.chunks.v1.Blocks.encode(message.blocks, writer.uint32(58).fork(), _depth + 1).ldelim();
+                    if (message.wantBlocks != null && $Object.hasOwnProperty.call(message, "wantBlocks"))
+                        $root.fluidcloud.chunks.v1.WantBlocks.encode(message.wantBlocks, writer.uint32(66).fork(), _depth + 1).ldelim();
                     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
                         for (let i = 0; i < message.$unknowns.length; ++i)
                             writer.raw(message.$unknowns[i]);
@@ -133,6 +139,20 @@ export const fluidcloud = $root.fluidcloud = (() => {
                                     break;
                                 message.open = $root.fluidcloud.chunks.v1.Open.decode(reader, reader.size(), $undefined, _depth + 1, message.open);
                                 message.message = "open";
+                                continue;
+                            }
+                        case 7: {
+                                if (wireType !== 2)
+                                    break;
+                                message.blocks = $root.fluidcloud.chunks.v1.Blocks.decode(reader, reader.size(), $undefined, _depth + 1, message.blocks);
+                                message.message = "blocks";
+                                continue;
+                            }
+                        case 8: {
+                                if (wireType !== 2)
+                                    break;
+                                message.wantBlocks = $root.fluidcloud.chunks.v1.WantBlocks.decode(reader, reader.size(), $undefined, _depth + 1, message.wantBlocks);
+                                message.message = "wantBlocks";
                                 continue;
                             }
                         }
@@ -374,6 +394,7 @@ export const fluidcloud = $root.fluidcloud = (() => {
 
                 Want.prototype.window = 0;
                 Want.prototype.idlePermille = 0;
+                Want.prototype.based = false;
 
                 Want.encode = function (message, writer, _depth) {
                     if (!writer)
@@ -386,6 +407,8 @@ export const fluidcloud = $root.fluidcloud = (() => {
                         writer.uint32(8).uint32(message.window);
                     if (message.idlePermille != null && $Object.hasOwnProperty.call(message, "idlePermille") && message.idlePermille !== 0)
                         writer.uint32(16).uint32(message.idlePermille);
+                    if (message.based != null && $Object.hasOwnProperty.call(message, "based") && message.based !== false)
+                        writer.uint32(24).bool(message.based);
                     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
                         for (let i = 0; i < message.$unknowns.length; ++i)
                             writer.raw(message.$unknowns[i]);
@@ -437,6 +460,15 @@ export const fluidcloud = $root.fluidcloud = (() => {
                                     delete message.idlePermille;
                                 continue;
                             }
+                        case 3: {
+                                if (wireType !== 0)
+                                    break;
+                                if (value = reader.bool())
+                                    message.based = value;
+                                else
+                                    delete message.based;
+                                continue;
+                            }
                         }
                         reader.skipType(wireType, _depth, tag);
                         if (!reader.discardUnknown) {
@@ -455,6 +487,170 @@ export const fluidcloud = $root.fluidcloud = (() => {
                 };
 
                 return Want;
+            })();
+
+            v1.Blocks = (function() {
+
+                const Blocks = function (properties) {
+                    if (properties)
+                        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+                            if (properties[keys[i]] != null && keys[i] !== "__proto__")
+                                this[keys[i]] = properties[keys[i]];
+                };
+
+                Blocks.prototype.window = 0;
+
+                Blocks.encode = function (message, writer, _depth) {
+                    if (!writer)
+                        writer = $Writer.create();
+                    if (_depth === $undefined)
+                        _depth = 0;
+                    if (_depth > $util.recursionLimit)
+                        throw $Error("max depth exceeded");
+                    if (message.window != null && $Object.hasOwnProperty.call(message, "window") && message.window !== 0)
+                        writer.uint32(8).uint32(message.window);
+                    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+                        for (let i = 0; i < message.$unknowns.length; ++i)
+                            writer.raw(message.$unknowns[i]);
+                    return writer;
+                };
+
+                Blocks.decode = function (reader, length, _end, _depth, _target) {
+                    if (!(reader instanceof $Reader))
+                        reader = $Reader.create(reader);
+                    if (_depth === $undefined)
+                        _depth = 0;
+                    if (_depth > $Reader.recursionLimit)
+                        throw $Error("max depth exceeded");
+                    let end, message, value;
+                    if (length === $undefined)
+                        end = reader.len;
+                    else {
+                        end = reader.pos + length;
+                        if (end > reader.len)
+                            throw $RangeError("index out of range");
+                        length = reader.len;
+                        reader.len = end;
+                    }
+                    message = _target || new $root.fluidcloud.chunks.v1.Blocks();
+                    while (reader.pos < end) {
+                        let start = reader.pos;
+                        let tag = reader.tag();
+                        if (tag === _end) {
+                            _end = $undefined;
+                            break;
+                        }
+                        let wireType = tag & 7;
+                        switch (tag >>>= 3) {
+                        case 1: {
+                                if (wireType !== 0)
+                                    break;
+                                if (value = reader.uint32())
+                                    message.window = value;
+                                else
+                                    delete message.window;
+                                continue;
+                            }
+                        }
+                        reader.skipType(wireType, _depth, tag);
+                        if (!reader.discardUnknown) {
+                            $util.makeProp(message, "$unknowns", false);
+                            (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+                        }
+                    }
+                    if (length !== $undefined) {
+                        if (reader.pos !== end)
+                            throw $RangeError("index out of range");
+                        reader.len = length;
+                    }
+                    if (_end !== $undefined)
+                        throw $Error("missing end group");
+                    return message;
+                };
+
+                return Blocks;
+            })();
+
+            v1.WantBlocks = (function() {
+
+                const WantBlocks = function (properties) {
+                    if (properties)
+                        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+                            if (properties[keys[i]] != null && keys[i] !== "__proto__")
+                                this[keys[i]] = properties[keys[i]];
+                };
+
+                WantBlocks.prototype.window = 0;
+
+                WantBlocks.encode = function (message, writer, _depth) {
+                    if (!writer)
+                        writer = $Writer.create();
+                    if (_depth === $undefined)
+                        _depth = 0;
+                    if (_depth > $util.recursionLimit)
+                        throw $Error("max depth exceeded");
+                    if (message.window != null && $Object.hasOwnProperty.call(message, "window") && message.window !== 0)
+                        writer.uint32(8).uint32(message.window);
+                    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+                        for (let i = 0; i < message.$unknowns.length; ++i)
+                            writer.raw(message.$unknowns[i]);
+                    return writer;
+                };
+
+                WantBlocks.decode = function (reader, length, _end, _depth, _target) {
+                    if (!(reader instanceof $Reader))
+                        reader = $Reader.create(reader);
+                    if (_depth === $undefined)
+                        _depth = 0;
+                    if (_depth > $Reader.recursionLimit)
+                        throw $Error("max depth exceeded");
+                    let end, message, value;
+                    if (length === $undefined)
+                        end = reader.len;
+                    else {
+                        end = reader.pos + length;
+                        if (end > reader.len)
+                            throw $RangeError("index out of range");
+                        length = reader.len;
+                        reader.len = end;
+                    }
+                    message = _target || new $root.fluidcloud.chunks.v1.WantBlocks();
+                    while (reader.pos < end) {
+                        let start = reader.pos;
+                        let tag = reader.tag();
+                        if (tag === _end) {
+                            _end = $undefined;
+                            break;
+                        }
+                        let wireType = tag & 7;
+                        switch (tag >>>= 3) {
+                        case 1: {
+                                if (wireType !== 0)
+                                    break;
+                                if (value = reader.uint32())
+                                    message.window = value;
+                                else
+                                    delete message.window;
+                                continue;
+                            }
+                        }
+                        reader.skipType(wireType, _depth, tag);
+                        if (!reader.discardUnknown) {
+                            $util.makeProp(message, "$unknowns", false);
+                            (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+                        }
+                    }
+                    if (length !== $undefined) {
+                        if (reader.pos !== end)
+                            throw $RangeError("index out of range");
+                        reader.len = length;
+                    }
+                    if (_end !== $undefined)
+                        throw $Error("missing end group");
+                    return message;
+                };
+
+                return WantBlocks;
             })();
 
             v1.Data = (function() {

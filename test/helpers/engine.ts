@@ -119,6 +119,7 @@ export async function openAttempt(
       statePath: sides.statePath,
       scopes: [],
       recent: createRecentTable(1 << 12),
+      comparesBlocks: true,
       counters: counters.receiver,
       onRewrite: () => void rewrites++,
       async onCheckpoint(ranges) {
