@@ -88,7 +88,7 @@ export class Inbound implements AsyncDisposable {
 
   /** Opens a lane; false when it could not be connected. */
   addLane(descriptor: LaneDescriptor): Promise<boolean> {
-    const { sinkUrl, sizeBytes, statePath, scopes, recent, comparesBlocks } = this.#options
+    const { sinkUrl, sink, sizeBytes, statePath, scopes, recent, comparesBlocks } = this.#options
     return this.#lanes.add({
       role: 'receive',
       lane: descriptor,
@@ -98,6 +98,7 @@ export class Inbound implements AsyncDisposable {
       scopes,
       recent,
       comparesBlocks,
+      rereads: sink.former !== undefined,
     })
   }
 

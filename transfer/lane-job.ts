@@ -32,6 +32,8 @@ export interface ReceiveJob {
   readonly recent: SharedArrayBuffer
   /** Of chunks that have an older version at their place, only blocks that differ are asked for. */
   readonly comparesBlocks: boolean
+  /** There is an old version at the target's place: most of the work is to read it again. */
+  readonly rereads: boolean
 }
 
 /** Reads windows and digests them, without a line: verification and seeds. */
