@@ -42,13 +42,20 @@ interface Candidate {
 }
 
 const SINK = 0
+const PREVIOUS = -1
+
+/** What a sender that can compare blocks lets us use. */
+export interface OlderVersion {
+  readonly bases: Pick<Bases, 'pay' | 'keep'>
+  /** Path of the version that is replaced, where the sink does not begin with it. */
+  readonly previous?: string
+}
 
 export function createHeldChunks(
   sink: Sink,
   recent: RecentChunks,
   index?: { readonly chunks: ChunkIndex; readonly scopes: readonly Scope[] },
-  /** Where older versions are kept, to be compared block by block. */
-  bases?: Pick<Bases, 'keep'>,
+  older?: OlderVersion,
 ): HeldChunks {
   const scratch = Buffer.allocUnsafeSlow(WINDOW_BYTES)
   const files = new Map<number, number>()
@@ -69,6 +76,17 @@ export function createHeldChunks(
     if (window.missingCount === 0) return
     sink.prepare?.(missingRanges(window))
     await take(window, lookUp(window))
+    if (older?.previous !== undefined && older.bases.pay) await keepPrevious(window, older.bases)
+  }
+
+  /** Looks at what the version before has in the places of what is missing yet. */
+  async function keepPrevious(window: OpenWindow, bases: Pick<Bases, 'keep'>): Promise<void> {
+    for (let entry = 0; entry < window.missing.length; entry++) {
+      if (!window.missing[entry] || window.bases.has(entry)) continue
+      const bytes = scratch.subarray(0, entryLength(window.entries, entry))
+      if (await readAt(PREVIOUS, bytes, entryOffset(window.entries, entry)))
+        bases.keep(window, entry, bytes, { inPlace: false })
+    }
   }
 
   /** Makes the parts of [from, to) that no entry covers read as zeros. */
@@ -174,7 +192,8 @@ export function createHeldChunks(
         recent.put(entries, digestPosition(entry), entryOffset(entries, entry))
         at += length
       } else {
-        if (inPlace) bases?.keep(window, entry, bytes.subarray(at, at + length))
+        if (inPlace && older?.bases.pay)
+          older.bases.keep(window, entry, bytes.subarray(at, at + length), { inPlace })
         if (scope !== undefined)
           void index?.chunks.forget(scope, entries, digestPosition(entry)).catch(() => {})
         flush()
@@ -210,7 +229,7 @@ export function createHeldChunks(
   function open(file: number): number | undefined {
     const known = files.get(file)
     if (known !== undefined) return known
-    const path = index?.chunks.pathOf(file)
+    const path = file === PREVIOUS ? older?.previous : index?.chunks.pathOf(file)
     if (path === undefined) return undefined
     if (files.size >= OPEN_FILES) {
       const [oldest, fd] = files.entries().next().value!
@@ -236,7 +255,8 @@ export function createHeldChunks(
       at += length
       const parts = window.parts.get(entry)
       const offset = entryOffset(window.entries, entry)
-      if (parts && !(await readAt(SINK, chunk, offset)))
+      const file = window.bases.get(entry)?.inPlace ? SINK : PREVIOUS
+      if (parts && !(await readAt(file, chunk, offset)))
         throw new FluidError('LANE_FAILED', 'The older version of a chunk cannot be read any more', {
           offset,
         })

@@ -31,6 +31,8 @@ export interface InboundOptions {
   readonly recent: SharedArrayBuffer
   /** The sender can compare chunks block by block. */
   readonly comparesBlocks: boolean
+  /** Path of the version that is replaced, when it is another file and the sender may know what it holds. */
+  readonly previous?: string
   readonly counters: TransferCounters
   /** The sender writes anew where something durable lies: only reading back tells what is there in the end. */
   onRewrite(): void
@@ -88,7 +90,7 @@ export class Inbound implements AsyncDisposable {
 
   /** Opens a lane; false when it could not be connected. */
   addLane(descriptor: LaneDescriptor): Promise<boolean> {
-    const { sinkUrl, sink, sizeBytes, statePath, scopes, recent, comparesBlocks } = this.#options
+    const { sinkUrl, sink, sizeBytes, statePath, scopes, recent, comparesBlocks, previous } = this.#options
     return this.#lanes.add({
       role: 'receive',
       lane: descriptor,
@@ -98,6 +100,7 @@ export class Inbound implements AsyncDisposable {
       scopes,
       recent,
       comparesBlocks,
+      previous,
       rereads: sink.former !== undefined,
     })
   }

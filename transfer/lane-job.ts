@@ -32,6 +32,8 @@ export interface ReceiveJob {
   readonly recent: SharedArrayBuffer
   /** Of chunks that have an older version at their place, only blocks that differ are asked for. */
   readonly comparesBlocks: boolean
+  /** Path of the version that is replaced, when it is another file. */
+  readonly previous?: string
   /** There is an old version at the target's place: most of the work is to read it again. */
   readonly rereads: boolean
 }

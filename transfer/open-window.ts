@@ -2,6 +2,14 @@
 import type { Range } from '../protocol/extent.ts'
 import { entryCount, entryDigest, entryLength } from '../protocol/manifest.ts'
 
+/** What is likely an older version of a chunk: as many bytes, at the same place. */
+export interface Base {
+  /** It lies where the chunk goes: what they share need not be written. Else at that place of the version before. */
+  readonly inPlace: boolean
+  /** Checksums of its blocks. */
+  readonly sums: Buffer
+}
+
 export interface OpenWindow {
   readonly number: number
   readonly start: number
@@ -13,8 +21,8 @@ export interface OpenWindow {
   receivedBytes: number
   /** Entries equal to one that comes, by the index of that one. */
   readonly repeats: Map<number, number[]>
-  /** Of entries that are wanted though something else lies at their place: checksums of its blocks; ascending. */
-  readonly bases: Map<number, Buffer>
+  /** Older versions of entries that are wanted; ascending once they are asked about. */
+  readonly bases: Map<number, Base>
   /** Of entries of which only parts come: which, from the chunk's start in bytes. */
   readonly parts: Map<number, readonly Range[]>
   /** The sender is to tell the checksums of the blocks of `bases`. */
@@ -54,7 +62,7 @@ export function wanted(window: OpenWindow): Wanted {
   const bitmap = wantBitmap(window)
   const bases = [...window.bases].filter(([index]) => window.missing[index]).sort(([a], [b]) => a - b)
   window.bases.clear()
-  for (const [index, sums] of bases) window.bases.set(index, sums)
+  for (const [index, base] of bases) window.bases.set(index, base)
   if (bases.length === 0) return { bitmaps: bitmap, based: false }
   const bitmaps = new Uint8Array(2 * bitmap.length)
   bitmaps.set(bitmap)

@@ -209,11 +209,12 @@ export function store(open: OpenWindows, sink: Sink, recent: RecentChunks) {
 
 /** What is written of chunks that lie back to back: [from, to) of them at `offset` of the volume; neighbours together. */
 function* stretches(window: OpenWindow, first: number, count: number) {
-  const { entries, parts } = window
+  const { entries, bases, parts } = window
   let last: { from: number; to: number; offset: number } | undefined
   for (let i = first, at = 0; i < first + count; i++) {
     const length = entryLength(entries, i)
-    for (const { start, end } of parts.get(i) ?? [{ start: 0, end: length }]) {
+    const some = bases.get(i)?.inPlace ? parts.get(i) : undefined
+    for (const { start, end } of some ?? [{ start: 0, end: length }]) {
       const [from, offset] = [at + start, entryOffset(entries, i) + start]
       if (last?.to === from && last.offset - last.from === offset - from) last.to = at + end
       else {
@@ -226,10 +227,11 @@ function* stretches(window: OpenWindow, first: number, count: number) {
   if (last) yield last
 }
 
-/** Where the volume is written when the parts of a window come. */
-function partRanges({ entries, parts }: OpenWindow): Range[] {
+/** Where the volume is written in parts of chunks. */
+function partRanges({ entries, bases, parts }: OpenWindow): Range[] {
   return Array.from(parts).flatMap(([index, ranges]) => {
     const at = entryOffset(entries, index)
+    if (!bases.get(index)?.inPlace) return []
     return ranges.map(({ start, end }) => ({ start: at + start, end: at + end }))
   })
 }

@@ -151,6 +151,7 @@ async function flow(
     recent,
     // A checksum that matched by chance would do so again: after a digest that did not, chunks come whole.
     comparesBlocks: agreement.minor >= BLOCKS_MINOR && job.record.offences === 0,
+    previous: previousFor(attempt, placement),
     counters,
     onRewrite: () => void job.update({ readBack: true }),
     onCheckpoint: async (ranges) => {
@@ -319,6 +320,11 @@ async function remember(journal: Journal, table: SharedArrayBuffer): Promise<voi
     for (let i = 0; i < entryCount(entries); i++)
       recent.put(entryDigest(entries, i), 0, entryOffset(entries, i))
   }
+}
+
+/** Path of the version that is replaced, where it is another file and the sender's grant covers what it holds. */
+function previousFor({ job }: IncomingAttempt, { previous, sink }: Placement): string | undefined {
+  return job.record.scope !== undefined && sink.former === undefined ? previous : undefined
 }
 
 /** The scopes this peer may find chunks in, less those that are empty. */
