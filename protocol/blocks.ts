@@ -2,7 +2,7 @@
  * Blocks of chunks: the finer grid on which the two sides compare a chunk with an older version of it.
  *
  * The grid is the volume's: a block is what a chunk holds of [k, k + 1) * BLOCK_BYTES, so the first and the last of a chunk
- * may be shorter. Spec: chunks.md, Blocks.
+ * may be shorter. Spec: chunks.md, Comparing blocks.
  */
 import type { Range } from './extent.ts'
 import { BLOCK_BYTES } from './limits.ts'

@@ -36,5 +36,5 @@ export const PUNCH_PROTOCOL = '/fluidcloud/punch/1.0.0'
 /** Version spoken inside the viaduct: an unknown major is refused, of two minors the lower is used. */
 export const PROTOCOL_MAJOR = 1
 export const PROTOCOL_MINOR = 1
-/** From this minor on a lane compares the blocks of chunks; see chunks.md, Blocks. */
+/** From this minor on a lane compares the blocks of chunks; see chunks.md, Comparing blocks. */
 export const BLOCKS_MINOR = 1

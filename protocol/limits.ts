@@ -9,7 +9,7 @@ const MiB = 1024 * KiB
 export const MAX_VOLUME_BYTES = 2 ** 52
 /** Unit of holes: a run of zeros shorter than this is data. The block size of common file systems. */
 export const HOLE_BLOCK_BYTES = 4 * KiB
-/** In which a chunk is compared with an older version of it; see chunks.md, Blocks. */
+/** In which a chunk is compared with an older version of it; see chunks.md, Comparing blocks. */
 export const BLOCK_BYTES = 4 * KiB
 /** Data bytes of one window, and the boundary at which chunking always restarts. */
 export const WINDOW_BYTES = 4 * MiB

@@ -1,7 +1,7 @@
 /**
  * Older versions of chunks that are wanted: what lies at a chunk's place though it is not that chunk, here or in the version
  * that is replaced. The sender is asked for the checksums of its blocks, and only those that differ travel. Spec: chunks.md,
- * Blocks.
+ * Comparing blocks.
  *
  * What is put together is digested like all that comes, so a checksum that matches by chance costs an attempt, no more.
  */

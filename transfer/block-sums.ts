@@ -1,4 +1,4 @@
-/** Checksums of the blocks of a chunk, and which parts of chunks travel when not all of their blocks do. Spec: chunks.md, Blocks. */
+/** Checksums of the blocks of a chunk, and which parts of chunks travel when not all of their blocks do. Spec: chunks.md, Comparing blocks. */
 import { crc32 } from 'node:zlib'
 import { BLOCK_SUM_BYTES, blockCount, blockStart } from '../protocol/blocks.ts'
 import type { Range } from '../protocol/extent.ts'

@@ -2,8 +2,9 @@
  * Fills a window from what this machine already holds, before anything is asked for.
  *
  * Looked at in this order: the sink itself at the very place (staged before a restart, or the old version on a device),
- * elsewhere in this stream, and files known to the index. Every candidate is read and digested; only what matches is
- * used, so a stale hint costs a re-send. Neighbours are read and written together.
+ * elsewhere in this stream, files known to the index, and the place in the version that is replaced. Every candidate is
+ * read and digested; only what matches is used, so a stale hint costs a re-send. Of what lies at a chunk's place and does
+ * not match, parts may: see bases.ts. Neighbours are read and written together.
  */
 import { closeSync, constants, openSync, readSync } from 'node:fs'
 import { FluidError } from '../protocol/errors.ts'
@@ -32,7 +33,7 @@ export interface HeldChunks extends Disposable {
   complete(window: OpenWindow, first: number, count: number, bytes: Uint8Array): Promise<Uint8Array>
 }
 
-/** Where a chunk may lie: in the sink itself (file 0) or in an indexed file. */
+/** Where a chunk may lie: in the sink itself (file 0), in the version before (file -1) or in an indexed file. */
 interface Candidate {
   readonly entry: number
   readonly file: number
@@ -76,17 +77,6 @@ export function createHeldChunks(
     if (window.missingCount === 0) return
     sink.prepare?.(missingRanges(window))
     await take(window, lookUp(window))
-    if (older?.previous !== undefined && older.bases.pay) await keepPrevious(window, older.bases)
-  }
-
-  /** Looks at what the version before has in the places of what is missing yet. */
-  async function keepPrevious(window: OpenWindow, bases: Pick<Bases, 'keep'>): Promise<void> {
-    for (let entry = 0; entry < window.missing.length; entry++) {
-      if (!window.missing[entry] || window.bases.has(entry)) continue
-      const bytes = scratch.subarray(0, entryLength(window.entries, entry))
-      if (await readAt(PREVIOUS, bytes, entryOffset(window.entries, entry)))
-        bases.keep(window, entry, bytes, { inPlace: false })
-    }
   }
 
   /** Makes the parts of [from, to) that no entry covers read as zeros. */
@@ -108,21 +98,26 @@ export function createHeldChunks(
     const candidates: Candidate[] = []
     for (let entry = 0; entry < window.missing.length; entry++) {
       if (!window.missing[entry]) continue
-      const at = digestPosition(entry)
-      const offset = recent.find(window.entries, at)
-      if (offset !== undefined && offset + entryLength(window.entries, entry) <= sink.sizeBytes) {
-        candidates.push({ entry, file: SINK, offset })
-        continue
-      }
-      for (const scope of index?.scopes ?? []) {
-        const location = index!.chunks.find(scope, window.entries, at)
-        if (!location) continue
-        const file = isFormer(location.file) ? SINK : location.file
-        candidates.push({ entry, file, offset: location.offset, scope })
-        break
-      }
+      const candidate = locate(window, entry)
+      if (candidate) candidates.push(candidate)
     }
     return candidates
+  }
+
+  function locate({ entries }: OpenWindow, entry: number): Candidate | undefined {
+    const at = digestPosition(entry)
+    const offset = recent.find(entries, at)
+    if (offset !== undefined && offset + entryLength(entries, entry) <= sink.sizeBytes)
+      return { entry, file: SINK, offset }
+    for (const scope of index?.scopes ?? []) {
+      const location = index!.chunks.find(scope, entries, at)
+      if (!location) continue
+      const file = isFormer(location.file) ? SINK : location.file
+      return { entry, file, offset: location.offset, scope }
+    }
+    // Hardly the chunk itself, but maybe what it was.
+    const looks = older?.previous !== undefined && older.bases.pay
+    return looks ? { entry, file: PREVIOUS, offset: entryOffset(entries, entry) } : undefined
   }
 
   function isFormer(file: number): boolean {
@@ -192,7 +187,7 @@ export function createHeldChunks(
         recent.put(entries, digestPosition(entry), entryOffset(entries, entry))
         at += length
       } else {
-        if (inPlace && older?.bases.pay)
+        if ((inPlace || head.file === PREVIOUS) && older?.bases.pay)
           older.bases.keep(window, entry, bytes.subarray(at, at + length), { inPlace })
         if (scope !== undefined)
           void index?.chunks.forget(scope, entries, digestPosition(entry)).catch(() => {})

@@ -84,8 +84,9 @@ export function createExchange(lane: Lane): Exchange {
     if (!ask || (ask.half !== undefined) !== (message.kind === 'want-blocks'))
       throw violation(`The receiver answered window ${message.window}, which was not asked`)
     if (message.kind === 'want-blocks') {
+      const parts = partsOf(ask, payload)
       waiting.delete(message.window)
-      ask.resolve({ bitmap: ask.half!.bitmap, parts: partsOf(ask, payload) })
+      ask.resolve({ bitmap: ask.half!.bitmap, parts })
       return
     }
     const { entries } = ask.window

@@ -3,7 +3,7 @@ import { copyFile, mkdir, readdir, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import ava from 'ava'
 import { startPair, type AgentPair } from '../helpers/agent-process.ts'
-import { MiB, noise, overwrite, sameBytes, writeVolume } from '../helpers/volume.ts'
+import { hideFromCrc32, MiB, noise, overwrite, sameBytes, writeVolume } from '../helpers/volume.ts'
 
 // Each test has two agents of its own: all at once they would only be in each other's way.
 const test = ava.serial
@@ -28,6 +28,18 @@ async function beginAndChange(pair: AgentPair): Promise<string> {
   const job = await pair.alpine.begin(pair.source('v2.raw'), TARGET, ...IN_PLACE, ...RATE)
   await pair.boreal.until(job, ({ sentBytes, state }) => sentBytes > 2 * MiB && state === 'running')
   return job
+}
+
+/** A byte of each of many blocks, so that hardly a chunk is the same. */
+const SCATTERED = Array.from({ length: 300 }, (_, i) => ({
+  offset: 4 * MiB + i * 130_000,
+  bytes: Buffer.of(1, 2, 3),
+}))
+
+async function writeScattered(pair: AgentPair): Promise<void> {
+  await writeVersions(pair)
+  await copyFile(pair.source('v1.raw'), pair.source('v2.raw'))
+  await overwrite(pair.source('v2.raw'), SCATTERED)
 }
 
 const names = (pair: AgentPair) => readdir(dirname(pair.at('disk.raw')))
@@ -60,6 +72,33 @@ test('move --in-place over a version that was put there by hand, with --verify d
   t.true(sentBytes < CHANGED_BYTES + MiB, `${sentBytes}`)
   t.true(await sameBytes(pair.source('v2.raw'), pair.at('disk.raw')))
   t.deepEqual(await names(pair), ['disk.raw'])
+})
+
+for (const how of [IN_PLACE, ['--replace']]) {
+  test(`move ${how.join(' ')} sends only the blocks that changed`, async (t) => {
+    const pair = await startPair(t)
+    await writeScattered(pair)
+    await pair.alpine.tell('move', pair.source('v1.raw'), TARGET)
+    const { sentBytes } = await pair.alpine.tell('move', pair.source('v2.raw'), TARGET, ...how)
+    t.true(sentBytes <= SCATTERED.length * 2 * 4096, `${sentBytes}`)
+    t.true(await sameBytes(pair.source('v2.raw'), pair.at('disk.raw')))
+  })
+}
+
+test('a block whose checksum is right by chance costs an attempt, and nothing else', async (t) => {
+  const pair = await startPair(t)
+  await writeVersions(pair)
+  await pair.alpine.tell('move', pair.source('v1.raw'), TARGET)
+  await copyFile(pair.source('v1.raw'), pair.source('v2.raw'))
+  const changed = noise(DATA_BYTES, 1).subarray(0, 3 * 4096)
+  hideFromCrc32(changed, 100)
+  changed[2 * 4096] ^= 1
+  await overwrite(pair.source('v2.raw'), [{ offset: 4 * MiB, bytes: changed }])
+  const { job, sentBytes } = await pair.alpine.tell('move', pair.source('v2.raw'), TARGET, ...IN_PLACE)
+  t.true(await sameBytes(pair.source('v2.raw'), pair.at('disk.raw')))
+  t.true(sentBytes >= 65_536, `${sentBytes}: the chunk came whole`)
+  t.like(await pair.boreal.tell('status'), { refusals: { 'chunk-digest': 1 } })
+  t.like(await pair.alpine.tell('verify', String(job), '--deep'), { match: true })
 })
 
 test('a version that was changed in place is found by a job that stages beside it', async (t) => {

@@ -7,6 +7,7 @@ import type { ChunkIndex, Scope } from '../../transfer/chunk-index.ts'
 import { createChunkerPool } from '../../transfer/chunker-pool.ts'
 import { CHUNKING_FASTCDC_64K } from '../../transfer/chunker.ts'
 import { createCompressionControl, type CompressionMode } from '../../transfer/compression-control.ts'
+import { createBases } from '../../transfer/bases.ts'
 import { createHeldChunks } from '../../transfer/held-chunks.ts'
 import type { JournalRecord } from '../../transfer/journal.ts'
 import { receive, send } from '../../transfer/pipeline.ts'
@@ -26,6 +27,8 @@ export interface MemoryTransfer {
   readonly compression?: CompressionMode
   readonly index?: { readonly chunks: ChunkIndex; readonly scopes: readonly Scope[] }
   readonly done?: RangeSet
+  /** Chunks are compared with what lies at their place, and in the file at this path when there is one. */
+  readonly older?: { readonly previous?: string }
   /** Sees each pair of lanes before anything is sent on it. */
   onLanes?(lanes: MemoryLanes): void
 }
@@ -41,7 +44,8 @@ export interface Transferred {
 
 /** Moves the source into the sink; rejects with what went wrong, rather than with the lane that broke of it. */
 export async function transfer(options: MemoryTransfer): Promise<Transferred> {
-  const { source, sink, lanes = 1, compression = 'auto', index, done = new RangeSet(), onLanes } = options
+  const { source, sink, lanes = 1, compression = 'auto', index, older, done = new RangeSet() } = options
+  const { onLanes } = options
   const recent = openRecentTable(createRecentTable(4096))
   const scanned: JournalRecord[] = []
   const placed: JournalRecord[] = []
@@ -54,7 +58,8 @@ export async function transfer(options: MemoryTransfer): Promise<Transferred> {
     await using pair = await openMemoryLanes()
     onLanes?.(pair)
     using loan = chunkers.borrow(WINDOWS_PER_LANE, CHUNKING_FASTCDC_64K)
-    using held = createHeldChunks(sink, recent, index)
+    const bases = older && createBases()
+    using held = createHeldChunks(sink, recent, index, bases && { bases, previous: older?.previous })
     const sending = send(
       shared(plan),
       {
@@ -74,6 +79,7 @@ export async function transfer(options: MemoryTransfer): Promise<Transferred> {
         sink,
         sizeBytes: source.sizeBytes,
         held,
+        bases,
         recent,
         onAnnounced: () => {},
         onPlaced: (window) => {

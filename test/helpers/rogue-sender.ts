@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { agreementSigningBytes, decodeAgreement } from '../../protocol/agreement.ts'
 import type { Agreement, Hello, LaneEndpoint, Offer } from '../../protocol/control-message.ts'
-import { VIADUCT_PROTOCOL } from '../../protocol/ids.ts'
+import { PROTOCOL_MINOR, VIADUCT_PROTOCOL } from '../../protocol/ids.ts'
 import { receiptSigningBytes } from '../../protocol/receipt.ts'
 import { CHUNKINGS } from '../../transfer/chunker.ts'
 import { serverName } from '../../transfer/lanes/server-name.ts'
@@ -22,7 +22,7 @@ export interface RogueJob {
 
 export const HELLO: Hello = {
   major: 1,
-  minor: 0,
+  minor: PROTOCOL_MINOR,
   agent: 'rogue/1.0',
   capabilities: {
     chunkings: [...CHUNKINGS],
@@ -57,9 +57,9 @@ export function offerOf(rogue: RoguePeer, changes: Partial<Offer> = {}): Offer {
 }
 
 /** A viaduct on which both have said hello. */
-export async function greet(rogue: RoguePeer): Promise<Talk> {
+export async function greet(rogue: RoguePeer, hello: Hello = HELLO): Promise<Talk> {
   const talk = talkOver(await rogue.open(VIADUCT_PROTOCOL))
-  talk.send({ kind: 'hello', ...HELLO })
+  talk.send({ kind: 'hello', ...hello })
   await talk.hear('hello')
   return talk
 }
@@ -69,8 +69,9 @@ export async function openJob(
   rogue: RoguePeer,
   dataPort: number,
   changes: Partial<Offer> = {},
+  hello: Hello = HELLO,
 ): Promise<RogueJob> {
-  const talk = await greet(rogue)
+  const talk = await greet(rogue, hello)
   const offer = offerOf(rogue, changes)
   talk.send({ kind: 'offer', ...offer })
   const { body, endpoint } = await talk.hear('agreement')

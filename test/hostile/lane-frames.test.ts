@@ -59,6 +59,17 @@ const WAYS: readonly Way[] = [
     sizeBytes: 8 * MiB,
     act: (lane) => lane.have(1, 0, WINDOW_BYTES + 4096, new Uint8Array()),
   },
+  {
+    title: 'blocks of a window that has none to compare',
+    act: async (lane) => {
+      await wanted(lane)
+      lane.write({ blocks: { window: 1 } }, new Uint8Array(100))
+    },
+  },
+  {
+    title: 'blocks of a window that is not open',
+    act: (lane) => lane.write({ blocks: { window: 7 } }, new Uint8Array(4)),
+  },
   { title: 'an empty window', act: (lane) => lane.have(1, 0, 0, new Uint8Array()) },
   { title: 'a window that ends before it starts', act: (lane) => lane.have(1, MiB, 0, new Uint8Array()) },
   { title: 'a window at 2^53', act: (lane) => lane.have(1, 0, 2 ** 53, new Uint8Array()) },

@@ -9,7 +9,7 @@ import { MAX_VOLUME_BYTES } from '../../protocol/limits.ts'
 import { eventually } from '../helpers/eventually.ts'
 import { entriesOf, rootOf } from '../helpers/rogue-lane.ts'
 import type { RoguePeer } from '../helpers/rogue-peer.ts'
-import { greet, offerOf, openJob } from '../helpers/rogue-sender.ts'
+import { HELLO, greet, offerOf, openJob } from '../helpers/rogue-sender.ts'
 import { EXISTING, openVictim, type Victim } from '../helpers/victim.ts'
 
 const MiB = 1024 * 1024
@@ -218,6 +218,34 @@ test.serial('a complete before everything is there fails the job, whatever its r
   )
 })
 
+const OLDER = { ...HELLO, minor: 0 }
+
+test.serial('only a sender that can compare blocks is asked to', async (t) => {
+  const id = randomBytes(16)
+  const changes = { job: id, destination: 'asked.raw' }
+  const first = await openJob(rogue, victim.dataPort, changes)
+  const lane = await first.lane()
+  lane.have(1, 0, MiB, entriesOf([{ offset: 0, bytes }]))
+  t.false('based' in (await lane.hear('want')).message)
+  lane.data(1, 0, 1, bytes)
+  await first.talk.hear('checkpoint')
+  // The volume changed meanwhile; what was written lies in its place.
+  const changed = { ...changes, snapshot: 'two' }
+  const entries = entriesOf([{ offset: 0, bytes: randomBytes(bytes.length) }])
+  for (const [hello, based] of [
+    [OLDER, undefined],
+    [HELLO, true],
+  ] as const) {
+    const job = await openJob(rogue, victim.dataPort, changed, hello)
+    t.is(job.agreement.minor, hello.minor)
+    const other = await job.lane()
+    other.have(1, 0, MiB, entries)
+    t.is((await other.hear('want')).message.based, based)
+    job.talk.abort()
+    other[Symbol.dispose]()
+  }
+})
+
 test.serial('a place written twice is read back before a receipt is signed for it', async (t) => {
   const id = randomBytes(16)
   const changes = { job: id, sizeBytes: 8 * MiB, destination: 'twice.raw' }
@@ -232,7 +260,7 @@ test.serial('a place written twice is read back before a receipt is signed for i
   first.talk.abort()
   lane[Symbol.dispose]()
   // What is durable is announced anew as something else, of which one half comes.
-  const second = await openJob(rogue, victim.dataPort, changes)
+  const second = await openJob(rogue, victim.dataPort, changes, OLDER)
   const other = await second.lane()
   other.have(
     1,

@@ -387,7 +387,12 @@ export const laneMessages: fc.Arbitrary<LaneMessage> = fc.oneof(
       ([number, [a, b]]) =>
         ({ kind: 'have', window: number, start: Math.min(a, b), end: Math.max(a, b) }) as const,
     ),
-  fc.record({ kind: kind('want'), window, idlePermille: fc.nat(1000) }),
+  fc.record(
+    { kind: kind('want'), window, idlePermille: fc.nat(1000), based: fc.constant(true as const) },
+    { requiredKeys: ['kind', 'window', 'idlePermille'] },
+  ),
+  fc.record({ kind: kind('blocks'), window }),
+  fc.record({ kind: kind('want-blocks'), window }),
   fc.record({
     kind: kind('data'),
     window,
@@ -403,7 +408,9 @@ export const laneMessages: fc.Arbitrary<LaneMessage> = fc.oneof(
 /** A payload length that fits the message. */
 export function payloadOf(message: LaneMessage): number {
   if (message.kind === 'have') return 44 * 3
-  if (message.kind === 'want') return 2
+  if (message.kind === 'want') return message.based ? 4 : 2
+  if (message.kind === 'blocks') return 4 * 33
+  if (message.kind === 'want-blocks') return 5
   if (message.kind === 'data') return message.codec === 'raw' ? message.rawBytes : 100
   return 0
 }

@@ -117,6 +117,27 @@ test(
   { kind: 'want', window: 1, idlePermille: 0 },
   129,
 )
+test(
+  'validateLanePayload() refuses long bitmaps where older versions are told',
+  payload,
+  { kind: 'want', window: 1, idlePermille: 0, based: true },
+  257,
+)
+test('validateLanePayload() refuses half a block checksum', payload, { kind: 'blocks', window: 1 }, 6)
+test('validateLanePayload() refuses no block checksums', payload, { kind: 'blocks', window: 1 }, 0)
+test(
+  'validateLanePayload() refuses more block checksums than a window has blocks',
+  payload,
+  { kind: 'blocks', window: 1 },
+  4 * 2049,
+)
+test(
+  'validateLanePayload() refuses a block bitmap without blocks',
+  payload,
+  { kind: 'want-blocks', window: 1 },
+  0,
+)
+test('validateLanePayload() refuses a long block bitmap', payload, { kind: 'want-blocks', window: 1 }, 257)
 test('validateLanePayload() refuses data without bytes', payload, { kind: 'data', ...data, codec: 'zstd' }, 0)
 test(
   'validateLanePayload() refuses raw data of another length',

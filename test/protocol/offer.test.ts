@@ -1,6 +1,7 @@
 import test from 'ava'
 import type { Capabilities, Offer } from '../../protocol/control-message.ts'
 import type { ErrorCode } from '../../protocol/errors.ts'
+import { PROTOCOL_MINOR } from '../../protocol/ids.ts'
 import { grantedTarget, type Grant } from '../../protocol/grant.ts'
 import {
   agreedMinor,
@@ -86,7 +87,7 @@ test('answerOffer() agrees to what both can do', (t) => {
     chunking: 'fastcdc-v1/32768-65536-262144',
     codecs: ['raw', 'zstd'],
     lanes: 4,
-    minor: 0,
+    minor: PROTOCOL_MINOR,
     agreedAtMs: 1000,
     freeBytes: 500,
     replacesExisting: false,
@@ -283,7 +284,8 @@ test(
 )
 
 test('agreedMinor() is the lower of the two', (t) => {
-  t.is(agreedMinor({ major: 1, minor: 9 }), 0)
+  t.is(agreedMinor({ major: 1, minor: 9 }), PROTOCOL_MINOR)
+  t.is(agreedMinor({ major: 1, minor: 0 }), 0)
   violates(t, () => agreedMinor({ major: 2, minor: 0 }), 'VERSION_UNSUPPORTED')
 })
 

@@ -194,10 +194,13 @@ const benchControls: [string, ControlMessage][] = [
     { kind: 'receipt', body: encodeReceipt(receipt), receiverSignature: signature, cpuMs: 1234 },
   ],
 ]
-const lanes: [LaneMessage, Uint8Array][] = [
+const lanes: [LaneMessage, Uint8Array, name?: string][] = [
   [{ kind: 'open', token: endpoint.token, lane: 3 }, new Uint8Array()],
   [{ kind: 'have', window: 1, start: 0, end: 12_582_912 }, ascending(0, 88)],
   [{ kind: 'want', window: 1, idlePermille: 250 }, Uint8Array.of(0b10)],
+  [{ kind: 'want', window: 1, idlePermille: 250, based: true }, Uint8Array.of(0b11, 0b10), 'want-based'],
+  [{ kind: 'blocks', window: 1 }, ascending(0x10, 8)],
+  [{ kind: 'want-blocks', window: 1 }, Uint8Array.of(0b10)],
   [{ kind: 'data', window: 1, first: 1, count: 1, codec: 'zstd', rawBytes: 65_536 }, ascending(0, 20)],
   [{ kind: 'error', code: 10, message: 'Chunk at offset 65536 does not match its digest' }, new Uint8Array()],
   [{ kind: 'bye' }, new Uint8Array()],
@@ -312,8 +315,8 @@ export const SAMPLES: readonly Sample[] = [
       decode: (bytes: Uint8Array) => decodeControl(unframe(bytes)),
     }),
   ),
-  ...lanes.map(([message, payload]) => ({
-    name: `chunks-${message.kind}`,
+  ...lanes.map(([message, payload, name = message.kind]) => ({
+    name: `chunks-${name}`,
     value: { message, payload },
     encode: () => Buffer.concat([encodeLaneHeader(message, payload.length), payload]),
     decode: decodeLaneFrame,

@@ -25,7 +25,7 @@ function scanned(windows: number, { chunks = 9, failAt = Infinity } = {}) {
         dataBytes: chunks * 65_536,
         bytes: new Uint8Array(0),
         position: () => 0,
-        chunk: () => new Uint8Array(0),
+        chunk: () => new Uint8Array(65_536),
         release: () => void held.delete(i),
       }
     }
@@ -260,4 +260,70 @@ test('want() lets go of every window when nobody wants more of them', async (t) 
     await settled()
     t.is(held.size, 0, `after ${take}`)
   }
+})
+
+/** A first window with three entries of 64 KiB, of which the receiver has older versions as `marks` says. */
+function based(marks: number[]) {
+  const { lane, say, hasAsked, end } = peer()
+  const exchange = createExchange(lane)
+  const listening = exchange.listen(lane.frames())
+  listening.catch(() => {})
+  const draining = drain(exchange.want(3)(scanned(1, { chunks: 3 }).windows))
+  draining.catch(() => {})
+  const answer = async () => {
+    await hasAsked(1)
+    say({ kind: 'want', window: 1, idlePermille: 0, based: true }, Uint8Array.from(marks))
+  }
+  const blocks = (bitmap: number[]) => say({ kind: 'want-blocks', window: 1 }, Uint8Array.from(bitmap))
+  return { answer, blocks, listening, draining, end }
+}
+
+test('want() asks for the blocks of what has an older version, and gives the parts that differ', async (t) => {
+  const { answer, blocks, draining, end } = based([0b111, 0b010])
+  await answer()
+  blocks([0b0000_0110, 0b1000_0000])
+  const [{ wants, parts }] = await draining
+  t.deepEqual([wants(0), wants(1), wants(2)], [true, true, true])
+  t.deepEqual(
+    [...parts],
+    [
+      [
+        1,
+        [
+          { start: 4096, end: 3 * 4096 },
+          { start: 15 * 4096, end: 16 * 4096 },
+        ],
+      ],
+    ],
+  )
+  end()
+})
+
+test('listen() refuses answers about blocks that make no sense', async (t) => {
+  const ways: [title: string, marks: number[], blocks?: number[]][] = [
+    ['an older version of what is not wanted', [0b001, 0b010]],
+    ['no older versions at all', [0b111, 0]],
+    ['half the bitmaps', [0b111]],
+    ['a bitmap that is too short', [0b111, 0b010], [0xff]],
+    ['a bitmap that is too long', [0b111, 0b010], [0xff, 0xff, 0]],
+    ['a chunk without blocks', [0b111, 0b110], [0xff, 0xff, 0, 0]],
+  ]
+  for (const [title, marks, bitmap] of ways) {
+    const { answer, blocks, listening, draining } = based(marks)
+    await answer()
+    if (bitmap) blocks(bitmap)
+    await t.throwsAsync(listening, { code: 'PROTOCOL_VIOLATION' }, title)
+    await t.throwsAsync(draining, { code: 'PROTOCOL_VIOLATION' }, title)
+  }
+})
+
+test('listen() refuses blocks that were not asked about', async (t) => {
+  const { lane, say, hasAsked } = peer()
+  const exchange = createExchange(lane)
+  const listening = exchange.listen(lane.frames())
+  const draining = drain(exchange.want(3)(scanned(1).windows))
+  draining.catch(() => {})
+  await hasAsked(1)
+  say({ kind: 'want-blocks', window: 1 }, Uint8Array.of(1))
+  await t.throwsAsync(listening, { code: 'PROTOCOL_VIOLATION' })
 })
