@@ -97,7 +97,7 @@ test('a block whose checksum is right by chance costs an attempt, and nothing el
   const { job, sentBytes } = await pair.alpine.tell('move', pair.source('v2.raw'), TARGET, ...IN_PLACE)
   t.true(await sameBytes(pair.source('v2.raw'), pair.at('disk.raw')))
   t.true(sentBytes >= 65_536, `${sentBytes}: the chunk came whole`)
-  t.like(await pair.boreal.tell('status'), { refusals: { 'chunk-digest': 1 } })
+  t.like(await pair.boreal.tell('status'), { refused: { 'chunk-digest': 1 } })
   t.like(await pair.alpine.tell('verify', String(job), '--deep'), { match: true })
 })
 
