@@ -8,7 +8,6 @@
  */
 import { closeSync, constants, openSync, readSync } from 'node:fs'
 import { FluidError } from '../protocol/errors.ts'
-import type { Range } from '../protocol/extent.ts'
 import { WINDOW_BYTES } from '../protocol/limits.ts'
 import { digestPosition, entryLength, entryOffset } from '../protocol/manifest.ts'
 import type { Bases } from './bases.ts'
@@ -17,6 +16,7 @@ import { hasDigest } from './hasher.ts'
 import type { OpenWindow } from './open-window.ts'
 import type { RecentChunks } from './recent-chunks.ts'
 import type { Sink } from './sink.ts'
+import { firstEntryFrom, firstEntryTouching, missingRanges } from './window-ranges.ts'
 
 /** Files of the index kept open by one lane. */
 const OPEN_FILES = 16
@@ -281,42 +281,4 @@ function follows(window: OpenWindow, a: Candidate, b: Candidate): boolean {
     b.offset === a.offset + length &&
     entryOffset(window.entries, b.entry) === entryOffset(window.entries, a.entry) + length
   )
-}
-
-/** What of a window is still to be written, but for what comes in parts: neighbours together. */
-function missingRanges(window: OpenWindow): Range[] {
-  const ranges: Range[] = []
-  let start = 0
-  let end = -1
-  for (let entry = 0; entry < window.missing.length; entry++) {
-    if (!window.missing[entry] || window.bases.has(entry)) continue
-    const at = entryOffset(window.entries, entry)
-    if (at !== end) {
-      if (end >= 0) ranges.push({ start, end })
-      start = at
-    }
-    end = at + entryLength(window.entries, entry)
-  }
-  if (end >= 0) ranges.push({ start, end })
-  return ranges
-}
-
-/** The first entry that begins at or after `offset`. */
-function firstEntryFrom(window: OpenWindow, offset: number): number {
-  let low = 0
-  let high = window.missing.length
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    if (entryOffset(window.entries, middle) < offset) low = middle + 1
-    else high = middle
-  }
-  return low
-}
-
-/** The first entry that ends after `offset`. */
-function firstEntryTouching(window: OpenWindow, offset: number): number {
-  const first = firstEntryFrom(window, offset)
-  if (first === 0) return 0
-  const before = first - 1
-  return entryOffset(window.entries, before) + entryLength(window.entries, before) > offset ? before : first
 }

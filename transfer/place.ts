@@ -5,19 +5,19 @@
  * frame are written only after every chunk in it matched the digest announced for it.
  */
 import { FluidError } from '../protocol/errors.ts'
-import type { Range } from '../protocol/extent.ts'
 import { WINDOW_BYTES, WINDOWS_PER_LANE } from '../protocol/limits.ts'
 import { digestPosition, entryLength, entryOffset, validateWindowEntries } from '../protocol/manifest.ts'
 import type { Bases } from './bases.ts'
+import { travellingBytes } from './block-sums.ts'
 import { createFrameDecoder, type DecompressFrame } from './compress.ts'
 import type { HeldChunks } from './held-chunks.ts'
 import { hasDigest } from './hasher.ts'
 import type { Lane, LaneFrame } from './lane.ts'
-import { travellingBytes } from './block-sums.ts'
 import { openWindow, wanted, type OpenWindow, type OpenWindows } from './open-window.ts'
 import type { RecentChunks } from './recent-chunks.ts'
 import type { Sink } from './sink.ts'
 import { endStage, startStage, waitStage } from './stage-clock.ts'
+import { partRanges, stretches } from './window-ranges.ts'
 
 /** Chunks of one frame, decoded and verified. */
 export interface VerifiedChunks {
@@ -205,35 +205,6 @@ export function store(open: OpenWindows, sink: Sink, recent: RecentChunks) {
       yield window
     }
   }
-}
-
-/** What is written of chunks that lie back to back: [from, to) of them at `offset` of the volume; neighbours together. */
-function* stretches(window: OpenWindow, first: number, count: number) {
-  const { entries, bases, parts } = window
-  let last: { from: number; to: number; offset: number } | undefined
-  for (let i = first, at = 0; i < first + count; i++) {
-    const length = entryLength(entries, i)
-    const some = bases.get(i)?.inPlace ? parts.get(i) : undefined
-    for (const { start, end } of some ?? [{ start: 0, end: length }]) {
-      const [from, offset] = [at + start, entryOffset(entries, i) + start]
-      if (last?.to === from && last.offset - last.from === offset - from) last.to = at + end
-      else {
-        if (last) yield last
-        last = { from, to: at + end, offset }
-      }
-    }
-    at += length
-  }
-  if (last) yield last
-}
-
-/** Where the volume is written in parts of chunks. */
-function partRanges({ entries, bases, parts }: OpenWindow): Range[] {
-  return Array.from(parts).flatMap(([index, ranges]) => {
-    const at = entryOffset(entries, index)
-    if (!bases.get(index)?.inPlace) return []
-    return ranges.map(({ start, end }) => ({ start: at + start, end: at + end }))
-  })
 }
 
 function violation(message: string): FluidError {
