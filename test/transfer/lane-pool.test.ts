@@ -1,12 +1,13 @@
 import { once } from 'node:events'
-import type { Worker } from 'node:worker_threads'
+import { MessageChannel, type Worker } from 'node:worker_threads'
 import test from 'ava'
 import { WINDOW_BYTES } from '../../protocol/limits.ts'
 import { generatedUrl } from '../../transfer/backends/generated.ts'
 import { CHUNKING_FASTCDC_64K } from '../../transfer/chunker.ts'
-import type { FromLane, ScanJob } from '../../transfer/lane-job.ts'
+import type { FromLane, ReceiveJob, ScanJob } from '../../transfer/lane-job.ts'
 import { LanePool, type LaneHandle } from '../../transfer/lane-pool.ts'
 import { LaneSet } from '../../transfer/lane-set.ts'
+import { createRecentTable } from '../../transfer/recent-chunks.ts'
 import { createCounters } from '../../transfer/transfer-counters.ts'
 
 const job: ScanJob = {
@@ -128,3 +129,34 @@ test.serial(
     t.true(loaded)
   },
 )
+
+test.serial('receiving lanes leave a core alone, unless most of their work is to read', async (t) => {
+  for (const rereads of [false, true]) {
+    let threads = 0
+    const count = () => void threads++
+    process.on('worker', count)
+    {
+      await using pool = new LanePool(2)
+      const lanes = [receiving(rereads), receiving(rereads)].map((each) => pool.open(each, () => {}))
+      for (const lane of lanes) lane.abort()
+      await Promise.all(lanes.map(({ closed }) => closed))
+    }
+    process.off('worker', count)
+    t.is(threads, rereads ? 2 : 1)
+  }
+})
+
+/** A job whose lane nobody answers. */
+function receiving(rereads: boolean): ReceiveJob {
+  return {
+    role: 'receive',
+    lane: { kind: 'port', port: new MessageChannel().port1, path: 'libp2p' },
+    sinkUrl: 'file:///none',
+    sizeBytes: WINDOW_BYTES,
+    statePath: '/none',
+    scopes: [],
+    recent: createRecentTable(16),
+    comparesBlocks: false,
+    rereads,
+  }
+}
