@@ -72,10 +72,29 @@ export function seekHole(fd: number, from: number): number | undefined {
 
 function seek(fd: number, from: number, whence: number): number | undefined {
   if (!libc) throw systemError('lseek', os.errno.ENOTSUP)
-  const found = Number(libc.lseek(fd, from, whence))
-  if (found >= 0) return found
-  if (koffi.errno() === os.errno.ENXIO) return undefined
-  throw systemError('lseek', koffi.errno())
+  const { value, errno } = outcome(() => libc.lseek(fd, from, whence))
+  if (errno === 0) return value
+  if (errno === os.errno.ENXIO) return undefined
+  throw systemError('lseek', errno)
+}
+
+/** Of a call that fails in a new way each time. */
+const MAX_TRIES = 16
+
+/**
+ * What a call gives, or why it fails. The engine may call the system itself before we can ask for errno (collecting garbage, its
+ * threads wait for each other: EAGAIN of futex(2)), so only what two failures in a row say is believed. A call that
+ * fails has done nothing.
+ */
+function outcome(call: () => number | bigint): { readonly value: number; readonly errno: number } {
+  let before = -1
+  for (let tries = 1; ; tries++) {
+    const value = Number(call())
+    if (value >= 0) return { value, errno: 0 }
+    const errno = koffi.errno()
+    if (errno === before || tries === MAX_TRIES) return { value, errno }
+    before = errno
+  }
 }
 
 /** Bytes of a block device. */
@@ -89,8 +108,7 @@ export function blockDeviceSize(fd: number): number {
 /** Makes a range of a file read as zeros and gives its space back; false where the file system cannot. Merge ranges: 64 KiB cost 0.85 ms. */
 export function punchHole(fd: number, offset: number, lengthBytes: number): boolean {
   if (!libc) return false
-  if (libc.fallocate(fd, FALLOC_KEEP_SIZE_PUNCH_HOLE, offset, lengthBytes) === 0) return true
-  return refused('fallocate')
+  return didOrRefused('fallocate', () => libc.fallocate(fd, FALLOC_KEEP_SIZE_PUNCH_HOLE, offset, lengthBytes))
 }
 
 /**
@@ -99,16 +117,14 @@ export function punchHole(fd: number, offset: number, lengthBytes: number): bool
  */
 export function cloneFile(fromFd: number, toFd: number): boolean {
   if (!libc) return false
-  if (libc.ioctl(toFd, FICLONE, 'int', fromFd) === 0) return true
-  return refused('ioctl')
+  return didOrRefused('ioctl', () => libc.ioctl(toFd, FICLONE, 'int', fromFd))
 }
 
 /** Makes a range of a block device read as zeros; false where it cannot. `offset` and length are multiples of the device's sector. */
 export function zeroRange(fd: number, offset: number, lengthBytes: number): boolean {
   if (!libc) return false
   const range = new BigUint64Array([BigInt(offset), BigInt(lengthBytes)])
-  if (libc.ioctl(fd, BLKZEROOUT, 'uint64_t *', range) === 0) return true
-  return refused('ioctl')
+  return didOrRefused('ioctl', () => libc.ioctl(fd, BLKZEROOUT, 'uint64_t *', range))
 }
 
 // EBUSY: the cache holds dirty pages there and someone else has the device exclusively.
@@ -121,9 +137,12 @@ const REFUSALS = [
   os.errno.EXDEV,
 ]
 
-function refused(syscall: string): false {
-  if (REFUSALS.includes(koffi.errno())) return false
-  throw systemError(syscall, koffi.errno())
+/** True when the call succeeds, false when the system has no such thing there; throws otherwise. */
+function didOrRefused(syscall: string, call: () => number): boolean {
+  const { errno } = outcome(call)
+  if (errno === 0) return true
+  if (REFUSALS.includes(errno)) return false
+  throw systemError(syscall, errno)
 }
 
 /** Starts reading a range into the page cache; returns at once. */
@@ -157,7 +176,8 @@ export function isOpenElsewhere(fd: number): boolean {
   if (!libc) return false
   // Whoever opens it meanwhile waits until we let go, which we are told by a signal: one that does nothing, not SIGIO.
   libc.fcntl(fd, F_SETSIG, 'int', os.signals.SIGURG)
-  if (libc.fcntl(fd, F_SETLEASE, 'int', F_WRLCK) !== 0) return koffi.errno() === os.errno.EAGAIN
+  const { errno } = outcome(() => libc.fcntl(fd, F_SETLEASE, 'int', F_WRLCK))
+  if (errno !== 0) return errno === os.errno.EAGAIN
   libc.fcntl(fd, F_SETLEASE, 'int', F_UNLCK)
   return false
 }
@@ -180,22 +200,19 @@ export function setCongestionControl(fd: number, name: string): boolean {
 }
 
 /**
- * Hands bytes at a native address to a connected socket: how many it took, 0 when it has no room now or there is no such
- * call here. The caller sees to the order with what Node still has to write.
+ * Hands bytes at a native address to a connected socket: how many it took, 0 when it has no room now, is broken, or there is
+ * no such call here. The caller writes the rest through Node, which tells what is broken, and sees to the order.
  */
 export function sendNow(fd: number, bytes: unknown, length: number): number {
   if (!libc) return 0
-  const sent = Number(libc.send(fd, bytes, length, MSG_DONTWAIT | MSG_NOSIGNAL))
-  if (sent >= 0) return sent
-  if (koffi.errno() === os.errno.EAGAIN || koffi.errno() === os.errno.EINTR) return 0
-  throw systemError('send', koffi.errno())
+  return Math.max(0, Number(libc.send(fd, bytes, length, MSG_DONTWAIT | MSG_NOSIGNAL)))
 }
 
 /** Renames a file unless the new name is taken (EEXIST), in one step that no other process can get between. */
 export async function renameNoReplace(from: string, to: string): Promise<void> {
   if (libc) {
-    if (libc.renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) === 0) return
-    if (!REFUSALS.includes(koffi.errno())) throw systemError('renameat2', koffi.errno())
+    if (didOrRefused('renameat2', () => libc.renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE)))
+      return
   }
   // File systems without the flag (some network ones): a hard link never replaces either.
   await link(from, to)
