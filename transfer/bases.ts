@@ -5,6 +5,7 @@
  *
  * What is put together is digested like all that comes, so a checksum that matches by chance costs an attempt, no more.
  */
+import { setBit } from '../protocol/bitmap.ts'
 import { BLOCK_SUM_BYTES, blockCount, blockRanges } from '../protocol/blocks.ts'
 import { violation } from '../protocol/field.ts'
 import { putBlockSums } from './block-sums.ts'
@@ -59,8 +60,7 @@ export function createBases(): Bases {
         // It is another chunk: a checksum that matches by chance is among them.
         const all = sameHere === count
         const wants = (block: number) => all || !isSame(block)
-        for (let block = 0; block < count; block++)
-          if (wants(block)) bitmap[(first + block) >> 3] |= 1 << ((first + block) & 7)
+        for (let block = 0; block < count; block++) if (wants(block)) setBit(bitmap, first + block)
         window.parts.set(index, blockRanges(window.entries, index, wants))
         asked += count
         same += all ? 0 : sameHere

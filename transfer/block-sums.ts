@@ -7,6 +7,11 @@ import { entryLength } from '../protocol/manifest.ts'
 /** Of some entries of a window, the stretches that travel, from the chunk's start in bytes; of the others all does. */
 export type Parts = ReadonlyMap<number, readonly Range[]>
 
+/** What of entry `index` travels, from the chunk's start in bytes. */
+export function travellingRanges(entries: Uint8Array, index: number, parts: Parts): readonly Range[] {
+  return parts.get(index) ?? [{ start: 0, end: entryLength(entries, index) }]
+}
+
 /** Bytes of entry `index` that travel. */
 export function travellingBytes(entries: Uint8Array, index: number, parts: Parts): number {
   const ranges = parts.get(index)

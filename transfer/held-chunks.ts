@@ -11,6 +11,7 @@ import { FluidError } from '../protocol/errors.ts'
 import { WINDOW_BYTES } from '../protocol/limits.ts'
 import { digestPosition, entryLength, entryOffset } from '../protocol/manifest.ts'
 import type { Bases } from './bases.ts'
+import { travellingRanges } from './block-sums.ts'
 import type { ChunkIndex, Scope } from './chunk-index.ts'
 import { hasDigest } from './hasher.ts'
 import type { OpenWindow } from './open-window.ts'
@@ -248,14 +249,13 @@ export function createHeldChunks(
       const length = entryLength(window.entries, entry)
       const chunk = scratch.subarray(at, at + length)
       at += length
-      const parts = window.parts.get(entry)
       const offset = entryOffset(window.entries, entry)
       const file = window.bases.get(entry)?.inPlace ? SINK : PREVIOUS
-      if (parts && !(await readAt(file, chunk, offset)))
+      if (window.parts.has(entry) && !(await readAt(file, chunk, offset)))
         throw new FluidError('LANE_FAILED', 'The older version of a chunk cannot be read any more', {
           offset,
         })
-      for (const { start, end } of parts ?? [{ start: 0, end: length }]) {
+      for (const { start, end } of travellingRanges(window.entries, entry, window.parts)) {
         chunk.set(bytes.subarray(from, from + end - start), start)
         from += end - start
       }

@@ -1,4 +1,5 @@
 /** A window on the receiving side, from its HAVE until every chunk of it is written. */
+import { setBit } from '../protocol/bitmap.ts'
 import type { Range } from '../protocol/extent.ts'
 import { entryCount, entryDigest, entryLength } from '../protocol/manifest.ts'
 
@@ -66,7 +67,8 @@ export function wanted(window: OpenWindow): Wanted {
   if (bases.length === 0) return { bitmaps: bitmap, based: false }
   const bitmaps = new Uint8Array(2 * bitmap.length)
   bitmaps.set(bitmap)
-  for (const index of window.bases.keys()) bitmaps[bitmap.length + (index >> 3)] |= 1 << (index & 7)
+  const marks = bitmaps.subarray(bitmap.length)
+  for (const index of window.bases.keys()) setBit(marks, index)
   window.asksBlocks = true
   return { bitmaps, based: true }
 }
@@ -85,7 +87,7 @@ function wantBitmap(window: OpenWindow): Uint8Array {
       window.missing[i] = 0
     } else {
       firstOf.set(name, i)
-      bitmap[i >> 3] |= 1 << (i & 7)
+      setBit(bitmap, i)
     }
   }
   return bitmap

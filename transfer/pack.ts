@@ -6,7 +6,7 @@
  */
 import { entryCount } from '../protocol/manifest.ts'
 import { DATA_FRAME_BYTES } from '../protocol/limits.ts'
-import { travellingBytes } from './block-sums.ts'
+import { travellingBytes, travellingRanges } from './block-sums.ts'
 import { createFrameEncoder, FRAME_MEMORY_BYTES, looksCompressible, type CompressFrame } from './compress.ts'
 import type { CompressionControl } from './compression-control.ts'
 import type { LaneMessage } from '../protocol/lane-message.ts'
@@ -138,7 +138,7 @@ function gather({ window, parts }: WantedWindow, { first, count, rawBytes }: Run
   const copy = memory.take()
   for (let i = 0, at = 0; i < count; i++) {
     const chunk = window.chunk(first + i)
-    for (const { start, end } of parts.get(first + i) ?? [{ start: 0, end: chunk.length }]) {
+    for (const { start, end } of travellingRanges(window.entries, first + i, parts)) {
       copy.set(chunk.subarray(start, end), at)
       at += end - start
     }

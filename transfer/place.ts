@@ -5,6 +5,7 @@
  * frame are written only after every chunk in it matched the digest announced for it.
  */
 import { FluidError } from '../protocol/errors.ts'
+import { violation } from '../protocol/field.ts'
 import { WINDOW_BYTES, WINDOWS_PER_LANE } from '../protocol/limits.ts'
 import { digestPosition, entryLength, entryOffset, validateWindowEntries } from '../protocol/manifest.ts'
 import type { Bases } from './bases.ts'
@@ -205,8 +206,4 @@ export function store(open: OpenWindows, sink: Sink, recent: RecentChunks) {
       yield window
     }
   }
-}
-
-function violation(message: string): FluidError {
-  return new FluidError('PROTOCOL_VIOLATION', message)
 }

@@ -4,8 +4,10 @@
  * older version of a chunk it is asked once more, block by block. Spec: chunks.md.
  */
 import { FluidError } from '../protocol/errors.ts'
+import { hasBit } from '../protocol/bitmap.ts'
 import { BLOCK_SUM_BYTES, blockCount, blockRanges } from '../protocol/blocks.ts'
 import type { Range } from '../protocol/extent.ts'
+import { violation } from '../protocol/field.ts'
 import { entryCount } from '../protocol/manifest.ts'
 import { putBlockSums, type Parts } from './block-sums.ts'
 import type { Lane, LaneFrame } from './lane.ts'
@@ -203,12 +205,4 @@ function partsOf({ window: { entries }, half }: Waiting, bitmap: Uint8Array): Pa
     first += blockCount(entries, index)
   }
   return parts
-}
-
-function hasBit(bitmap: Uint8Array, index: number): boolean {
-  return (bitmap[index >> 3] & (1 << (index & 7))) !== 0
-}
-
-function violation(message: string): FluidError {
-  return new FluidError('PROTOCOL_VIOLATION', message)
 }
