@@ -88,6 +88,11 @@ export class Inbound implements AsyncDisposable {
     return this.#lanes.open
   }
 
+  /** More lanes would bring nothing: packets wait in the line's queue. */
+  get lineFull(): boolean {
+    return this.#lanes.lineFull
+  }
+
   /** Opens a lane; false when it could not be connected. */
   addLane(descriptor: LaneDescriptor): Promise<boolean> {
     const { sinkUrl, sink, sizeBytes, statePath, scopes, recent, comparesBlocks, previous } = this.#options

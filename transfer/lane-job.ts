@@ -4,7 +4,7 @@ import type { ErrorCode } from '../protocol/errors.ts'
 import type { Extent } from '../protocol/extent.ts'
 import type { Scope } from './chunk-index.ts'
 import type { Chunking } from './chunker.ts'
-import type { LaneDescriptor, LanePath } from './lane.ts'
+import type { LaneDescriptor, LanePath, LineState } from './lane.ts'
 import type { StageTimes } from './stage-clock.ts'
 
 /** Sends windows that the main thread hands out. */
@@ -61,6 +61,8 @@ export type ToLane =
       readonly end: number
       readonly extents: readonly Extent[]
     }
+  /** A lane of the job saw that the line loses packets. */
+  | { readonly type: 'line-loses' }
   | { readonly type: 'finish' }
   | { readonly type: 'abort' }
 
@@ -89,7 +91,7 @@ export type FromLane =
       readonly entries: Uint8Array
       readonly receivedBytes: number
     }
-  | ({ readonly type: 'counters' } & LaneCounters)
+  | ({ readonly type: 'counters'; readonly line?: LineState } & LaneCounters)
   | ({
       readonly type: 'closed'
       readonly error?: LaneFault

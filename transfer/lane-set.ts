@@ -1,6 +1,6 @@
 /** The lanes of one attempt on one side: opening, counting what they put on the wire, and closing them together. */
 import { FluidError } from '../protocol/errors.ts'
-import type { LanePath } from './lane.ts'
+import type { LanePath, LineState } from './lane.ts'
 import type { FromLane, LaneCounters, LaneFault, LaneJob } from './lane-job.ts'
 import type { LaneHandle, LanePool } from './lane-pool.ts'
 import { sumStageTimes } from './stage-clock.ts'
@@ -13,6 +13,10 @@ export interface LaneListener {
   onReport(lane: LaneHandle, report: LaneReport): void
   /** What the lane has sent so far; told a few times a second. */
   onCounted?(lane: LaneHandle, wireSentBytes: number): void
+  /** The line is known to lose packets. */
+  readonly lineLoses?: boolean
+  /** A lane saw that it does; the others are told. */
+  onLineLoses?(): void
   /** The lane was open and is closed now; without an error: in good order. */
   onClosed(error: FluidError | undefined, lane: LaneHandle): void
 }
@@ -20,17 +24,26 @@ export interface LaneListener {
 /** Lanes that have nothing left to do end within this, or are ended. */
 const SETTLE_TIMEOUT_MS = 3_000
 
+interface KnownLane {
+  opened: boolean
+  wireBytes: number
+  /** What it saw last. */
+  line: LineState | undefined
+}
+
 export class LaneSet implements AsyncDisposable {
   readonly #pool: LanePool
   readonly #counters: TransferCounters
   readonly #listener: LaneListener
-  readonly #lanes = new Map<LaneHandle, { opened: boolean; wireBytes: number }>()
+  readonly #lanes = new Map<LaneHandle, KnownLane>()
   #path: LanePath | undefined
+  #lineLoses: boolean
 
   constructor(pool: LanePool, counters: TransferCounters, listener: LaneListener) {
     this.#pool = pool
     this.#counters = counters
     this.#listener = listener
+    this.#lineLoses = listener.lineLoses ?? false
   }
 
   /** How bytes travel; undefined before a lane was open. */
@@ -45,6 +58,13 @@ export class LaneSet implements AsyncDisposable {
     return open
   }
 
+  /** Most of them say so. */
+  get lineFull(): boolean {
+    let full = 0
+    for (const { line } of this.#lanes.values()) if (line?.full) full++
+    return full * 2 > this.open
+  }
+
   /** Opens a lane; resolves to false when it could not be connected, which is told nowhere else. */
   add(job: LaneJob): Promise<boolean> {
     const counters = this.#counters
@@ -54,10 +74,13 @@ export class LaneSet implements AsyncDisposable {
         if (!known) return
         if (message.type === 'opened') {
           known.opened = true
+          if (this.#lineLoses) lane.send({ type: 'line-loses' })
           this.#path = message.path
           resolve(true)
         } else if (message.type === 'counters') {
           this.#count(known, message)
+          known.line = message.line
+          if (message.line?.loses) this.#noteLosses()
           this.#listener.onCounted?.(lane, message.wireSentBytes)
         } else if (message.type === 'closed') {
           this.#count(known, message)
@@ -67,7 +90,7 @@ export class LaneSet implements AsyncDisposable {
           else resolve(false)
         } else this.#listener.onReport(lane, message)
       })
-      this.#lanes.set(lane, { opened: false, wireBytes: 0 })
+      this.#lanes.set(lane, { opened: false, wireBytes: 0, line: undefined })
     })
   }
 
@@ -87,6 +110,14 @@ export class LaneSet implements AsyncDisposable {
     const lanes = [...this.#lanes.keys()]
     for (const lane of lanes) lane.abort()
     await Promise.all(lanes.map(({ closed }) => closed))
+  }
+
+  /** Tells all lanes; those to come as well. */
+  #noteLosses(): void {
+    if (this.#lineLoses) return
+    this.#lineLoses = true
+    for (const [lane, { opened }] of this.#lanes) if (opened) lane.send({ type: 'line-loses' })
+    this.#listener.onLineLoses?.()
   }
 
   #count(known: { wireBytes: number }, { wireSentBytes, wireReceivedBytes }: LaneCounters): void {

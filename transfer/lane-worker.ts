@@ -23,8 +23,8 @@ import { createSlotPool, scan } from './scan.ts'
 import { addStage, takeStageTimes } from './stage-clock.ts'
 import type { Window } from './window.ts'
 
-/** How often a lane tells its byte counters. */
-const COUNTERS_INTERVAL_MS = 200
+/** How often a lane tells its byte counters, and looks at its line. */
+const COUNTERS_INTERVAL_MS = 100
 
 /** One lane's conversation with the main thread. */
 interface LanePort {
@@ -43,15 +43,15 @@ parentPort!.on('message', ({ job, port }: OpenLane) => {
 parentPort!.postMessage('loaded')
 
 async function run(job: OpenLane['job'], port: MessagePort): Promise<void> {
-  const conversation = converse(port)
   let lane: Lane | undefined
+  const conversation = converse(port, () => lane?.expectLosses?.())
   let failure: unknown
   const wire = () => ({
     wireSentBytes: lane?.wire.sentBytes ?? 0,
     wireReceivedBytes: lane?.wire.receivedBytes ?? 0,
   })
   const counting = setInterval(
-    () => conversation.report({ type: 'counters', ...wire() }),
+    () => conversation.report({ type: 'counters', line: lane?.observeLine?.(), ...wire() }),
     COUNTERS_INTERVAL_MS,
   )
   try {
@@ -165,7 +165,7 @@ async function say(lane: Lane, message: string): Promise<void> {
   }
 }
 
-function converse(port: MessagePort): LanePort {
+function converse(port: MessagePort, onLosses: () => void): LanePort {
   const abort = new AbortController()
   const queue: Window[] = []
   let finished = false
@@ -174,6 +174,7 @@ function converse(port: MessagePort): LanePort {
     if (message.type === 'abort')
       abort.abort(asFluidError(new Error('The job stopped this lane'), 'INTERRUPTED'))
     else if (message.type === 'finish') finished = true
+    else if (message.type === 'line-loses') onLosses()
     else queue.push(message)
     wake?.()
   })

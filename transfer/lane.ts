@@ -38,6 +38,18 @@ export interface Lane extends AsyncDisposable {
    * before disposing: what a disposed lane has not read may take along what the peer has not read.
    */
   end(): Promise<void>
+  /** What the line does now; call it a few times a second while data moves. Only lanes that can tell have it. */
+  observeLine?(): LineState
+  /** Suits the lane to a line that loses packets, as another lane saw it, or this one. */
+  expectLosses?(): void
+}
+
+/** A line as one of its lanes sees it. */
+export interface LineState {
+  /** Packets wait in its queue: more lanes would bring nothing. */
+  readonly full: boolean
+  /** It loses packets though none wait. */
+  readonly loses: boolean
 }
 
 /** The key and certificate this side shows on its TLS lanes; made afresh by each agent process. */

@@ -29,8 +29,12 @@ const RENAME_NOREPLACE = 1
 const IPPROTO_TCP = 6
 const TCP_INFO = 11
 const TCP_CONGESTION = 13
-const TCP_INFO_BYTES = 104
+const TCP_INFO_BYTES = 152
 const TCP_INFO_RTT_OFFSET = 68
+const TCP_INFO_TOTAL_RETRANS_OFFSET = 100
+const TCP_INFO_MIN_RTT_OFFSET = 148
+/** What stands for a shortest round trip that was never measured is the greatest number. */
+const UNMEASURED_MS = 1_000_000
 const AT_FDCWD = -100
 // From <bits/socket.h>.
 const MSG_DONTWAIT = 0x40
@@ -182,12 +186,28 @@ export function isOpenElsewhere(fd: number): boolean {
   return false
 }
 
-/** The kernel's smoothed round trip of a connected TCP socket, milliseconds; undefined when there is none to ask. */
-export function tcpRoundTripMs(fd: number): number | undefined {
+/** What the kernel says of a connected TCP socket. */
+export interface TcpState {
+  /** Smoothed, milliseconds. */
+  readonly roundTripMs: number
+  /** Of the last minutes; undefined where the kernel does not tell. */
+  readonly leastRoundTripMs: number | undefined
+  /** Segments sent again so far. */
+  readonly repeats: number
+}
+
+/** The state of a TCP socket; undefined when there is none to ask. */
+export function tcpState(fd: number): TcpState | undefined {
   if (!libc) return undefined
   const info = Buffer.alloc(TCP_INFO_BYTES)
-  if (libc.getsockopt(fd, IPPROTO_TCP, TCP_INFO, info, [info.length]) !== 0) return undefined
-  return info.readUInt32LE(TCP_INFO_RTT_OFFSET) / 1000
+  const length = [info.length]
+  if (libc.getsockopt(fd, IPPROTO_TCP, TCP_INFO, info, length) !== 0) return undefined
+  const leastMs = length[0] < info.length ? 0 : info.readUInt32LE(TCP_INFO_MIN_RTT_OFFSET) / 1000
+  return {
+    roundTripMs: info.readUInt32LE(TCP_INFO_RTT_OFFSET) / 1000,
+    leastRoundTripMs: leastMs > 0 && leastMs < UNMEASURED_MS ? leastMs : undefined,
+    repeats: info.readUInt32LE(TCP_INFO_TOTAL_RETRANS_OFFSET),
+  }
 }
 
 /**

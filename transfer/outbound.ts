@@ -31,6 +31,12 @@ export interface OutboundOptions {
   readonly compression: 'auto' | 'on' | 'off'
   /** Rate limits that all hold, see pacer.ts. */
   readonly pacers: readonly SharedArrayBuffer[]
+  /** To the receiver, as far as it is known. */
+  readonly roundTripMs?: number
+  /** The line is known to lose packets. */
+  readonly lineLoses?: boolean
+  /** A lane saw that it does. */
+  onLineLoses?(): void
   /** Counted up as the attempt goes on. */
   readonly counters: TransferCounters
 }
@@ -38,7 +44,7 @@ export interface OutboundOptions {
 export class Outbound implements AsyncDisposable {
   readonly #options: OutboundOptions
   readonly #lanes: LaneSet
-  readonly #turns = new WindowTurns<LaneHandle>()
+  readonly #turns: WindowTurns<LaneHandle>
   /** Windows that are planned, and nobody has. */
   readonly #ahead: Window[] = []
   readonly #unacknowledged = new Map<number, UnacknowledgedWindow>()
@@ -54,6 +60,7 @@ export class Outbound implements AsyncDisposable {
 
   constructor(options: OutboundOptions) {
     this.#options = options
+    this.#turns = new WindowTurns(options.roundTripMs)
     const { source, journal, committed } = options
     const known = journal.done.clone().removeAll(committed.complement(source.sizeBytes))
     this.#remaining = known.complement(source.sizeBytes)
@@ -61,6 +68,8 @@ export class Outbound implements AsyncDisposable {
     this.#plan = windows([...this.#remaining], (from) => source.source.extents(from, { signal }))
     this.#outcome.promise.catch(() => {})
     this.#lanes = new LaneSet(options.pool, options.counters, {
+      lineLoses: options.lineLoses,
+      onLineLoses: () => options.onLineLoses?.(),
       onReport: (lane, report) => this.#hear(lane, report),
       onCounted: (lane, wireSentBytes) => {
         this.#turns.counted(lane, wireSentBytes, performance.now())
@@ -97,6 +106,11 @@ export class Outbound implements AsyncDisposable {
 
   get openLanes(): number {
     return this.#lanes.open
+  }
+
+  /** More lanes would bring nothing: packets wait in the line's queue. */
+  get lineFull(): boolean {
+    return this.#lanes.lineFull
   }
 
   /** Opens a lane; false when it could not be connected. */

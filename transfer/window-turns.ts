@@ -15,6 +15,8 @@ const MOST_WINDOWS = WINDOWS_PER_LANE + 1
 /** A lane that gets through a window sooner may hold one more, one that takes longer than this holds one less. */
 const QUICK_MS = 500
 const SLOW_MS = 1_000
+/** From when a window is handed out until it is asked for, beside the round trip: it is read and digested. */
+const READ_MS = 50
 /** Rates are averaged over about this long. */
 const RATE_MS = 1_000
 /** A window of which more bytes went out than usual is still not done. */
@@ -39,8 +41,14 @@ interface Load {
 export class WindowTurns<Lane> {
   readonly #loads = new Map<Lane, Load>()
   readonly #waiting: Lane[] = []
+  readonly #roundTripMs: number
   #sent = 0
   #sentWireBytes = 0
+
+  /** Of the line; Infinity when it is not known. */
+  constructor(roundTripMs = Infinity) {
+    this.#roundTripMs = roundTripMs
+  }
 
   /** Lanes that asked for a window and got none yet, in the order in which they asked. */
   get waiting(): readonly Lane[] {
@@ -79,7 +87,7 @@ export class WindowTurns<Lane> {
     const most = Math.max(1, Math.floor(MAX_JOB_WINDOWS / this.#loads.size))
     const ready = this.#waiting.filter((lane) => {
       const load = this.#loads.get(lane)!
-      return load.underWay.length < Math.min(load.most, most)
+      return load.underWay.length < Math.min(load.most, this.#needed(load), most)
     })
     if (ready.length === 0 || left === undefined) return ready[0]
     return this.#firstDone(new Set(ready), left)
@@ -126,6 +134,15 @@ export class WindowTurns<Lane> {
     if (load.underWay.length === 0) return load.sent
     const usual = this.#sent > 0 ? Math.max(1, this.#sentWireBytes / this.#sent) : WINDOW_BYTES
     return load.sent + Math.min(NEARLY, (load.wireBytes - load.wireBytesAtSent) / usual)
+  }
+
+  /**
+   * Windows that keep the lane busy at its rate: one that is written, those that are written while another is read and asked
+   * for, and one for when that takes longer. All beyond would only wait, on a lane that may be slow in the end.
+   */
+  #needed({ rate }: Load): number {
+    if (!rate) return MOST_WINDOWS
+    return 2 + Math.ceil((this.#roundTripMs + READ_MS) * rate)
   }
 
   /** Gives what is left away, always to the lane that is done with it first, until one of `ready` is given a window. */

@@ -241,6 +241,7 @@ async function dialSender(
     roundTripMs,
     wireBytes: () => job.record.counters.wireBytes,
     leftBytes: () => agreement.sizeBytes - inbound.doneBytes,
+    lineFull: () => inbound.lineFull,
     paused: () => isPaused(viaduct.stream.state),
     open: async (from, to) => (room.grow((to - from) * INCOMING_LANE_BYTES) ? await open(from, to) : 0),
   })

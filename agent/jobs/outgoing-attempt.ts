@@ -102,6 +102,9 @@ async function converse(
     chunking,
     compression: job.record.options.compression,
     pacers: pacersOf(attempt),
+    roundTripMs: viaduct.roundTripMs,
+    lineLoses: viaduct.line?.loses,
+    onLineLoses: () => viaduct.line?.noteLosses(),
     counters: job.record.counters,
   })
   job.live = outbound
@@ -276,6 +279,7 @@ async function openLanesToPeer(
       roundTripMs,
       wireBytes: () => job.record.counters.wireBytes,
       leftBytes: () => source.sizeBytes - outbound.doneBytes,
+      lineFull: () => outbound.lineFull,
       paused: () => isPaused(stream.state),
       open,
     })

@@ -1,6 +1,7 @@
 /**
  * How many lanes a job has on a far line: it begins with few, and the side that dials adds more while that brings
- * something. A line that loses packets gives each connection only a share; a sound one is full with four.
+ * something. A line that loses packets gives each connection only a share; a sound one is full with four, and shows it by
+ * packets that wait in its queue.
  */
 import type { Agreement } from '../../protocol/control-message.ts'
 
@@ -24,10 +25,15 @@ export function mostOf({ lanes, mostLanes = lanes }: Pick<Agreement, 'lanes' | '
 
 export interface LaneGrowth {
   /**
-   * Takes what all lanes carried so far, at a time in ms, and what is left at most; how many lanes there ought to be
-   * then, never fewer than before.
+   * Takes what all lanes carried so far, at a time in ms, what is left at most, and whether the line is full; how many lanes
+   * there ought to be then, never fewer than before.
    */
-  observe(now: { readonly at: number; readonly wireBytes: number; readonly leftBytes: number }): number
+  observe(now: {
+    readonly at: number
+    readonly wireBytes: number
+    readonly leftBytes: number
+    readonly lineFull: boolean
+  }): number
   /** Forgets what was measured just now: data was held back. */
   interrupt(): void
 }
@@ -51,20 +57,31 @@ export function createLaneGrowth({
   let before = 0
   let best = 0
   let trying = true
+  let wasFull = false
+  /** Of the period before, until the first lanes are added. */
+  let last = 0
   return {
-    observe({ at, wireBytes, leftBytes }) {
+    observe({ at, wireBytes, leftBytes, lineFull }) {
+      if (lineFull) wasFull = true
       changedAt ??= at
       if (count >= most || at - changedAt < settleMs) return count
       from ??= { at, wireBytes }
       if (at - from.at < measureMs) return count
       const rate = (wireBytes - from.wireBytes) / (at - from.at)
       from = { at, wireBytes }
+      // A queue comes and goes: once in a while is enough.
+      const full = wasFull
+      wasFull = false
       // Nothing moved: nothing was wanted, which says nothing of the line.
       if (rate === 0) return count
+      // At first the windows of the lanes open, and the rate climbs by itself.
+      const climbs = before === 0 && rate > last * GAIN
+      last = rate
+      if (climbs) return count
       const pays = leftBytes / rate > WORTH_MS
       if (trying ? rate > before * GAIN : rate < best * CHANGED) {
         trying = true
-        if (!pays) return count
+        if (!pays || full) return count
         before = best = rate
         count = Math.min(most, count * 2)
         changedAt = at
@@ -90,6 +107,7 @@ export interface GrowingLanes {
   readonly roundTripMs: number
   wireBytes(): number
   leftBytes(): number
+  lineFull(): boolean
   paused(): boolean
   /** Opens the lanes numbered from one number to another; how many opened. */
   open(from: number, to: number): Promise<number>
@@ -97,7 +115,7 @@ export interface GrowingLanes {
 
 /** Adds lanes while that helps, until disposed, or until one cannot be opened. */
 export function growLanes(growing: GrowingLanes): Disposable {
-  const { lanes, most, roundTripMs, wireBytes, leftBytes, paused, open } = growing
+  const { lanes, most, roundTripMs, wireBytes, leftBytes, lineFull, paused, open } = growing
   if (lanes === 0 || lanes >= most) return { [Symbol.dispose]() {} }
   const growth = createLaneGrowth({ lanes, most, roundTripMs })
   let count = lanes
@@ -105,7 +123,12 @@ export function growLanes(growing: GrowingLanes): Disposable {
   const timer = setInterval(() => {
     if (opening) return
     if (paused()) return growth.interrupt()
-    const wanted = growth.observe({ at: performance.now(), wireBytes: wireBytes(), leftBytes: leftBytes() })
+    const wanted = growth.observe({
+      at: performance.now(),
+      wireBytes: wireBytes(),
+      leftBytes: leftBytes(),
+      lineFull: lineFull(),
+    })
     if (wanted <= count) return
     const from = count
     count = wanted

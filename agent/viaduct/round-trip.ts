@@ -1,4 +1,4 @@
-/** How far away a peer is: pings of our own, because the ping service of libp2p counts whole milliseconds only. */
+/** What is known of the line to a peer: how far it is, by pings of our own, because the ping service of libp2p counts whole milliseconds only. */
 import { randomBytes } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Connection } from '@libp2p/interface'
@@ -12,6 +12,8 @@ const PING_TIMEOUT_MS = 5_000
 
 /** An agent that has just started takes this long to answer next door; what took longer came from afar. */
 const DOUBTFUL_MS = 4 * NEAR_ROUND_TRIP_MS
+/** How long a line is taken for one that loses packets after lanes saw it lose some. */
+const LOSSY_MS = 10 * 60_000
 /** How long a doubt is worth waiting for. */
 const PATIENCE_MS = 2 * NEAR_ROUND_TRIP_MS
 
@@ -22,6 +24,9 @@ export interface LineMeter {
   readonly settled: Promise<void>
   /** Takes into account what else took a round trip, at least. */
   note(roundTripMs: number): void
+  /** Lanes saw the line lose packets, not long ago. */
+  readonly loses: boolean
+  noteLosses(): void
 }
 
 const meters = new WeakMap<Connection, LineMeter>()
@@ -35,6 +40,7 @@ export function lineMeter(connection: Connection): LineMeter {
   if (known) return known
   let shortestMs = Infinity
   let heard = false
+  let lossyUntil = -Infinity
   const note = (roundTripMs: number) => void (shortestMs = Math.min(shortestMs, roundTripMs))
   const measure = async () => {
     for await (const ms of pings(connection, AbortSignal.timeout(PING_TIMEOUT_MS))) {
@@ -53,13 +59,17 @@ export function lineMeter(connection: Connection): LineMeter {
     },
     settled,
     note,
+    get loses() {
+      return performance.now() < lossyUntil
+    },
+    noteLosses: () => void (lossyUntil = performance.now() + LOSSY_MS),
   }
   meters.set(connection, meter)
   return meter
 }
 
 /** What the meter knows; where it leaves in doubt whether the peer is near, it has a little more time. */
-export async function nearness(meter: LineMeter): Promise<number> {
+export async function nearness(meter: Pick<LineMeter, 'shortestMs' | 'settled'>): Promise<number> {
   const { shortestMs } = meter
   if (shortestMs > NEAR_ROUND_TRIP_MS && shortestMs < DOUBTFUL_MS)
     await Promise.race([meter.settled, delay(PATIENCE_MS)])

@@ -11,7 +11,7 @@ import { openControlStream, type ControlStream } from './control-stream.ts'
 import { dialPeer } from '../mesh/dial-peer.ts'
 import { helloOf, type JobParts } from '../job-parts.ts'
 import { isRelayed } from '../mesh/relay.ts'
-import { lineMeter, nearness } from './round-trip.ts'
+import { lineMeter, nearness, type LineMeter } from './round-trip.ts'
 import { isWebRtc } from '../mesh/webrtc.ts'
 
 /** A control stream on which both have said hello. */
@@ -22,8 +22,9 @@ export interface Viaduct {
   readonly remoteAddr: Multiaddr
   /** A relay lies between. */
   readonly relayed: boolean
-  /** Undefined at the receiver. */
+  /** Undefined at the receiver, as is what follows. */
   readonly roundTripMs?: number
+  readonly line?: LineMeter
 }
 
 /** Dials a paired peer and greets it; the caller disposes the stream. Throws NOT_PAIRED, PEER_UNREACHABLE, VERSION_UNSUPPORTED. */
@@ -54,6 +55,7 @@ export async function openViaduct(parts: JobParts, peer: string, signal: AbortSi
       remoteAddr: connection.remoteAddr,
       relayed: isRelayed(connection),
       roundTripMs: await nearness(meter),
+      line: meter,
     }
   } catch (error) {
     await stream.fail(error)

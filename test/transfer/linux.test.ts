@@ -16,7 +16,7 @@ import {
   seekHole,
   setCongestionControl,
   startWriteback,
-  tcpRoundTripMs,
+  tcpState,
   zeroRange,
 } from '../../transfer/linux.ts'
 import { tempDir } from '../helpers/temp-dir.ts'
@@ -111,7 +111,7 @@ async function sparseFile(t: ExecutionContext, sizeBytes: number) {
   return file
 }
 
-test('tcpRoundTripMs() is that of the connection, and undefined for what is no TCP socket', async (t) => {
+test('tcpState() is that of the connection, and undefined for what is no TCP socket', async (t) => {
   const server = createServer((socket) => socket.pipe(socket)).listen(0, '127.0.0.1')
   await once(server, 'listening')
   const socket = connect((server.address() as AddressInfo).port, '127.0.0.1')
@@ -122,13 +122,15 @@ test('tcpRoundTripMs() is that of the connection, and undefined for what is no T
   socket.write('x')
   await once(socket, 'data')
   const { fd } = (socket as unknown as { _handle: { fd: number } })._handle
-  const roundTripMs = tcpRoundTripMs(fd)!
+  const { roundTripMs, leastRoundTripMs, repeats } = tcpState(fd)!
   t.true(roundTripMs > 0 && roundTripMs < 1000, `${roundTripMs}`)
+  t.true(leastRoundTripMs! > 0 && leastRoundTripMs! <= roundTripMs, `${leastRoundTripMs}`)
+  t.is(repeats, 0)
   // In every Linux, and allowed to everyone.
   t.true(setCongestionControl(fd, 'reno'))
   t.false(setCongestionControl(fd, 'nonesuch'))
   const file = openSync(process.execPath, 'r')
   t.teardown(() => closeSync(file))
-  t.is(tcpRoundTripMs(file), undefined)
+  t.is(tcpState(file), undefined)
   t.false(setCongestionControl(file, 'reno'))
 })

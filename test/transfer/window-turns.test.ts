@@ -66,6 +66,23 @@ test('next() takes from a lane that became slow what it may hold beyond two', (t
   t.is(held, 2)
 })
 
+test('next() gives a lane no more than keep it busy while a window is asked for', (t) => {
+  const held = (roundTripMs: number, windowMs: number) => {
+    const turns = new WindowTurns<string>(roundTripMs)
+    turns.ask('lane')
+    let under = handOut(turns, 0).length
+    for (let at = windowMs; at <= 5 * SECOND; at += windowMs) {
+      turns.counted('lane', (at / windowMs) * WINDOW_BYTES, at)
+      turns.sent('lane', at)
+      under += handOut(turns, at).length - 1
+    }
+    return under
+  }
+  t.is(held(40, 100), 3)
+  t.is(held(200, 100), WINDOWS_PER_LANE + 1)
+  t.is(held(0.1, 5), WINDOWS_PER_LANE + 1)
+})
+
 test('next() leaves all lanes together within MAX_JOB_WINDOWS, and each with one at least', (t) => {
   for (const lanes of [20, 40, MAX_JOB_WINDOWS, 2 * MAX_JOB_WINDOWS]) {
     const turns = new WindowTurns<string>()

@@ -4,9 +4,9 @@ import { encodeLaneHeader } from '../../protocol/codec.ts'
 import { FluidError } from '../../protocol/errors.ts'
 import type { LaneMessage } from '../../protocol/lane-message.ts'
 import { LANE_CONNECT_TIMEOUT_MS, LANE_STALL_TIMEOUT_MS } from '../../protocol/limits.ts'
-import type { Lane, LaneFrame } from '../lane.ts'
+import type { Lane, LaneFrame, LineState } from '../lane.ts'
 import { descriptorOf } from './adopt-socket.ts'
-import { chooseCongestionControl } from './congestion.ts'
+import { CongestionControl } from './congestion.ts'
 import type { FrameInbox } from './frame-inbox.ts'
 import { FrameOutbox, type ByteWriter } from './frame-outbox.ts'
 
@@ -39,6 +39,7 @@ export class TlsLane implements Lane {
   readonly #closed: Promise<void>
   readonly #shown = Promise.withResolvers<Uint8Array | undefined>()
   readonly #pin: Uint8Array
+  #congestion: CongestionControl | undefined
   #proven = false
   #peerEnded = false
 
@@ -134,7 +135,8 @@ export class TlsLane implements Lane {
           `Lane with ${address} shows ${shown ? 'another' : 'no'} certificate than the one agreed on`,
         )
       }
-      chooseCongestionControl(descriptorOf(this.#socket))
+      const fd = descriptorOf(this.#socket)
+      if (fd !== undefined) this.#congestion = new CongestionControl(fd)
     } catch (error) {
       this.#giveUp(error)
       await this.#closed
@@ -161,6 +163,15 @@ export class TlsLane implements Lane {
 
   end(): Promise<void> {
     return this.#outbox.end()
+  }
+
+  observeLine(): LineState {
+    if (this.#socket.destroyed || !this.#congestion) return { full: false, loses: false }
+    return this.#congestion.observe()
+  }
+
+  expectLosses(): void {
+    if (!this.#socket.destroyed) this.#congestion?.expectLosses()
   }
 
   /** The line or the peer broke: whole frames that came before are still given out. */

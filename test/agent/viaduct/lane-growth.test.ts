@@ -12,13 +12,14 @@ function run(
   rateOf: (lanes: number, atMs: number) => number,
   leftBytes = 1024 * 1024 * MiB,
   from = { at: 0, wireBytes: 0, lanes: line.lanes },
+  lineFull: (atMs: number) => boolean = () => false,
 ) {
   let { at, wireBytes, lanes } = from
   const eachSecond: number[] = []
   for (const end = at + seconds * 1000; at < end;) {
     at += 100
     wireBytes += rateOf(lanes, at) / 10
-    lanes = growth.observe({ at, wireBytes, leftBytes })
+    lanes = growth.observe({ at, wireBytes, leftBytes, lineFull: lineFull(at) })
     if (at % 1000 === 0) eachSecond.push(lanes)
   }
   return { at, wireBytes, lanes, eachSecond }
@@ -32,6 +33,27 @@ test('createLaneGrowth() doubles lanes up to the most while each brings its shar
 
 test('createLaneGrowth() tries once, and no more, on a line that is full', (t) => {
   t.is(run(createLaneGrowth(line), 600, () => 110 * MiB).lanes, 8)
+})
+
+test('createLaneGrowth() adds none while packets wait in a queue now and then, and some once they no longer do', (t) => {
+  const growth = createLaneGrowth(line)
+  const full = run(
+    growth,
+    60,
+    () => 110 * MiB,
+    undefined,
+    undefined,
+    (at) => at % 500 === 0,
+  )
+  t.is(full.lanes, 4)
+  t.is(run(growth, 20, (lanes) => lanes * 2 * MiB, undefined, full).lanes, 48)
+})
+
+test('createLaneGrowth() waits while the rate climbs by itself', (t) => {
+  const { eachSecond } = run(createLaneGrowth(line), 10, (lanes, at) =>
+    lanes > 4 ? 80 * MiB : at * at * 100,
+  )
+  t.deepEqual(eachSecond, Array(10).fill(4))
 })
 
 test('createLaneGrowth() goes on where the first bytes came fast and the line lost its rate', (t) => {
@@ -69,7 +91,7 @@ test('createLaneGrowth() measures anew after an interruption', (t) => {
   const growth = createLaneGrowth(line)
   const leftBytes = 1024 * 1024 * MiB
   for (let at = 0; at < 10_000; at += 100) {
-    t.is(growth.observe({ at, wireBytes: at * 1000, leftBytes }), 4)
+    t.is(growth.observe({ at, wireBytes: at * 1000, leftBytes, lineFull: false }), 4)
     if (at % 500 === 0) growth.interrupt()
   }
 })
@@ -95,6 +117,7 @@ test('growLanes() opens lanes numbered on from those there are, no more than agr
       return wireBytes
     },
     leftBytes: () => 2 ** 50,
+    lineFull: () => false,
     paused: () => false,
     async open(from, to) {
       opened.push([from, to])
@@ -121,6 +144,7 @@ test('growLanes() does nothing when no lane opened, or no more are agreed on', (
       roundTripMs: 0,
       wireBytes: () => 0,
       leftBytes: () => 0,
+      lineFull: () => false,
       paused: () => false,
       open: async () => (never(), 0),
     })
