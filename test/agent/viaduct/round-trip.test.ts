@@ -13,16 +13,15 @@ function meter(shortestMs: number, laterMs = shortestMs) {
       over.resolve()
     },
   }
-  return found satisfies LineMeter
+  return found satisfies Partial<LineMeter>
 }
 
 const never = new Promise<void>(() => {})
 
 test('nearness() does not wait where the answer is plain', async (t) => {
   for (const shortestMs of [0.2, 8, 40, Infinity]) {
-    const plain: LineMeter = {
+    const plain: Parameters<typeof nearness>[0] = {
       shortestMs,
-      note: () => {},
       get settled(): Promise<void> {
         throw new Error('Nobody waits for pings')
       },
