@@ -36,6 +36,9 @@ const TCP_INFO_MIN_RTT_OFFSET = 148
 /** What stands for a shortest round trip that was never measured is the greatest number. */
 const UNMEASURED_MS = 1_000_000
 const AT_FDCWD = -100
+// From <asm-generic/socket.h>.
+const SOL_SOCKET = 1
+const SO_BUFFER = { send: 7, receive: 8 } as const
 // From <bits/socket.h>.
 const MSG_DONTWAIT = 0x40
 const MSG_NOSIGNAL = 0x4000
@@ -217,6 +220,13 @@ export function tcpState(fd: number): TcpState | undefined {
 export function setCongestionControl(fd: number, name: string): boolean {
   const bytes = Buffer.from(name)
   return libc !== undefined && libc.setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, bytes, bytes.length) === 0
+}
+
+/** Has a socket's buffer hold so many bytes, neither more nor less from then on; the system's own maximum holds. */
+export function setBufferBytes(fd: number, way: 'send' | 'receive', bytes: number): boolean {
+  const value = Buffer.alloc(4)
+  value.writeInt32LE(bytes)
+  return libc !== undefined && libc.setsockopt(fd, SOL_SOCKET, SO_BUFFER[way], value, value.length) === 0
 }
 
 /**

@@ -20,19 +20,21 @@ export interface Line {
   carriedBytes(): Promise<number>
 }
 
+/** A line that tells payload from headers. */
+export interface CountingLine extends Line {
+  /** Of TCP alone, both directions, repeats included; to a few thousandths. */
+  payloadBytes(): Promise<number>
+}
+
 /**
  * Both ends are this machine, in a network namespace of their own, so that its loopback counts nothing else; as another
  * user than root in the machine's own. Dispose it once everything at its ends has ended.
  */
-export async function openLoopback(): Promise<Line & AsyncDisposable> {
+export async function openLoopback(): Promise<CountingLine & AsyncDisposable> {
   const address = '127.0.0.1'
   if (process.getuid?.() !== 0 || !hasProgram('unshare') || !hasProgram('ip')) {
     const end: End = { address, command: (program, args) => [program, args] }
-    return lineOf(
-      end,
-      async () => (await interfaceBytes('self', 'lo')).sent,
-      async () => {},
-    )
+    return lineOf(end, 'self', async () => {})
   }
   // The namespace ends with the shell, and the shell with its input.
   const script = 'ip link set lo up && echo up && read -r _'
@@ -43,22 +45,40 @@ export async function openLoopback(): Promise<Line & AsyncDisposable> {
     address,
     command: (program, args) => ['nsenter', [`--net=/proc/${child.pid}/ns/net`, program, ...args]],
   }
-  return lineOf(
-    end,
-    async () => (await interfaceBytes(child.pid!, 'lo')).sent,
-    async () => {
-      child.stdin.end()
-      await ended
-    },
-  )
+  return lineOf(end, child.pid!, async () => {
+    child.stdin.end()
+    await ended
+  })
 }
 
-function lineOf(
-  end: End,
-  carriedBytes: () => Promise<number>,
-  close: () => Promise<void>,
-): Line & AsyncDisposable {
-  return { sender: end, receiver: end, carriedBytes, [Symbol.asyncDispose]: close }
+/** A packet of a connection has so many bytes of headers, IP's and TCP's with its timestamp. */
+const HEADER_BYTES = 52
+
+function lineOf(end: End, pid: number | 'self', close: () => Promise<void>): CountingLine & AsyncDisposable {
+  return {
+    sender: end,
+    receiver: end,
+    carriedBytes: async () => (await interfaceBytes(pid, 'lo')).sent,
+    async payloadBytes() {
+      const { IpExt, Tcp } = await protocolCounters(pid)
+      return IpExt.OutOctets - Tcp.OutSegs * HEADER_BYTES
+    },
+    [Symbol.asyncDispose]: close,
+  }
+}
+
+/** What the kernel counts of each protocol, in the network namespace of a process. */
+async function protocolCounters(pid: number | 'self'): Promise<Record<string, Record<string, number>>> {
+  const counters: Record<string, Record<string, number>> = {}
+  for (const name of ['snmp', 'netstat']) {
+    const lines = (await readFile(`/proc/${pid}/net/${name}`, 'utf8')).trim().split('\n')
+    // Two lines each: the names, and what they count.
+    for (let i = 0; i + 1 < lines.length; i += 2) {
+      const [names, values] = [lines[i].split(' '), lines[i + 1].split(' ')]
+      counters[names[0].slice(0, -1)] = Object.fromEntries(names.map((key, at) => [key, Number(values[at])]))
+    }
+  }
+  return counters
 }
 
 /** What an interface received and sent, in the network namespace of a process: proc_pid_net(5). */

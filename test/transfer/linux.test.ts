@@ -14,6 +14,7 @@ import {
   renameNoReplace,
   seekData,
   seekHole,
+  setBufferBytes,
   setCongestionControl,
   startWriteback,
   tcpState,
@@ -129,8 +130,10 @@ test('tcpState() is that of the connection, and undefined for what is no TCP soc
   // In every Linux, and allowed to everyone.
   t.true(setCongestionControl(fd, 'reno'))
   t.false(setCongestionControl(fd, 'nonesuch'))
+  t.true(setBufferBytes(fd, 'send', 64 * 1024))
   const file = openSync(process.execPath, 'r')
   t.teardown(() => closeSync(file))
   t.is(tcpState(file), undefined)
   t.false(setCongestionControl(file, 'reno'))
+  t.false(setBufferBytes(file, 'receive', 64 * 1024))
 })

@@ -9,6 +9,7 @@ import { descriptorOf } from './adopt-socket.ts'
 import { CongestionControl } from './congestion.ts'
 import type { FrameInbox } from './frame-inbox.ts'
 import { FrameOutbox, type ByteWriter } from './frame-outbox.ts'
+import { boundNearBuffers } from './near-buffers.ts'
 
 /** Deadlines default to those in limits.ts. */
 export interface OpenLaneOptions {
@@ -136,7 +137,9 @@ export class TlsLane implements Lane {
         )
       }
       const fd = descriptorOf(this.#socket)
-      if (fd !== undefined) this.#congestion = new CongestionControl(fd)
+      if (fd === undefined) return
+      this.#congestion = new CongestionControl(fd)
+      boundNearBuffers(fd)
     } catch (error) {
       this.#giveUp(error)
       await this.#closed

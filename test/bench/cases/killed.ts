@@ -1,6 +1,6 @@
 /**
- * Case 8: an agent is killed in the middle of a move and started again. What was sent twice is counted by the line that
- * carries it, as TCP payload beyond that of a move that nobody kills.
+ * Case 8: an agent is killed in the middle of a move and started again. What was sent twice is counted by the
+ * kernel, as TCP payload beyond that of a move that nobody kills.
  */
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -8,23 +8,13 @@ import { formatBytes } from '../../../agent/units.ts'
 import { PEER, startAgent, startAgents, type Agent, type AgentPair } from '../contenders/agents.ts'
 import { medians } from '../report.ts'
 import { inTaskFolder } from '../task-folder.ts'
-import type { LineShape, WanLine } from '../wan/wan-line.ts'
+import { freePort } from '../../helpers/free-port.ts'
 import { dataBytes, warm } from '../holes.ts'
+import { openLoopback, type CountingLine } from '../line.ts'
 import { incompressibleFile } from '../workloads.ts'
 import type { Case } from './case.ts'
-import { overLine } from './wan.ts'
 
 const SIZE_BYTES = 4 * 2 ** 30
-/** As near to loopback as a line can be that counts. */
-const NEAR: LineShape = {
-  rateMbit: 20_000,
-  roundTripMs: 0,
-  lossPercent: 0,
-  congestion: 'cubic',
-  queueBytes: 32 * 2 ** 20,
-}
-/** Either end has a network of its own. */
-const PORTS = { mesh: 4001, data: 4002 }
 const POLL_MS = 10
 /** More than the greeting of two agents: bytes of the volume flow again. */
 const FLOWING_BYTES = 512 * 1024
@@ -46,65 +36,66 @@ export const killed: Case = {
   async run(bench) {
     const { options, report } = bench
     const source = await incompressibleFile(options.work, options.sizeBytes ?? SIZE_BYTES)
-    await overLine(bench, NEAR, async (line) => {
-      const kinds: { name: string; victim?: Victim; at?: number }[] = [
-        { name: 'nobody' },
-        ...(['receiver', 'sender', 'both'] as const).flatMap((victim) =>
-          [0.25, 0.6, 0.9].map((at) => ({ name: `${victim} at ${at * 100} %`, victim, at })),
-        ),
+    await using line = await openLoopback()
+    const kinds: { name: string; victim?: Victim; at?: number }[] = [
+      { name: 'nobody' },
+      ...(['receiver', 'sender', 'both'] as const).flatMap((victim) =>
+        [0.25, 0.6, 0.9].map((at) => ({ name: `${victim} at ${at * 100} %`, victim, at })),
+      ),
+    ]
+    const runs = kinds.map(() => [] as Outcome[])
+    for (let run = 1; run <= options.runs; run++) {
+      for (const [kind, { name, victim, at }] of kinds.entries()) {
+        const turn = `case 8, run ${run} of ${options.runs}: ${name}`
+        using _running = report.running(turn)
+        await warm(source)
+        const outcome = await inTaskFolder(bench, (folder) => moveAndKill(line, source, folder, victim, at))
+        runs[kind].push(outcome)
+        report.progress(`${turn}: ${outcome.seconds.toFixed(2)} s`)
+      }
+    }
+    const all = runs.map(medians)
+    const rows = kinds.map(({ name, victim }, kind) => {
+      const { seconds, payloadBytes, readySeconds, flowingSeconds } = all[kind]
+      const twice = payloadBytes - all[0].payloadBytes
+      const sign = twice < 0 ? '-' : ''
+      return [
+        name,
+        seconds.toFixed(2),
+        victim === undefined ? '' : `${sign}${formatBytes(Math.abs(twice))}`,
+        readySeconds?.toFixed(2) ?? '',
+        flowingSeconds?.toFixed(2) ?? '',
       ]
-      const runs = kinds.map(() => [] as Outcome[])
-      for (let run = 1; run <= options.runs; run++) {
-        for (const [kind, { name, victim, at }] of kinds.entries()) {
-          const turn = `case 8, run ${run} of ${options.runs}: ${name}`
-          using _running = report.running(turn)
-          await warm(source)
-          const outcome = await inTaskFolder(bench, (folder) => moveAndKill(line, source, folder, victim, at))
-          runs[kind].push(outcome)
-          report.progress(`${turn}: ${outcome.seconds.toFixed(2)} s`)
-        }
-      }
-      const all = runs.map(medians)
-      const rows = kinds.map(({ name, victim }, kind) => {
-        const { seconds, payloadBytes, readySeconds, flowingSeconds } = all[kind]
-        const twice = payloadBytes - all[0].payloadBytes
-        const sign = twice < 0 ? '-' : ''
-        return [
-          name,
-          seconds.toFixed(2),
-          victim === undefined ? '' : `${sign}${formatBytes(Math.abs(twice))}`,
-          readySeconds?.toFixed(2) ?? '',
-          flowingSeconds?.toFixed(2) ?? '',
-        ]
-      })
-      const head = ['killed', 'seconds', 'sent twice', 'ready again after', 'moving again after']
-      report.table(`Case 8: ${this.title}, medians of ${options.runs}`, head, rows)
-      for (const [kind, { name }] of kinds.entries()) {
-        const sentTwiceBytes = all[kind].payloadBytes - all[0].payloadBytes
-        report.json({
-          bench: 'killed',
-          case: '8',
-          killed: name,
-          ...all[kind],
-          sentTwiceBytes,
-          runs: runs[kind],
-        })
-      }
     })
+    const head = ['killed', 'seconds', 'sent twice', 'ready again after', 'moving again after']
+    report.table(`Case 8: ${this.title}, medians of ${options.runs}`, head, rows)
+    for (const [kind, { name }] of kinds.entries()) {
+      const sentTwiceBytes = all[kind].payloadBytes - all[0].payloadBytes
+      report.json({
+        bench: 'killed',
+        case: '8',
+        killed: name,
+        ...all[kind],
+        sentTwiceBytes,
+        runs: runs[kind],
+      })
+    }
   },
 }
 
 async function moveAndKill(
-  line: WanLine,
+  line: CountingLine,
   source: string,
   folder: string,
   victim?: Victim,
   at = 1,
 ): Promise<Outcome> {
-  await using first = await startAgents(line, folder, {
-    ports: { sender: PORTS, receiver: PORTS },
-  })
-  const payload = async (): Promise<number> => (await line.counters()).payloadBytes
+  const ports = {
+    sender: { mesh: await freePort(), data: await freePort() },
+    receiver: { mesh: await freePort(), data: await freePort() },
+  }
+  await using first = await startAgents(line, folder, { ports })
+  const payload = () => line.payloadBytes()
   const [begun, before] = [performance.now(), await payload()]
   const { job } = await first.sender.api.move({ source, peer: PEER, destination: 'disk.raw' })
   const sizeBytes = await dataBytes(source)
@@ -119,7 +110,7 @@ async function moveAndKill(
   const again = await Promise.all(
     (['sender', 'receiver'] as const).map(async (role) =>
       victim === role || victim === 'both'
-        ? stack.use(await startAgent(line[role], join(folder, role), PORTS))
+        ? stack.use(await startAgent(line[role], join(folder, role), ports[role]))
         : first[role],
     ),
   )
