@@ -32,14 +32,14 @@ interface KnownLane {
 }
 
 export class LaneSet implements AsyncDisposable {
-  readonly #pool: LanePool
+  readonly #pool: Pick<LanePool, 'open'>
   readonly #counters: TransferCounters
   readonly #listener: LaneListener
   readonly #lanes = new Map<LaneHandle, KnownLane>()
   #path: LanePath | undefined
   #lineLoses: boolean
 
-  constructor(pool: LanePool, counters: TransferCounters, listener: LaneListener) {
+  constructor(pool: Pick<LanePool, 'open'>, counters: TransferCounters, listener: LaneListener) {
     this.#pool = pool
     this.#counters = counters
     this.#listener = listener
