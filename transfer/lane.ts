@@ -64,6 +64,8 @@ export type LaneDescriptor =
       readonly kind: 'tls-dial'
       readonly host: string
       readonly port: number
+      /** A connection there that is made already; the worker owns and closes it. Without one it dials. */
+      readonly fd?: number
       /** Names job attempt and lane to the listener: see data listener. */
       readonly serverName: string
       readonly identity: LaneIdentity

@@ -23,7 +23,8 @@ import { recentChunksOf } from './incoming-room.ts'
 import { finish, repeatReceipt, VERIFY_LANES } from './incoming-receipt.ts'
 import { indexPrevious } from './indexing.ts'
 import type { JobParts } from '../job-parts.ts'
-import { dialableLanes, reachableAt, type HostPort } from '../viaduct/lane-dialing.ts'
+import { EarlySockets } from '../viaduct/early-sockets.ts'
+import { dialableLanes, firstAddress, reachableAt, type HostPort } from '../viaduct/lane-dialing.ts'
 import { growLanes, mostOf } from '../viaduct/lane-growth.ts'
 import { withVerdict } from '../viaduct/peer-verdict.ts'
 import { whileMoving } from './progress-watch.ts'
@@ -50,10 +51,12 @@ async function converse(attempt: IncomingAttempt): Promise<void> {
   const { parts, job, offer, agreement, viaduct, signal } = attempt
   const { stream, remoteAddr } = viaduct
   const complete = job.record.state === 'complete'
-  // While both sign: a thread starts, and the address is found at which the sender answers.
+  // While both sign: a thread starts, and the address is found at which the sender answers; most often it is connected to.
   if (!complete) parts.pool.warm()
-  const senderAt = complete ? undefined : reachableAt(widened(offer.endpoint!, remoteAddr), signal)
+  const theirs = widened(offer.endpoint!, remoteAddr)
+  const senderAt = complete ? undefined : reachableAt(theirs, signal)
   senderAt?.catch(() => {})
+  using early = new EarlySockets(complete ? undefined : firstAddress(theirs), agreement.lanes)
   const endpoint = laneEndpoint(parts, remoteAddr)
   const body = encodeAgreement(agreement)
   const signature = await parts.identity.sign(agreementSigningBytes(body))
@@ -105,7 +108,7 @@ async function converse(attempt: IncomingAttempt): Promise<void> {
     })
   }
   try {
-    await flow(attempt, placement, journal, { endpoint, senderAt, roundTripMs })
+    await flow(attempt, placement, journal, { endpoint, senderAt, early, roundTripMs })
   } catch (error) {
     if (error instanceof FluidError && error.code === 'CANCELLED') {
       // First, so that an old version that is put back is never taken for the new one.
@@ -123,6 +126,8 @@ interface LanesOfAttempt {
   readonly endpoint: LaneEndpoint
   /** Where the sender answers, if it does. */
   readonly senderAt: Promise<HostPort | undefined> | undefined
+  /** To the sender. */
+  readonly early: EarlySockets
   /** At most. */
   readonly roundTripMs: number
 }
@@ -131,7 +136,7 @@ async function flow(
   attempt: IncomingAttempt,
   placement: Placement,
   journal: Journal,
-  { endpoint, senderAt, roundTripMs }: LanesOfAttempt,
+  { endpoint, senderAt, early, roundTripMs }: LanesOfAttempt,
 ): Promise<void> {
   const { parts, job, offer, agreement, viaduct } = attempt
   const { stream } = viaduct
@@ -201,7 +206,7 @@ async function flow(
     const whole = journal.done.contains(0, agreement.sizeBytes)
     using growing = whole
       ? undefined
-      : await dialSender(attempt, inbound, { at: await senderAt, roundTripMs })
+      : await dialSender(attempt, inbound, { at: await senderAt, early, roundTripMs })
     const hearing = hear(attempt)
     hearing.catch(() => {})
     const complete = await withVerdict(Promise.race([hearing, inbound.failed]), hearing)
@@ -222,12 +227,18 @@ async function flow(
 async function dialSender(
   { parts, job, agreement, offer, viaduct, room }: IncomingAttempt,
   inbound: Inbound,
-  { at, roundTripMs }: { at: HostPort | undefined; roundTripMs: number },
+  { at, early, roundTripMs }: { at: HostPort | undefined; early: EarlySockets; roundTripMs: number },
 ): Promise<Disposable> {
   const { laneIdentity: identity } = parts
   const open = async (from: number, to: number) => {
-    const dialed = at ? dialableLanes(offer.endpoint!, at, { from, to, identity }) : []
-    return (await Promise.all(dialed.map((lane) => inbound.addLane(lane)))).filter(Boolean).length
+    const dialed = at ? dialableLanes(offer.endpoint!, at, { from, to, identity, early }) : []
+    const opening = dialed.map(
+      async (lane) =>
+        // What was connected early may be gone again.
+        (await inbound.addLane(lane)) ||
+        (lane.fd !== undefined && inbound.addLane({ ...lane, fd: undefined })),
+    )
+    return (await Promise.all(opening)).filter(Boolean).length
   }
   const opened = await open(0, agreement.lanes)
   await viaduct.stream.send({

@@ -18,16 +18,36 @@ export function reachableAt(endpoint: LaneEndpoint, signal: AbortSignal): Promis
   return firstReachable(endpoint.addresses.slice(0, MAX_ADDRESSES).flatMap(parseHostPort), signal)
 }
 
-/** Descriptors of the lanes numbered `from` to `to`, that one not included, to the peer of `endpoint` at this address. */
+/** Connections that are there already. */
+interface Connections {
+  /** The descriptor of one to this address, for the caller to close; undefined when there is none. */
+  take(at: HostPort): number | undefined
+}
+
+/** The address that reachableAt() tries first. */
+export function firstAddress({ addresses }: LaneEndpoint): HostPort | undefined {
+  return addresses.slice(0, MAX_ADDRESSES).flatMap(parseHostPort)[0]
+}
+
+/**
+ * Descriptors of the lanes numbered `from` to `to`, that one not included, to the peer of `endpoint` at this address; over
+ * connections of `early` as long as there are some.
+ */
 export function dialableLanes(
   endpoint: LaneEndpoint,
   at: HostPort,
-  { from = 0, to, identity }: { from?: number; to: number; identity: LaneIdentity },
-): LaneDescriptor[] {
+  {
+    from = 0,
+    to,
+    identity,
+    early,
+  }: { from?: number; to: number; identity: LaneIdentity; early?: Connections },
+): Extract<LaneDescriptor, { kind: 'tls-dial' }>[] {
   return Array.from({ length: to - from }, (_, i) => ({
     kind: 'tls-dial',
     host: at.host,
     port: at.port,
+    fd: early?.take(at),
     serverName: serverName(endpoint.token, from + i),
     identity,
     peerCertificate: endpoint.certificate,

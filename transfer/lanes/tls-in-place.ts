@@ -55,10 +55,11 @@ export async function openTlsInPlace(
 }
 
 function dial(
-  { host, port }: Extract<LaneDescriptor, { kind: 'tls-dial' }>,
+  { host, port, fd }: Extract<LaneDescriptor, { kind: 'tls-dial' }>,
   onread: { buffer: Uint8Array; callback: (bytes: number) => boolean },
   signal: AbortSignal | undefined,
 ): Socket {
+  if (fd !== undefined) return adoptSocket(fd, signal, { onread })
   signal?.throwIfAborted()
   return connect({ host, port, ...DIAL_OPTIONS, onread })
 }

@@ -5,6 +5,7 @@
  * compare the peer's certificate byte for byte, and TLS has proven that the peer holds its key.
  * Here TLS is node:tls, for a Node that does not let its OpenSSL be called; tls-in-place.ts does the same for less.
  */
+import { closeSync } from 'node:fs'
 import type { Socket, SocketConstructorOpts, TcpSocketConnectOpts } from 'node:net'
 import {
   connect,
@@ -27,6 +28,8 @@ export async function dialTls(
   descriptor: Extract<LaneDescriptor, { kind: 'tls-dial' }>,
   options: OpenLaneOptions = {},
 ): Promise<Lane> {
+  // node:tls reads in place only from a socket that it connects itself.
+  if (descriptor.fd !== undefined) closeSync(descriptor.fd)
   options.signal?.throwIfAborted()
   const inbox = new FrameInbox({ resume: () => socket.resume(), violation: (error) => lane.fail(error) })
   // Node's types leave out what tls.connect() hands on to the socket.
