@@ -1,4 +1,7 @@
-/** What is known of the line to a peer: how far it is, by pings of our own, because the ping service of libp2p counts whole milliseconds only. */
+/**
+ * What is known of the line to a peer: how far it is, by pings of our own, because the ping service of libp2p counts
+ * whole milliseconds only; and whether it loses packets, as lanes saw.
+ */
 import { randomBytes } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Connection } from '@libp2p/interface'

@@ -1,9 +1,9 @@
 /**
  * Bounds what the kernel holds of a near lane, at both ends.
  *
- * Left alone, Linux lets the buffers of a lane grow to tens of MiB where the receiver is slower than the line. Nearby that brings nothing:
- * a MiB is on the way in a millisecond. It costs: what lies there when the receiver is killed is sent twice, and
- * what waits long falls out of the processor's caches. Far away the buffers are the line's capacity, and are the kernel's to choose.
+ * Left alone, Linux lets the buffers of a lane grow to tens of MiB where the receiver is slower than the line. Nearby that
+ * brings nothing: a MiB each millisecond is a gigabyte a second. It costs: what lies there when the receiver is killed is
+ * sent twice. Far away the buffers are the line's capacity, and are the kernel's to choose.
  */
 import { readFileSync } from 'node:fs'
 import { setBufferBytes, tcpState } from '../linux.ts'
@@ -16,14 +16,14 @@ const NEAR_MS = 1
 export function boundNearBuffers(fd: number): void {
   const { leastRoundTripMs = Infinity } = tcpState(fd) ?? {}
   if (leastRoundTripMs > NEAR_MS) return
-  for (const [way, maximum] of Object.entries({ receive: 'rmem_max', send: 'wmem_max' } as const))
-    if (mayBe(maximum) >= NEAR_BUFFER_BYTES) setBufferBytes(fd, way as 'receive' | 'send', NEAR_BUFFER_BYTES)
+  for (const way of ['receive', 'send'] as const)
+    if (mostBytes(way) >= NEAR_BUFFER_BYTES) setBufferBytes(fd, way, NEAR_BUFFER_BYTES)
 }
 
-/** What the system allows in all; more asked for would be less given, silently. */
-function mayBe(maximum: string): number {
+/** What the system allows: more asked for would be less given, silently. */
+function mostBytes(way: 'receive' | 'send'): number {
   try {
-    return Number(readFileSync(`/proc/sys/net/core/${maximum}`, 'utf8'))
+    return Number(readFileSync(`/proc/sys/net/core/${way === 'receive' ? 'rmem' : 'wmem'}_max`, 'latin1'))
   } catch {
     return 0
   }
