@@ -58,7 +58,7 @@ export class LaneSet implements AsyncDisposable {
     return open
   }
 
-  /** Most of them say so. */
+  /** Most open lanes say that their line is full. */
   get lineFull(): boolean {
     let full = 0
     for (const { line } of this.#lanes.values()) if (line?.full) full++

@@ -14,6 +14,7 @@ import {
   MAX_WAITING_SOCKETS_PER_ADDRESS,
   TOKEN_BYTES,
 } from '../../protocol/limits.ts'
+import { descriptorOf } from '../../transfer/lanes/adopt-socket.ts'
 import { parseClientHello } from '../../transfer/lanes/client-hello.ts'
 import { parseServerName } from '../../transfer/lanes/server-name.ts'
 import { duplicateFd } from '../../transfer/linux.ts'
@@ -166,8 +167,8 @@ class Listener implements DataListener {
 
 /** Nothing is read from the socket between its last bytes and the duplicate: all of this happens within one event. */
 function handOver(socket: Socket, head: Uint8Array, lane: number, onLane: OnLane): Refusal | undefined {
-  // Node has no public name for it; libuv has kept it since its first days.
-  const { fd: original } = (socket as unknown as { _handle: { fd: number } })._handle
+  const original = descriptorOf(socket)
+  if (original === undefined) return 'failed'
   let fd: number
   try {
     fd = duplicateFd(original)

@@ -15,7 +15,7 @@ export interface HostPort {
 
 /** The first address of `endpoint` that accepts a connection; undefined when none does. */
 export function reachableAt(endpoint: LaneEndpoint, signal: AbortSignal): Promise<HostPort | undefined> {
-  return firstReachable(endpoint.addresses.slice(0, MAX_ADDRESSES).flatMap(parseHostPort), signal)
+  return firstReachable(addressesOf(endpoint), signal)
 }
 
 /** Connections that are there already. */
@@ -25,8 +25,12 @@ interface Connections {
 }
 
 /** The address that reachableAt() tries first. */
-export function firstAddress({ addresses }: LaneEndpoint): HostPort | undefined {
-  return addresses.slice(0, MAX_ADDRESSES).flatMap(parseHostPort)[0]
+export function firstAddress(endpoint: LaneEndpoint): HostPort | undefined {
+  return addressesOf(endpoint)[0]
+}
+
+function addressesOf({ addresses }: LaneEndpoint): HostPort[] {
+  return addresses.slice(0, MAX_ADDRESSES).flatMap(parseHostPort)
 }
 
 /**
