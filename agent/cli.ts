@@ -1,31 +1,18 @@
-/** The grammar of the command line: every verb on one program, and one run of it from arguments to exit status. */
+/** The grammar of the command line: the program that verbs are added to, and one run of it from arguments to exit status. */
 import { Command, CommanderError } from 'commander'
 import manifest from '../package.json' with { type: 'json' }
 import { ERRORS, FluidError, asFluidError } from '../protocol/errors.ts'
-import { addAgentCommand } from './commands/agent.ts'
-import { addBenchCommand } from './commands/bench.ts'
-import { addBrokerCommand } from './commands/broker.ts'
 import { styleOf, type GlobalOptions, type Runtime } from './commands/command.ts'
-import { addCompletionCommands } from './commands/completion.ts'
-import { addDemoCommand } from './commands/demo.ts'
-import { addDoctorCommand } from './commands/doctor.ts'
-import { addIdentityCommands } from './commands/init.ts'
-import { addJobCommands } from './commands/jobs.ts'
-import { addMatchCommand } from './commands/match.ts'
-import { addMoveCommands } from './commands/move.ts'
-import { addOffersCommands } from './commands/offers.ts'
-import { addPairCommands } from './commands/pair.ts'
-import { addPolicyCommands } from './commands/policy.ts'
-import { addMachineCommands } from './commands/machines.ts'
-import { addRelocationCommands } from './commands/relocate.ts'
-import { addStatusCommand } from './commands/status.ts'
-import { addProofCommands } from './commands/verify.ts'
 import { formatError } from './output/error-text.ts'
 import { errorFields, formatEvent } from './output/ndjson.ts'
 import type { Terminal } from './output/terminal.ts'
+import { partsFor, VERB_PARTS, type VerbPart } from './verbs.ts'
 
-/** The whole grammar. Its actions write to the runtime's terminal and set its exit status. */
-export function createProgram(runtime: Runtime): Command {
+/** The grammar, whole or these parts of it. Its actions write to the runtime's terminal and set its exit status. */
+export async function createProgram(
+  runtime: Runtime,
+  parts: readonly VerbPart[] = VERB_PARTS,
+): Promise<Command> {
   const { terminal } = runtime
   const program: Command = new Command('fluidcloud')
     // Before any subcommand: they inherit it, and exit 1 instead of 2 otherwise.
@@ -62,29 +49,11 @@ export function createProgram(runtime: Runtime): Command {
     .option('--no-color', 'no colours (NO_COLOR)')
     .addHelpText('after', EXAMPLES)
 
-  program.commandsGroup('This agent:')
-  addIdentityCommands(program, runtime)
-  addAgentCommand(program, runtime)
-  addStatusCommand(program, runtime)
-  program.commandsGroup('Peers:')
-  addPairCommands(program, runtime)
-  addPolicyCommands(program, runtime)
-  addBenchCommand(program, runtime)
-  program.commandsGroup('Choosing:')
-  addOffersCommands(program, runtime)
-  addMatchCommand(program, runtime)
-  addBrokerCommand(program, runtime)
-  program.commandsGroup('Moving:')
-  addMoveCommands(program, runtime)
-  addJobCommands(program, runtime)
-  addProofCommands(program, runtime)
-  program.commandsGroup('Services:')
-  addRelocationCommands(program, runtime)
-  addMachineCommands(program, runtime)
-  program.commandsGroup('Help:')
-  addDoctorCommand(program, runtime)
-  addCompletionCommands(program, runtime)
-  addDemoCommand(program, runtime)
+  const added = await Promise.all(parts.map(({ load }) => load()))
+  for (const [i, { group }] of parts.entries()) {
+    program.commandsGroup(group)
+    added[i](program, runtime)
+  }
   return program
 }
 
@@ -104,7 +73,7 @@ export async function runCli(argv: readonly string[], terminal: Terminal): Promi
     terminal.exit(error.code === 'EPIPE' ? runtime.exit : runtime.exit || ERRORS.UNEXPECTED.exit)
   })
   terminal.stderr.on('error', () => {})
-  const program = createProgram(runtime)
+  const program = await createProgram(runtime, partsFor(argv))
   try {
     await program.parseAsync(argv, { from: 'user' })
   } catch (thrown) {

@@ -2,7 +2,6 @@
  * The agent's home: where its key, configuration, state and socket live. Nothing outside it is ever written but what
  * grants open. Everything in it is for its owner alone.
  */
-import { randomUUID } from 'node:crypto'
 import { constants } from 'node:fs'
 import { chmod, link, mkdir, open, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
@@ -106,6 +105,8 @@ async function refuseWritableByOthers(path: string): Promise<void> {
 }
 
 async function writeOnce(path: string, bytes: Uint8Array): Promise<void> {
+  // Loaded here, since every command opens a home, and few write into one: it takes 10 ms.
+  const { randomUUID } = await import('node:crypto')
   const whole = `${path}.${randomUUID()}.tmp`
   try {
     await using file = await open(whole, 'wx', 0o600)

@@ -3,7 +3,7 @@ import type { Command } from 'commander'
 import { DEFAULT_LANES, MAX_LANES } from '../../protocol/limits.ts'
 import type { AgentApi, MoveSpec } from '../api.ts'
 import { progressFields } from '../output/ndjson.ts'
-import { formatPlan } from '../output/peer-text.ts'
+import { formatPlan } from '../output/plan-text.ts'
 import {
   agentAction,
   choice,

@@ -52,8 +52,6 @@ make_root() {
   unmount
   rm -rf "$root"
   debootstrap --variant=minbase "$suite" "$root" "$mirror"
-  # Java's packages do not configure without.
-  mount -t proc proc "$root/proc"
   # Java's packages do not configure without it.
   mount -t proc proc "$root/proc"
   in_root "$root" apt-get -qq update

@@ -29,10 +29,10 @@ test('patternOf() tells other words from other numbers', (t) => {
   t.notRegex('  deduped  20.0 MiB were durable already', pattern)
 })
 
-test('README.md lists every command', (t) => {
+test('README.md lists every command', async (t) => {
   const listed = [...section('Commands').matchAll(/^\| `(\w+)` \|/gm)].map(([, name]) => name)
   // Its actions are never run here, so it needs no terminal to write to.
-  const program = createProgram({ terminal: { stdout: {}, stderr: {}, env: {} }, exit: 0 } as never)
+  const program = await createProgram({ terminal: { stdout: {}, stderr: {}, env: {} }, exit: 0 } as never)
   const commands = program.commands.map((command) => command.name()).filter((name) => !name.startsWith('__'))
   t.deepEqual(listed.toSorted(), commands.toSorted())
   for (const group of ['pair', 'policy']) {
