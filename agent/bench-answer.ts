@@ -27,7 +27,7 @@ export function createBenchAnswers(parts: JobParts, room: IncomingRoom): BenchAn
       const { peer } = stream
       const reply = answerOffer({
         offer,
-        hello,
+        hello: await hello,
         ours: capabilities(parts),
         grant: parts.mesh.policy.grantFor(peer),
         facts: {

@@ -35,6 +35,10 @@ export const PUNCH_PROTOCOL = '/fluidcloud/punch/1.0.0'
 
 /** Version spoken inside the viaduct: an unknown major is refused, of two minors the lower is used. */
 export const PROTOCOL_MAJOR = 1
-export const PROTOCOL_MINOR = 1
+export const PROTOCOL_MINOR = 2
 /** From this minor on a lane compares the blocks of chunks; see chunks.md, Comparing blocks. */
 export const BLOCKS_MINOR = 1
+/** From this minor on a sender says that it is done when everything is sent; see viaduct.md, Sequence. */
+export const COMPLETE_WHEN_SENT_MINOR = 2
+/** To a peer of this minor an offer goes with the hello, ahead of its answer; see viaduct.md, Versions. */
+export const OFFER_AHEAD_MINOR = 2

@@ -26,8 +26,10 @@ export type ViaductEvent = `sent ${Word}` | `received ${Word}` | 'closed'
 export type State =
   // Stream open; waits for S to speak. In: the start. Out: S hello.
   | 'connected'
-  // S has said hello. Out: R hello.
+  // S has said hello. Out: R hello, S offer.
   | 'hailed'
+  // S has said hello and offered at once. Out: R hello.
+  | 'hailed-with-offer'
   // Both have. Out: S offer, plan or verify-request.
   | 'greeted'
   // R considers an offer. Out: R pending, agreement, refusal.
@@ -44,7 +46,7 @@ export type State =
   | 'paused-by-initiator'
   | 'paused-by-responder'
   | 'paused-by-both'
-  // S knows everything durable; R checks the root, reads back, renames. In: S complete. Out: R receipt, cancel.
+  // S has sent everything; R waits until it is durable, checks the root, reads back, renames. In: S complete. Out: R receipt, cancel.
   | 'completing'
   // R has renamed and signed the receipt. In: R receipt. Out: S receipt.
   | 'receipted'
@@ -79,7 +81,8 @@ const EVERYWHERE = { status: 'stay', heartbeat: 'stay', unknown: 'stay', failure
 /** state × who says what -> state. */
 export const TRANSITIONS: Readonly<Record<State, Row>> = {
   connected: { 'S hello': 'hailed' },
-  hailed: { 'R hello': 'greeted' },
+  hailed: { 'R hello': 'greeted', 'S offer': 'hailed-with-offer' },
+  'hailed-with-offer': { 'R hello': 'offered', 'S cancel': 'cancelled' },
   greeted: { 'S offer': 'offered', 'S plan': 'planning', 'S verify-request': 'checking' },
 
   offered: {

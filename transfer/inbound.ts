@@ -44,6 +44,9 @@ export class Inbound implements AsyncDisposable {
   readonly #options: InboundOptions
   readonly #lanes: LaneSet
   readonly #failure = Promise.withResolvers<never>()
+  readonly #allPlaced = Promise.withResolvers<void>()
+  /** Nothing is announced any more. */
+  #isAwaited = false
   readonly #covered: RangeSet
   /** Durable when the attempt began, and announced since. */
   readonly #durable: RangeSet
@@ -61,13 +64,24 @@ export class Inbound implements AsyncDisposable {
     this.#failure.promise.catch(() => {})
     this.#lanes = new LaneSet(options.pool, options.counters, {
       onReport: (_lane, report) => this.#hear(report),
-      onClosed: (error) => error && this.#failure.reject(error),
+      onClosed: (error) => {
+        if (error) this.#failure.reject(error)
+        else if (this.#isAwaited && this.#lanes.size === 0) this.#allPlaced.resolve()
+      },
     })
+    if (this.#covered.totalBytes === options.sizeBytes) this.#allPlaced.resolve()
   }
 
   /** Rejects when a lane breaks, the target fails, or the sender breaks the protocol. */
   get failed(): Promise<never> {
     return this.#failure.promise
+  }
+
+  /** Resolves when everything is placed, or no lane is open that could bring more; to be asked when the sender is done. */
+  untilPlaced(): Promise<void> {
+    this.#isAwaited = true
+    if (this.#lanes.size === 0) this.#allPlaced.resolve()
+    return this.#allPlaced.promise
   }
 
   /** Bytes of the volume that are durable, holes included. */
@@ -138,6 +152,7 @@ export class Inbound implements AsyncDisposable {
     this.#placedBytes += dataBytes
     this.#covered.add(start, end)
     const all = this.#covered.totalBytes === sizeBytes
+    if (all) this.#allPlaced.resolve()
     this.#commitSoon(all || this.#placedBytes >= CHECKPOINT_BYTES ? 0 : CHECKPOINT_INTERVAL_MS)
   }
 

@@ -84,6 +84,20 @@ export class Journal {
     }
   }
 
+  /** Recorded windows in order with `pending` among them, which hold where they lie: of what is recorded there, the rest. */
+  async *recordsWith(pending: readonly JournalRecord[]): AsyncGenerator<JournalRecord> {
+    const anew = new RangeSet(pending)
+    const sorted = pending.toSorted((a, b) => a.start - b.start)
+    let next = 0
+    for await (const record of this.records()) {
+      for (const { start, end } of new RangeSet([record]).removeAll(anew)) {
+        while (next < sorted.length && sorted[next].start < start) yield sorted[next++]
+        yield { start, end, entries: between(record.entries, start, end) }
+      }
+    }
+    yield* sorted.slice(next)
+  }
+
   /** Removes everything recorded of the job. */
   async clear(): Promise<void> {
     await this.#db.clear({ gte: this.#key(0), lte: this.#key(Infinity) })

@@ -51,6 +51,11 @@ export class LaneSet implements AsyncDisposable {
     return this.#path
   }
 
+  /** Lanes that are open now, or being opened. */
+  get size(): number {
+    return this.#lanes.size
+  }
+
   /** Lanes that are open now. */
   get open(): number {
     let open = 0

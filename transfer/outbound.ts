@@ -48,13 +48,18 @@ export class Outbound implements AsyncDisposable {
   /** Windows that are planned, and nobody has. */
   readonly #ahead: Window[] = []
   readonly #unacknowledged = new Map<number, UnacknowledgedWindow>()
+  /** Acknowledged, and on their way into the journal. */
+  readonly #journaling = new Set<JournalRecord>()
   readonly #remaining: RangeSet
   /** What the receiver acknowledged in this attempt. */
   readonly #durable = new RangeSet()
   readonly #plan: AsyncGenerator<Window>
   readonly #outcome = Promise.withResolvers<void>()
+  readonly #allSent = Promise.withResolvers<void>()
   readonly #abort = new AbortController()
   #planned = false
+  /** Windows that lanes have, and have not sent. */
+  #underWay = 0
   #serving = false
   #paused = false
 
@@ -88,6 +93,16 @@ export class Outbound implements AsyncDisposable {
   /** Resolves when everything is durable at the receiver and journaled here; rejects when the attempt is over. */
   get done(): Promise<void> {
     return this.#outcome.promise
+  }
+
+  /** Resolves when everything was handed to the line, or is durable at the receiver; rejects when the attempt is over. */
+  get sent(): Promise<void> {
+    return Promise.race([this.#allSent.promise, this.#outcome.promise])
+  }
+
+  /** Windows that were read and are not in the journal yet. */
+  get pending(): JournalRecord[] {
+    return [...this.#unacknowledged.values(), ...this.#journaling]
   }
 
   /** Bytes of the volume, holes included, that are durable at the receiver. */
@@ -135,12 +150,16 @@ export class Outbound implements AsyncDisposable {
       if (!this.#durable.contains(record.start, record.end)) continue
       records.push(record)
       this.#unacknowledged.delete(record.start)
+      this.#journaling.add(record)
       // Counted once, however often a window had to be read again.
       counters.zeroBytes += record.end - record.start - dataBytesOf(record.entries)
       counters.dedupedBytes += record.dedupedBytes
     }
     await this.#options.journal.append(records, { durable: false })
-    for (const { start, end } of records) this.#remaining.remove(start, end)
+    for (const record of records) {
+      this.#journaling.delete(record)
+      this.#remaining.remove(record.start, record.end)
+    }
     if (this.#remaining.totalBytes === 0) this.#outcome.resolve()
   }
 
@@ -173,6 +192,7 @@ export class Outbound implements AsyncDisposable {
       if (this.#durable.contains(start, end)) this.acknowledge([]).catch(this.#outcome.reject)
     } else if (report.type === 'sent') {
       this.#turns.sent(lane, performance.now())
+      this.#underWay--
       void this.#serve()
       counters.sentBytes += report.sentBytes
       const dedupedBytes = report.dataBytes - report.sentBytes
@@ -207,8 +227,10 @@ export class Outbound implements AsyncDisposable {
       if (!lane) return
       this.#turns.handed(lane, performance.now())
       lane.send({ type: 'window', ...this.#ahead.shift()! })
+      this.#underWay++
     }
     if (this.#paused || !this.#planned) return
+    if (this.#ahead.length === 0 && this.#underWay === 0) this.#allSent.resolve()
     for (const lane of Array.from(this.#turns.waiting)) {
       this.#turns.forget(lane)
       lane.send({ type: 'finish' })

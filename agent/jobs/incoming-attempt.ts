@@ -23,6 +23,8 @@ import { recentChunksOf } from './incoming-room.ts'
 import { finish, repeatReceipt, VERIFY_LANES } from './incoming-receipt.ts'
 import { indexPrevious } from './indexing.ts'
 import type { JobParts } from '../job-parts.ts'
+import type { Job } from './job.ts'
+import type { ControlStream } from '../viaduct/control-stream.ts'
 import { EarlySockets } from '../viaduct/early-sockets.ts'
 import { dialableLanes, firstAddress, reachableAt, type HostPort } from '../viaduct/lane-dialing.ts'
 import { growLanes, mostOf } from '../viaduct/lane-growth.ts'
@@ -33,18 +35,26 @@ import { reportStages } from './stage-report.ts'
 import { type DirectWay, watchForDirect } from './direct-way.ts'
 import { laneEndpoint, widened } from '../viaduct/viaduct.ts'
 
-/** In this state the sender owes windows, their data, or the end. */
-const OWED: ReadonlySet<State> = new Set<State>(['flowing'])
-
 /** Runs the attempt; returns when both have signed the receipt, throws CANCELLED when either side ended the job. */
 export async function runIncoming(attempt: IncomingAttempt): Promise<void> {
   const { parts, job, viaduct } = attempt
   const { stream } = viaduct
   try {
-    await whileMoving({ parts, job, stream }, OWED, () => converse(attempt))
+    await whileMoving(
+      { parts, job, stream },
+      (state) => owes(state, job),
+      () => converse(attempt),
+    )
   } finally {
     count(job, stream.wireBytes, viaduct.relayed ? 'relay' : 'mesh')
   }
+}
+
+/** Whether the sender owes windows, their data, or the end. */
+function owes(state: State, { live, record }: Job): boolean {
+  if (state === 'flowing') return true
+  // What it says it has sent.
+  return state === 'completing' && live !== undefined && live.doneBytes < record.sizeBytes!
 }
 
 async function converse(attempt: IncomingAttempt): Promise<void> {
@@ -211,6 +221,7 @@ async function flow(
     hearing.catch(() => {})
     const complete = await withVerdict(Promise.race([hearing, inbound.failed]), hearing)
     growing?.[Symbol.dispose]()
+    await untilPlaced(attempt, inbound)
     await inbound.settle()
     await inbound.commit()
     await finish(attempt, placement, journal, complete, inbound.path)
@@ -283,6 +294,26 @@ async function hear(attempt: IncomingAttempt): Promise<ControlMessageOf<'complet
       default:
         throw new FluidError('PROTOCOL_VIOLATION', `The sender sent ${message.kind} while data flows`)
     }
+  }
+}
+
+/** The sender may say that it is done while what it sent is on its way. Throws CANCELLED when it takes its word back. */
+async function untilPlaced({ viaduct }: IncomingAttempt, inbound: Inbound): Promise<void> {
+  const { stream } = viaduct
+  const placed = new AbortController()
+  const hearing = hearCancel(stream, placed.signal)
+  hearing.catch(() => {})
+  try {
+    await withVerdict(Promise.race([inbound.untilPlaced(), hearing, inbound.failed]), hearing)
+  } finally {
+    placed.abort()
+  }
+}
+
+async function hearCancel(stream: ControlStream, signal: AbortSignal): Promise<never> {
+  for (;;) {
+    const message = await stream.receive({ signal })
+    if (message.kind === 'cancel') throw cancelled(message.reason)
   }
 }
 

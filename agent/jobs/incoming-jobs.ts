@@ -93,7 +93,12 @@ async function serve(
   try {
     const hello = await stream.expect('hello')
     await stream.send(helloOf(parts))
-    const viaduct = { stream, hello, remoteAddr: connection.remoteAddr, relayed: isRelayed(connection) }
+    const viaduct = {
+      stream,
+      hello: Promise.resolve(hello),
+      remoteAddr: connection.remoteAddr,
+      relayed: isRelayed(connection),
+    }
     const question = await stream.expect('offer', 'verify-request')
     if (question.kind === 'verify-request') await verifies.answer(stream, question)
     else if (question.bench) await benches.answer(viaduct, question)
@@ -115,7 +120,7 @@ async function answer(
   viaduct: Viaduct,
   offer: Offer,
 ): Promise<void> {
-  const { stream, hello } = viaduct
+  const { stream } = viaduct
   const { peer } = stream
   const grant = parts.mesh.policy.grantFor(peer)
   const id = Buffer.from(offer.job).toString('hex')
@@ -140,7 +145,7 @@ async function answer(
   const question = {
     // Each lane is a client of an NBD server, which may allow only a few.
     offer: target?.kind === 'nbd' ? { ...offer, mostLanes: undefined } : offer,
-    hello,
+    hello: await viaduct.hello,
     ours: capabilities(parts),
     grant,
     facts,

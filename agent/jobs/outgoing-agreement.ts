@@ -39,11 +39,12 @@ export async function agreeUnlessCancelled(
 /** Offers the volume and waits for a signed agreement that says what was offered. */
 async function agree(
   { parts, job, source, snapshot }: OutgoingAttempt,
-  { stream, roundTripMs }: Viaduct,
+  { stream, hello, roundTripMs }: Viaduct,
   endpoint: LaneEndpoint,
 ): Promise<Agreed> {
   const offer = await offerOf(parts, job.record, source, snapshot, { roundTripMs, endpoint })
   await stream.send({ kind: 'offer', ...offer })
+  await hello
   for (;;) {
     const message = await stream.receive()
     if (message.kind === 'pending') await job.become('awaiting-approval')

@@ -4,6 +4,7 @@
  */
 import type { ControlMessageOf, LaneEndpoint } from '../../protocol/control-message.ts'
 import { FluidError } from '../../protocol/errors.ts'
+import { COMPLETE_WHEN_SENT_MINOR } from '../../protocol/ids.ts'
 import { isPaused, type State } from '../../protocol/state.ts'
 import { isChunking, type Chunking } from '../../transfer/chunker.ts'
 import { Outbound } from '../../transfer/outbound.ts'
@@ -30,6 +31,7 @@ import { laneEndpoint, openViaduct, widened, type Viaduct } from '../viaduct/via
 
 /** In these states the receiver owes an answer, credit or checkpoints. A person's approval, or a pause, may take for ever. */
 const OWED: ReadonlySet<State> = new Set<State>(['offered', 'accepted', 'flowing', 'completing'])
+const owes = (state: State) => OWED.has(state)
 
 /** Runs the attempt to its end: the receiver's receipt, once both have signed it; none between rounds. */
 export async function runOutgoing(
@@ -37,12 +39,12 @@ export async function runOutgoing(
 ): Promise<ControlMessageOf<'receipt'> | undefined> {
   const { parts, job, signal } = attempt
   parts.pool.warm()
-  const viaduct = await openViaduct(parts, job.record.peer, signal)
+  const viaduct = await openViaduct(parts, job.record.peer, signal, { ahead: true })
   const { stream } = viaduct
   const stop = () => void stream.fail(signal.reason)
   signal.addEventListener('abort', stop, { once: true })
   try {
-    const receipt = await whileMoving({ parts, job, stream }, OWED, () => converse(attempt, viaduct))
+    const receipt = await whileMoving({ parts, job, stream }, owes, () => converse(attempt, viaduct))
     await stream[Symbol.asyncDispose]()
     return receipt
   } catch (error) {
@@ -128,9 +130,13 @@ async function converse(
     await heed(attempt, viaduct, outbound)
     const hearing = hear(attempt, viaduct, outbound, { ...agreed, moveOver })
     hearing.catch(() => {})
-    await withVerdict(Promise.race([outbound.done, hearing, directly.promise]), hearing)
-    if (!job.record.rounds || job.record.rounds.last)
-      return await complete(attempt, viaduct, outbound, hearing)
+    const last = !job.record.rounds || job.record.rounds.last
+    const ahead = last && agreed.agreement.minor >= COMPLETE_WHEN_SENT_MINOR
+    await withVerdict(
+      Promise.race([ahead ? outbound.sent : outbound.done, hearing, directly.promise]),
+      hearing,
+    )
+    if (last) return await complete(attempt, viaduct, outbound, hearing)
     await requireUnchanged(attempt)
     await outbound.settle()
     await stream.fail(
@@ -292,7 +298,7 @@ async function openLanesToPeer(
       'the mesh itself connects through a relay only',
       whyNotPunched(parts.mesh.node, stream.peer) ?? '',
     )
-    requireRelayAllowed(parts, viaduct)
+    await requireRelayAllowed(parts, viaduct)
   }
   const pathReason = reasons.filter(Boolean).join('; ')
   parts.log.info({ job: job.id, reason: pathReason }, relayed ? 'Lanes ride a relay' : 'Lanes ride the mesh')
@@ -306,10 +312,10 @@ async function openLanesToPeer(
 }
 
 /** Throws NO_PATH unless both owners let data pass a relay. */
-function requireRelayAllowed({ config, mesh }: JobParts, { hello, stream }: Viaduct): void {
+async function requireRelayAllowed({ config, mesh }: JobParts, { hello, stream }: Viaduct): Promise<void> {
   const forbids = !config.allowRelay
     ? 'this agent lets no data'
-    : hello.capabilities.lanes.includes('relay')
+    : (await hello).capabilities.lanes.includes('relay')
       ? undefined
       : 'the peer lets no data'
   if (!forbids) return

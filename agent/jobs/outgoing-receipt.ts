@@ -6,9 +6,11 @@ import { formatRoot } from '../../protocol/manifest.ts'
 import { verifyPeerSignature } from '../../protocol/peer-signature.ts'
 import { decodeReceipt, receiptSigningBytes } from '../../protocol/receipt.ts'
 import type { Outbound } from '../../transfer/outbound.ts'
-import { journaledDigest } from '../../transfer/root.ts'
+import { digestOfAll } from '../../transfer/root.ts'
 import type { OutgoingAttempt } from './attempt.ts'
 import { signedBody } from './signed-body.ts'
+import type { ControlStream } from '../viaduct/control-stream.ts'
+import { withVerdict } from '../viaduct/peer-verdict.ts'
 import type { Viaduct } from '../viaduct/viaduct.ts'
 
 /** Throws SOURCE_CHANGED when the source was written to since the attempt began. */
@@ -17,7 +19,7 @@ export async function requireUnchanged({ job, source, fingerprint }: OutgoingAtt
   throw new FluidError('SOURCE_CHANGED', `${job.record.source} changed while it was read`)
 }
 
-/** Everything is durable: tells the root, checks the receipt that comes by `hearing`, signs it. */
+/** Everything is sent: tells the root, checks the receipt that comes by `hearing`, signs it. */
 export async function complete(
   attempt: OutgoingAttempt,
   { stream }: Viaduct,
@@ -26,9 +28,14 @@ export async function complete(
 ): Promise<ControlMessageOf<'receipt'>> {
   const { parts, job, source, journal } = attempt
   await requireUnchanged(attempt)
-  // The lanes end by themselves; their last counters belong into the totals.
-  await outbound.settle()
-  const { root, chunks, dataBytes } = await journaledDigest(journal, source.sizeBytes, job.record.chunking!)
+  const { pending } = outbound
+  const { root, chunks, dataBytes } = await digestOfAll(
+    journal,
+    pending,
+    source.sizeBytes,
+    job.record.chunking!,
+  )
+  await untilLetGo(attempt, stream)
   const { counters, startedAt } = job.record
   await job.update({ state: 'verifying', root: formatRoot(root) }, { durable: false })
   await stream.send({
@@ -42,7 +49,8 @@ export async function complete(
       path: outbound.path ?? 'tls',
     },
   })
-  const receipt = await hearing
+  // What is on its way may still be lost.
+  const receipt = await withVerdict(Promise.race([hearing, outbound.done.then(() => hearing)]), hearing)
   const body = decodeReceipt(receipt.body)
   const sound =
     Buffer.compare(body.root, root) === 0 &&
@@ -58,6 +66,8 @@ export async function complete(
     body.receiver === job.record.peer &&
     (await verifyPeerSignature(job.record.peer, receiptSigningBytes(receipt.body), receipt.receiverSignature))
   if (!sound) throw new FluidError('VERIFY_MISMATCH', 'The receipt is not for what was sent')
+  // The lanes have ended; their last counters belong to the job.
+  await outbound.settle()
   const senderSignature = await parts.identity.sign(receiptSigningBytes(receipt.body))
   await job.update({ receipt: signedBody(receipt.body, senderSignature, receipt.receiverSignature) })
   await stream.send({
@@ -70,4 +80,15 @@ export async function complete(
   await stream.peerEnded(HANDSHAKE_TIMEOUT_MS)
   await job.update({ state: 'complete' })
   return receipt
+}
+
+/** A side that is paused does not complete: waits until the job's owner lets it go on, or the stream is over. */
+async function untilLetGo({ onWish }: OutgoingAttempt, stream: ControlStream): Promise<void> {
+  const { signal } = stream
+  while (!signal.aborted && (stream.state === 'paused-by-initiator' || stream.state === 'paused-by-both')) {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    using _wish = onWish(resolve)
+    signal.addEventListener('abort', () => resolve(), { once: true })
+    await promise
+  }
 }

@@ -37,18 +37,18 @@ export function watchProgress({ moved, owed, onStall, timeoutMs }: ProgressWatch
 }
 
 /**
- * Runs an attempt on its viaduct, and ends the viaduct with TIMEOUT when nothing moves in one of the states `owedIn`.
+ * Runs an attempt on its viaduct, and ends the viaduct with TIMEOUT when nothing moves in a state in which the peer `owes`.
  * Bytes on lanes count, messages, and work that a heartbeat tells of.
  */
 export async function whileMoving<T>(
   { parts, job, stream }: { parts: JobParts; job: Job; stream: ControlStream },
-  owedIn: ReadonlySet<State>,
+  owes: (state: State) => boolean,
   work: () => Promise<T>,
 ): Promise<T> {
   let stalled: FluidError | undefined
   using _watch = watchProgress({
     moved: () => job.record.counters.wireBytes + stream.progress,
-    owed: () => owedIn.has(stream.state),
+    owed: () => owes(stream.state),
     onStall: (error) => {
       stalled = error
       parts.mesh.refusals.count('stalled')

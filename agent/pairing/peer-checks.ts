@@ -33,7 +33,8 @@ async function checkPeer(parts: JobParts, { peer, name }: PeerRecord): Promise<C
   const check = `peer ${name}`
   const signal = AbortSignal.timeout(CHECK_TIMEOUT_MS)
   try {
-    const { stream, hello, remoteAddr, relayed } = await openViaduct(parts, peer, signal)
+    const { stream, hello: hearing, remoteAddr, relayed } = await openViaduct(parts, peer, signal)
+    const hello = await hearing
     await stream[Symbol.asyncDispose]()
     const roundTripMs = await parts.mesh.node.services.ping.ping(peerIdFromString(peer), { signal })
     const detail = `${hello.agent} at ${remoteAddr.toString()}, ${roundTripMs} ms`

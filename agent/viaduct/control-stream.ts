@@ -31,8 +31,11 @@ export interface ControlStream extends AsyncDisposable {
   /** How far such work is on this side, in bytes; heartbeats tell the peer. */
   working(doneBytes: number): void
   send(message: ControlMessage): Promise<void>
-  /** The next message that means something. Rejects with the reason when the stream is over, a peer's fatal status included. */
-  receive(options?: { timeoutMs?: number }): Promise<Heard>
+  /**
+   * The next message that means something. Rejects with the reason when the stream is over, a peer's fatal status included;
+   * and with that of `signal`, when the message is left to whoever asks next.
+   */
+  receive(options?: { timeoutMs?: number; signal?: AbortSignal }): Promise<Heard>
   /** The next message, which must be of one of these kinds. */
   expect<K extends Heard['kind']>(...kinds: K[]): Promise<ControlMessageOf<K>>
   /** Resolves when the peer has ended the stream, or after `timeoutMs`: true when it has. */
@@ -91,9 +94,14 @@ export function openControlStream(
     line.send(encodeControl(message))
   }
 
-  async function receive({ timeoutMs }: { timeoutMs?: number } = {}): Promise<Heard> {
+  async function receive({
+    timeoutMs,
+    signal,
+  }: { timeoutMs?: number; signal?: AbortSignal } = {}): Promise<Heard> {
     const deadline = timeoutMs === undefined ? undefined : AbortSignal.timeout(timeoutMs)
+    signal?.addEventListener('abort', stir, { once: true })
     for (;;) {
+      signal?.throwIfAborted()
       const message = inbox.shift()
       if (message) {
         if (message.kind === 'status' && message.fatal) {

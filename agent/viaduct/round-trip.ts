@@ -1,6 +1,6 @@
 /**
- * What is known of the line to a peer: how far it is, by pings of our own, because the ping service of libp2p counts
- * whole milliseconds only; and whether it loses packets, as lanes saw.
+ * What is known of a connection to a peer: how far it is, by pings of our own, because the ping service of libp2p counts
+ * whole milliseconds only; whether its line loses packets, as lanes saw; and which minor both ends speak.
  */
 import { randomBytes } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -30,6 +30,8 @@ export interface LineMeter {
   /** Lanes saw the line lose packets, not long ago. */
   readonly loses: boolean
   noteLosses(): void
+  /** Of the viaduct protocol, that both ends speak; 0 before it was told. */
+  minor: number
 }
 
 const meters = new WeakMap<Connection, LineMeter>()
@@ -66,6 +68,7 @@ export function lineMeter(connection: Connection): LineMeter {
       return performance.now() < lossyUntil
     },
     noteLosses: () => void (lossyUntil = performance.now() + LOSSY_MS),
+    minor: 0,
   }
   meters.set(connection, meter)
   return meter

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import type { Multiaddr } from '@multiformats/multiaddr'
 import type { Hello, LaneEndpoint } from '../../protocol/control-message.ts'
 import { asFluidError, FluidError } from '../../protocol/errors.ts'
-import { VIADUCT_PROTOCOL } from '../../protocol/ids.ts'
+import { OFFER_AHEAD_MINOR, VIADUCT_PROTOCOL } from '../../protocol/ids.ts'
 import { HANDSHAKE_TIMEOUT_MS, MAX_ADDRESSES, TOKEN_BYTES } from '../../protocol/limits.ts'
 import { agreedMinor } from '../../protocol/offer.ts'
 import { dataAddrs, hostOf } from '../mesh/addresses.ts'
@@ -17,7 +17,8 @@ import { isWebRtc } from '../mesh/webrtc.ts'
 /** A control stream on which both have said hello. */
 export interface Viaduct {
   readonly stream: ControlStream
-  readonly hello: Hello
+  /** The peer's; of one that is spoken to ahead of it, it must be awaited before anything else is heard. */
+  readonly hello: Promise<Hello>
   /** How the mesh reaches the peer. */
   readonly remoteAddr: Multiaddr
   /** A relay lies between. */
@@ -27,8 +28,16 @@ export interface Viaduct {
   readonly line?: LineMeter
 }
 
-/** Dials a paired peer and greets it; the caller disposes the stream. Throws NOT_PAIRED, PEER_UNREACHABLE, VERSION_UNSUPPORTED. */
-export async function openViaduct(parts: JobParts, peer: string, signal: AbortSignal): Promise<Viaduct> {
+/**
+ * Dials a paired peer and greets it; the caller disposes the stream. Throws NOT_PAIRED, PEER_UNREACHABLE, VERSION_UNSUPPORTED.
+ * With `ahead` the answer of a peer whose minor this connection has told before is not waited for: it takes an offer now.
+ */
+export async function openViaduct(
+  parts: JobParts,
+  peer: string,
+  signal: AbortSignal,
+  { ahead = false } = {},
+): Promise<Viaduct> {
   const deadline = AbortSignal.any([signal, AbortSignal.timeout(HANDSHAKE_TIMEOUT_MS)])
   const connection = await dialPeer(parts.mesh, peer, { signal: deadline }).catch((error: unknown) => {
     signal.throwIfAborted()
@@ -46,9 +55,13 @@ export async function openViaduct(parts: JobParts, peer: string, signal: AbortSi
   try {
     const greetedAt = performance.now()
     await stream.send(helloOf(parts))
-    const hello = await stream.expect('hello')
-    agreedMinor(hello)
-    meter.note(performance.now() - greetedAt)
+    const hello = stream.expect('hello').then((heard) => {
+      meter.note(performance.now() - greetedAt)
+      meter.minor = agreedMinor(heard)
+      return heard
+    })
+    hello.catch(() => {})
+    if (!ahead || meter.minor < OFFER_AHEAD_MINOR) await hello
     return {
       stream,
       hello,

@@ -2,6 +2,8 @@ import path from 'node:path'
 import test from 'ava'
 import { FAKE_PEER_ID } from '../helpers/fake-agent.ts'
 import { openFakeSite } from '../helpers/command-line.ts'
+import { createProgram } from '../../agent/cli.ts'
+import { partsFor, VERB_PARTS } from '../../agent/verbs.ts'
 
 const GiB = 1024 ** 3
 
@@ -234,4 +236,24 @@ test('runCli() makes relative homes absolute against the working folder', async 
   await using site = await openFakeSite()
   const { lines } = await site.run(['init', '--home', 'other', '--name', 'gamma', '--json'])
   t.like(lines[0], { type: 'id', name: 'gamma', home: path.join(site.folder, 'other') })
+})
+
+/** Its actions are never run here, so it needs no terminal to write to. */
+const runtime = { terminal: { stdout: {}, stderr: {}, env: {} }, exit: 0 } as never
+
+test('VERB_PARTS names the verbs that each part adds', async (t) => {
+  for (const part of VERB_PARTS) {
+    const { commands } = await createProgram(runtime, [part])
+    const names = commands.map((command) => command.name())
+    if (part.verbs.length > 0) t.deepEqual(names, [...part.verbs])
+    for (const command of commands) t.is(command.helpGroup(), part.group)
+  }
+})
+
+test('partsFor() gives a verb its own part, and all where help, completion or nobody knows', (t) => {
+  const move = VERB_PARTS.filter(({ verbs }) => verbs.includes('move'))
+  for (const line of ['move a b:c', '--json move a b:c', '--home /x --quiet move', '--home=/x plan a b:c'])
+    t.deepEqual(partsFor(line.split(' ')), move, line)
+  for (const line of ['', '--help', '--home move', 'help move', 'completion bash', 'mvoe', '-V', '-- move'])
+    t.is(partsFor(line.split(' ')), VERB_PARTS, line)
 })

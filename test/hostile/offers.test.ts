@@ -5,10 +5,11 @@ import { join } from 'node:path'
 import test from 'ava'
 import type { Offer } from '../../protocol/control-message.ts'
 import type { ErrorCode } from '../../protocol/errors.ts'
+import { VIADUCT_PROTOCOL } from '../../protocol/ids.ts'
 import { MAX_VOLUME_BYTES } from '../../protocol/limits.ts'
 import { eventually } from '../helpers/eventually.ts'
 import { entriesOf, rootOf } from '../helpers/rogue-lane.ts'
-import type { RoguePeer } from '../helpers/rogue-peer.ts'
+import { talkOver, type RoguePeer } from '../helpers/rogue-peer.ts'
 import { HELLO, greet, offerOf, openJob } from '../helpers/rogue-sender.ts'
 import { EXISTING, openVictim, type Victim } from '../helpers/victim.ts'
 
@@ -216,6 +217,68 @@ test.serial('a complete before everything is there fails the job, whatever its r
     (await readdir(rogue.folder)).filter((name) => name.includes('early')),
     [],
   )
+})
+
+test.serial('a complete may come ahead of what was sent: the receipt waits for that', async (t) => {
+  // Of its own: the index may know the others.
+  const own = randomBytes(100_000)
+  const chunks = entriesOf([{ offset: 0, bytes: own }])
+  const job = await openJob(rogue, victim.dataPort, { sizeBytes: MiB, destination: 'ahead.raw' })
+  using lane = await job.lane()
+  lane.have(1, 0, MiB, chunks)
+  await lane.hear('want')
+  job.complete(rootOf(MiB, job.agreement.chunking, chunks))
+  await eventually(async () => ((await victim.job(job.id))?.state === 'running' ? true : undefined))
+  t.false(job.talk.heard.some(({ kind }) => kind === 'receipt' || kind === 'checkpoint'))
+  lane.data(1, 0, 1, own)
+  lane.write({ bye: {} })
+  lane.sendBytes(new Uint8Array(8))
+  await job.talk.hear('receipt')
+  const kinds = job.talk.heard.map(({ kind }) => kind)
+  t.true(kinds.indexOf('checkpoint') < kinds.indexOf('receipt'))
+  t.deepEqual((await readFile(join(rogue.folder, 'ahead.raw'))).subarray(0, own.length), own)
+  job.talk.abort()
+})
+
+test.serial('a sender that cancels while what it sent is awaited ends the job', async (t) => {
+  const own = randomBytes(100_000)
+  const chunks = entriesOf([{ offset: 0, bytes: own }])
+  const job = await openJob(rogue, victim.dataPort, { sizeBytes: MiB, destination: 'withdrawn.raw' })
+  using lane = await job.lane()
+  lane.have(1, 0, MiB, chunks)
+  await lane.hear('want')
+  job.complete(rootOf(MiB, job.agreement.chunking, chunks))
+  job.talk.send({ kind: 'cancel', reason: 'on second thoughts' })
+  await job.talk.ended
+  await eventually(async () => ((await victim.job(job.id))?.state === 'cancelled' ? true : undefined))
+  t.deepEqual(
+    (await readdir(rogue.folder)).filter((name) => name.includes('withdrawn')),
+    [],
+  )
+})
+
+test.serial('a complete ahead of windows that never come fails the job when the lanes end', async (t) => {
+  const own = randomBytes(100_000)
+  const chunks = entriesOf([{ offset: 0, bytes: own }])
+  const job = await openJob(rogue, victim.dataPort, { sizeBytes: 8 * MiB, destination: 'half.raw' })
+  using lane = await job.lane()
+  lane.have(1, 0, 4 * MiB, chunks)
+  await lane.hear('want')
+  job.complete(rootOf(8 * MiB, job.agreement.chunking, chunks))
+  lane.data(1, 0, 1, own)
+  lane.write({ bye: {} })
+  lane.sendBytes(new Uint8Array(8))
+  await job.talk.ended
+  t.like(await victim.job(job.id), { state: 'failed', error: { code: 'VERIFY_MISMATCH' } })
+})
+
+test.serial('an offer may come together with the hello', async (t) => {
+  const talk = talkOver(await rogue.open(VIADUCT_PROTOCOL))
+  talk.send({ kind: 'hello', ...HELLO })
+  talk.send({ kind: 'offer', ...offerOf(rogue) })
+  await talk.hear('agreement')
+  t.is(talk.heard[0].kind, 'hello')
+  talk.abort()
 })
 
 const OLDER = { ...HELLO, minor: 0 }

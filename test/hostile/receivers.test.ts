@@ -5,6 +5,7 @@ import test from 'ava'
 import type { ErrorCode } from '../../protocol/errors.ts'
 import { CHUNKS_PROTOCOL } from '../../protocol/ids.ts'
 import { WINDOW_BYTES } from '../../protocol/limits.ts'
+import { eventually } from '../helpers/eventually.ts'
 import { answerAttempts, type Attempt } from '../helpers/rogue-receiver.ts'
 import { startRogue, type RoguePeer } from '../helpers/rogue-peer.ts'
 import { openVictim, type Victim } from '../helpers/victim.ts'
@@ -249,6 +250,84 @@ for (const { title, act, code = 'PROTOCOL_VIOLATION', maxGrowthBytes } of WAYS) 
     await victim.serves(t)
   })
 }
+
+/** Takes every window there is, wanting nothing, and acknowledges none. */
+async function takeAll({ lane, offer }: Attempt): Promise<Uint8Array> {
+  const opened = await lane()
+  const all: Uint8Array[] = []
+  for (let at = 0; at < offer.sizeBytes;) {
+    const { message, payload } = await opened.hear('have')
+    all.push(payload)
+    at = message.end
+    opened.write({ want: { window: message.window } }, new Uint8Array(Math.ceil(payload.length / 44 / 8)))
+  }
+  opened.sendBytes(new Uint8Array(8))
+  return Buffer.concat(all)
+}
+
+const WHOLE = [{ start: 0, end: SIZE_BYTES }]
+
+test.serial('a receiver that knows minor 2 hears complete before it has acknowledged anything', async (t) => {
+  await using _answering = await answerAttempts(rogue, async (attempt) => {
+    const { agree, talk, receipt } = attempt
+    await agree({ minor: 2 })
+    talk.send({ kind: 'committed', ranges: [], more: false })
+    const entries = await takeAll(attempt)
+    await talk.hear('complete')
+    talk.send({ kind: 'checkpoint', ranges: WHOLE })
+    await receipt(entries)
+    await talk.ended
+  })
+  const spec = { source, peer: rogue.peerId, destination: 'sent.raw', lanes: 1 }
+  const { job } = await victim.agent.api.move(spec)
+  for await (const { state } of victim.agent.api.watch({ job })) if (state === 'complete') break
+  t.is((await victim.job(job))?.state, 'complete')
+})
+
+test.serial('a receiver of an older minor hears complete when everything is acknowledged', async (t) => {
+  await using _answering = await answerAttempts(rogue, async (attempt) => {
+    const { begin, talk, receipt } = attempt
+    await begin()
+    const entries = await takeAll(attempt)
+    talk.send({ kind: 'checkpoint', ranges: [{ start: 0, end: WINDOW_BYTES }] })
+    await eventually(async () => ((await victim.job(id))?.doneBytes === WINDOW_BYTES ? true : undefined))
+    early = talk.heard.some(({ kind }) => kind === 'complete')
+    talk.send({ kind: 'checkpoint', ranges: WHOLE })
+    await talk.hear('complete')
+    await receipt(entries)
+    await talk.ended
+  })
+  let id = ''
+  let early: boolean | undefined
+  const spec = { source, peer: rogue.peerId, destination: 'sent.raw', lanes: 1 }
+  id = (await victim.agent.api.move(spec)).job
+  for await (const { state } of victim.agent.api.watch({ job: id })) if (state === 'complete') break
+  t.false(early)
+})
+
+test.serial('a job that its owner paused is not completed before it goes on', async (t) => {
+  let early: boolean | undefined
+  await using _answering = await answerAttempts(rogue, async (attempt) => {
+    const { begin, talk, receipt } = attempt
+    await begin()
+    const entries = await takeAll(attempt)
+    await talk.hear('pause')
+    talk.send({ kind: 'checkpoint', ranges: WHOLE })
+    await eventually(async () => ((await victim.job(id))?.doneBytes === SIZE_BYTES ? true : undefined))
+    early = talk.heard.some(({ kind }) => kind === 'complete')
+    await victim.agent.api.resume({ job: id })
+    await talk.hear('complete')
+    await receipt(entries)
+    await talk.ended
+  })
+  const spec = { source, peer: rogue.peerId, destination: 'sent.raw', lanes: 1 }
+  const { job: id } = await victim.agent.api.move(spec)
+  await eventually(async () => ((await victim.job(id))?.state === 'running' ? true : undefined))
+  await victim.agent.api.pause({ job: id })
+  for await (const { state } of victim.agent.api.watch({ job: id })) if (state === 'complete') break
+  t.false(early)
+  t.is((await victim.job(id))?.state, 'complete')
+})
 
 test.serial('a receiver that opens more lanes than were agreed on, or one twice, gets no more', async (t) => {
   const outcome = Promise.withResolvers<number>()

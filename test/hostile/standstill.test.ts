@@ -30,19 +30,21 @@ async function stalled(): Promise<number> {
   return (await victim.refused())['stalled'] ?? 0
 }
 
-const SENDERS: readonly { title: string; lanes: number; begin?: boolean }[] = [
+const SENDERS: readonly { title: string; lanes: number; begin?: boolean; done?: boolean }[] = [
   { title: 'opens no lane', lanes: 0 },
   { title: 'opens lanes, and announces nothing', lanes: 2 },
   { title: 'announces a window, and sends nothing of it', lanes: 1, begin: true },
+  { title: 'says that all is sent, and sends nothing', lanes: 1, done: true },
 ]
 
-for (const { title, lanes, begin } of SENDERS) {
+for (const { title, lanes, begin, done } of SENDERS) {
   test.serial(`a sender that ${title} is given up, however often it says that it is there`, async (t) => {
     const before = await stalled()
     const job = await openJob(rogue, victim.dataPort)
     using _beating = beat(job.talk)
     const opened = await Promise.all(Array.from({ length: lanes }, (_, lane) => job.lane(lane)))
     if (begin) opened[0].have(1, 0, 1024 * 1024, new Uint8Array(0))
+    if (done) job.complete(randomBytes(32))
     await job.talk.ended
     t.like(job.talk.heard.at(-1), { kind: 'status', code: 'TIMEOUT', fatal: true })
     await Promise.all(opened.map(({ closed }) => closed))

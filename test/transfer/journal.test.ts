@@ -94,6 +94,43 @@ for (const kind of ['level', 'memory'] as const) {
   })
 }
 
+test('recordsWith() has pending windows hold where they lie, and the rest of what is recorded there', async (t) => {
+  const { level } = await stateLevel(t)
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(windowArbitrary, { maxLength: 6 }),
+      fc.array(windowArbitrary, { maxLength: 4 }),
+      async (recorded, news) => {
+        const journal = await Journal.open(level, randomBytes(16))
+        const model = Array.from<number | undefined>({ length: CELLS })
+        const recordOf = ({ first, last, version }: (typeof recorded)[number]) => record(first, last, version)
+        await journal.append(recorded.map(recordOf), { durable: false })
+        for (const { first, last, version } of recorded) model.fill(version, first, last)
+        const covered = new RangeSet()
+        const pending = news.map(recordOf).filter(({ start, end }) => {
+          if (covered.intersects(start, end)) return false
+          covered.add(start, end)
+          return true
+        })
+        for (const { start, end, entries } of pending)
+          model.fill(entries[ENTRY_BYTES - 1], start / CELL, end / CELL)
+        const read = Array.from<number | undefined>({ length: CELLS })
+        let free = 0
+        for (const { start, end, entries } of await collect(journal.recordsWith(pending))) {
+          t.true(start >= free && end > start, 'Records overlap or are out of order')
+          free = end
+          for (let cell = start / CELL, at = 0; cell < end / CELL; cell++, at += ENTRY_BYTES) {
+            read[cell] = entries[at + ENTRY_BYTES - 1]
+            t.is(entryOffset(entries, at / ENTRY_BYTES), cell * CELL + 4096)
+          }
+        }
+        t.deepEqual(read, model)
+      },
+    ),
+    { numRuns: 60, includeErrorInReport: true },
+  )
+})
+
 test('Journal keeps jobs apart, whatever their ids', async (t) => {
   const { level } = await stateLevel(t)
   const ids = [Buffer.alloc(16, 0), Buffer.alloc(16, 0xff), Buffer.alloc(16, 0x7f)]

@@ -6,7 +6,7 @@ import { WINDOW_BYTES } from '../../protocol/limits.ts'
 import { CHUNKING_FASTCDC_64K } from '../../transfer/chunker.ts'
 import { LanePool } from '../../transfer/lane-pool.ts'
 import { createPacer } from '../../transfer/pacer.ts'
-import { journaledDigest } from '../../transfer/root.ts'
+import { digestOfAll, journaledDigest } from '../../transfer/root.ts'
 import { openAttempt, sides } from '../helpers/engine.ts'
 import { eventually } from '../helpers/eventually.ts'
 import { referenceManifest } from '../helpers/reference-manifest.ts'
@@ -172,10 +172,47 @@ test('Outbound sends again what only one of the journals holds', async (t) => {
   t.is(attempt.counters.sender.dedupedBytes, bytes.length)
 })
 
+test('Outbound has sent everything before all is durable, and knows the root by then', async (t) => {
+  const both = await sides(t, content)
+  const synced = Promise.withResolvers<void>()
+  await using attempt = await openAttempt(both, { pools, sync: () => synced.promise })
+  const { outbound, inbound, journals } = attempt
+  await attempt.openLanes(2)
+  await outbound.sent
+  t.is(outbound.doneBytes, 0)
+  const root = async () =>
+    (await digestOfAll(journals.sender, outbound.pending, content.length, CHUNKING_FASTCDC_64K)).root
+  t.deepEqual(Buffer.from(await root()), Buffer.from(expected.root))
+  await inbound.untilPlaced()
+  synced.resolve()
+  await outbound.done
+  t.deepEqual(outbound.pending, [])
+  t.deepEqual(Buffer.from(await root()), Buffer.from(expected.root))
+})
+
+test('Inbound waits for what a lane still brings, and not where no lane does', async (t) => {
+  const both = await sides(t, content)
+  await using attempt = await openAttempt(both, { pools })
+  await attempt.inbound.untilPlaced()
+  t.is(attempt.inbound.doneBytes, 0)
+  await using other = await openAttempt(await sides(t, content), { pools })
+  other.outbound.pause()
+  await other.openLanes(1)
+  let placed = false
+  const waiting = other.inbound.untilPlaced().then(() => (placed = true))
+  await turns()
+  t.false(placed)
+  other.outbound.resume()
+  await waiting
+  await other.inbound.commit()
+  t.is(other.inbound.doneBytes, content.length)
+})
+
 test('Outbound is done at once when there is nothing to send', async (t) => {
   const both = await sides(t, Buffer.alloc(0))
   await using attempt = await openAttempt(both, { pools })
   await t.notThrowsAsync(attempt.outbound.done)
+  await t.notThrowsAsync(attempt.outbound.sent)
   await attempt.inbound.commit()
 })
 

@@ -48,6 +48,18 @@ async function againstRogue(
   return { stream, talk: talkOver(opened) }
 }
 
+test.serial('receive() that is given up leaves the message to the next', async (t) => {
+  const { sender, receiver } = await greeted(t)
+  const given = new AbortController()
+  const waiting = receiver.receive({ signal: given.signal })
+  waiting.catch(() => {})
+  given.abort(new Error('enough'))
+  await t.throwsAsync(waiting, { message: 'enough' })
+  await sender.send(offer)
+  t.like(await receiver.receive(), { kind: 'offer' })
+  await t.throwsAsync(receiver.receive({ signal: given.signal }), { message: 'enough' })
+})
+
 test.serial('ControlStream gives messages in order, and both ends the same state', async (t) => {
   const { sender, receiver } = await greeted(t)
   t.is(sender.state, 'greeted')
