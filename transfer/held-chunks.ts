@@ -14,6 +14,7 @@ import type { Bases } from './bases.ts'
 import { travellingRanges } from './block-sums.ts'
 import type { ChunkIndex, Scope } from './chunk-index.ts'
 import { hasDigest } from './hasher.ts'
+import { createLookupSampling } from './lookup-sampling.ts'
 import type { OpenWindow } from './open-window.ts'
 import type { RecentChunks } from './recent-chunks.ts'
 import type { Sink } from './sink.ts'
@@ -60,6 +61,7 @@ export function createHeldChunks(
   older?: OlderVersion,
 ): HeldChunks {
   const scratch = Buffer.allocUnsafeSlow(WINDOW_BYTES)
+  const sampling = createLookupSampling<Candidate>()
   const files = new Map<number, number>()
   /** Files of the index that are what the sink itself was before. */
   const former = new Map<number, boolean>()
@@ -96,29 +98,40 @@ export function createHeldChunks(
   }
 
   function lookUp(window: OpenWindow): Candidate[] {
-    const candidates: Candidate[] = []
+    const candidates = new Map<number, Candidate>()
+    const unknown: number[] = []
     for (let entry = 0; entry < window.missing.length; entry++) {
       if (!window.missing[entry]) continue
-      const candidate = locate(window, entry)
-      if (candidate) candidates.push(candidate)
+      const candidate = locateInStream(window, entry)
+      if (candidate) candidates.set(entry, candidate)
+      else unknown.push(entry)
     }
-    return candidates
+    const indexed = index && sampling.among(unknown, (entry) => locateInIndex(window, entry))
+    // Hardly the chunk itself, but maybe what it was.
+    const looks = older?.previous !== undefined && older.bases.pay
+    for (const entry of unknown) {
+      const candidate = indexed?.get(entry)
+      if (candidate) candidates.set(entry, candidate)
+      else if (looks)
+        candidates.set(entry, { entry, file: PREVIOUS, offset: entryOffset(window.entries, entry) })
+    }
+    return [...candidates.values()].sort((a, b) => a.entry - b.entry)
   }
 
-  function locate({ entries }: OpenWindow, entry: number): Candidate | undefined {
-    const at = digestPosition(entry)
-    const offset = recent.find(entries, at)
-    if (offset !== undefined && offset + entryLength(entries, entry) <= sink.sizeBytes)
-      return { entry, file: SINK, offset }
+  function locateInStream({ entries }: OpenWindow, entry: number): Candidate | undefined {
+    const offset = recent.find(entries, digestPosition(entry))
+    if (offset === undefined || offset + entryLength(entries, entry) > sink.sizeBytes) return undefined
+    return { entry, file: SINK, offset }
+  }
+
+  function locateInIndex({ entries }: OpenWindow, entry: number): Candidate | undefined {
     for (const scope of index?.scopes ?? []) {
-      const location = index!.chunks.find(scope, entries, at)
+      const location = index!.chunks.find(scope, entries, digestPosition(entry))
       if (!location) continue
       const file = isFormer(location.file) ? SINK : location.file
       return { entry, file, offset: location.offset, scope }
     }
-    // Hardly the chunk itself, but maybe what it was.
-    const looks = older?.previous !== undefined && older.bases.pay
-    return looks ? { entry, file: PREVIOUS, offset: entryOffset(entries, entry) } : undefined
+    return undefined
   }
 
   function isFormer(file: number): boolean {

@@ -54,7 +54,7 @@ export async function runIncoming(attempt: IncomingAttempt): Promise<void> {
 function owes(state: State, { live, record }: Job): boolean {
   if (state === 'flowing') return true
   // What it says it has sent.
-  return state === 'completing' && live !== undefined && live.doneBytes < record.sizeBytes!
+  return state === 'completing' && live !== undefined && live.doneBytes < record.sizeBytes
 }
 
 async function converse(attempt: IncomingAttempt): Promise<void> {

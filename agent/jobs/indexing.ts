@@ -99,6 +99,7 @@ export async function* indexSeed(
     done.files++
     yield { ...done, state: 'scanning' }
   }
+  await parts.index.settle()
   yield { ...done, state: 'ready' }
 }
 

@@ -36,6 +36,8 @@ export class Jobs implements AsyncDisposable {
   readonly #telling = new Set<string>()
   readonly #owned = new AsyncDisposableStack()
   #indexing: Promise<void> = Promise.resolve()
+  /** Behind it; no job waits for that. */
+  #settling: Promise<unknown> = Promise.resolve()
 
   private constructor(parts: JobParts, list: JobList) {
     this.#parts = parts
@@ -212,6 +214,7 @@ export class Jobs implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#runs.stop()
     await this.#indexing
+    await this.#settling
     await this.#owned.disposeAsync()
   }
 
@@ -338,6 +341,9 @@ export class Jobs implements AsyncDisposable {
       .catch((error: unknown) =>
         this.#parts.log.warn({ job: job.id, error }, 'Indexing a complete job failed'),
       )
+    this.#settling = Promise.all([this.#settling, this.#indexing])
+      .then(() => this.#parts.index.settle({ signal: this.#runs.stopping }))
+      .catch((error: unknown) => this.#parts.log.warn({ error }, 'Merging the index failed'))
   }
 
   #refuseIfOver(job: Job, verb: string): void {

@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { readdir } from 'node:fs/promises'
 import { Worker } from 'node:worker_threads'
 import test from 'ava'
 import { ENTRY_BYTES, writeEntry } from '../../protocol/manifest.ts'
@@ -51,6 +52,71 @@ test('hasAny() and clear() stay within their scope', async (t) => {
         t.is(index.find(other, list, entry * ENTRY_BYTES + DIGEST_AT) !== undefined, j > i)
     }
   }
+})
+
+test('settle() changes nothing about what is found, forgotten, cleared and added', async (t) => {
+  const { level } = await stateLevel(t)
+  const index = openChunkIndex(level)
+  const [old, recent] = [entries(9_000), entries(40, 2)]
+  const find = (list: Uint8Array, i: number) => index.find(ONE, list, i * ENTRY_BYTES + DIGEST_AT)
+  t.false(await index.settle())
+  await index.add(ONE, 1, old)
+  await index.add(NEXT, 1, old)
+  // What lies in memory yet is not counted.
+  await level.compactRange(Buffer.from([0]), Buffer.from([0xff]))
+  t.false(await index.settle())
+  t.true(await index.settle({ bytes: 0 }))
+  t.is((await level.keys({ gte: Buffer.from('ix'), lt: Buffer.from('iy') }).all()).length, 0)
+  await index.add(ONE, 2, recent)
+  for (let i = 0; i < 9_000; i++) t.deepEqual(find(old, i)?.offset, i * 2 ** 40)
+  // The first two digests are in both.
+  t.deepEqual([find(old, 1)?.file, find(old, 2)?.file, find(recent, 39)?.file], [2, 1, 2])
+  await index.forget(ONE, old, DIGEST_AT)
+  await index.forget(ONE, old, 5 * ENTRY_BYTES + DIGEST_AT)
+  t.deepEqual([find(old, 0), find(old, 5), find(old, 6)?.file], [undefined, undefined, 1])
+  await index.clear(NEXT)
+  t.false(await index.hasAny(NEXT))
+  t.true(await index.hasAny(ONE))
+  await index.clear(ONE)
+  t.false(await index.hasAny(ONE))
+})
+
+test('settle() keeps what is added meanwhile', async (t) => {
+  const { level } = await stateLevel(t)
+  const index = openChunkIndex(level)
+  const list = entries(20_000)
+  await index.add(ONE, 1, list)
+  await level.compactRange(Buffer.from([0]), Buffer.from([0xff]))
+  const settling = index.settle({ bytes: 0 })
+  for (let i = 0; i < 20; i++) await index.add(ONE, 2, list.subarray(0, 500 * ENTRY_BYTES))
+  t.true(await settling)
+  for (let i = 0; i < 20_000; i++)
+    t.is(index.find(ONE, list, i * ENTRY_BYTES + DIGEST_AT)?.file, i < 500 ? 2 : 1)
+})
+
+test('find() of what is not known has nothing of a settled index written anew', async (t) => {
+  const { level, path } = await stateLevel(t)
+  const index = openChunkIndex(level)
+  const tables = async () => new Set((await readdir(path)).filter((name) => name.endsWith('.ldb')))
+  await index.add(ONE, 1, entries(200_000))
+  await level.compactRange(Buffer.from([0]), Buffer.from([0xff]))
+  await index.settle({ bytes: 0 })
+  const settled = await tables()
+  t.true(settled.size > 2)
+  // What comes later ends up in a file that spans all of it but for its range.
+  await index.add(ONE, 2, entries(1_000, 3))
+  await level.put(Buffer.from('!a'), Buffer.from('b'))
+  await level.put(Buffer.from('z'), Buffer.from('b'))
+  await level.close()
+  await level.open()
+  const unknown = entries(50_000, 4)
+  for (let i = 2; i < 50_000; i++) {
+    t.is(index.find(ONE, unknown, i * ENTRY_BYTES + DIGEST_AT), undefined)
+    // Merging goes on beside this thread: this waits for one that is under way.
+    if (i % 1000 === 0) await level.compactRange(Buffer.from('zz'), Buffer.from('zzz'))
+  }
+  for (const name of await tables()) settled.delete(name)
+  t.deepEqual([...settled], [])
 })
 
 test('forget() takes one chunk of one scope', async (t) => {

@@ -126,6 +126,7 @@ async function fill(state: string, chunks: number, folder: string, report: Repor
       report.progress(`case 10: ${at + count} chunks are known`)
       told++
     }
+    await index.settle()
   } finally {
     await level.close()
   }
