@@ -307,10 +307,13 @@ test.serial('a receiver of an older minor hears complete when everything is ackn
 
 test.serial('a job that its owner paused is not completed before it goes on', async (t) => {
   let early: boolean | undefined
+  const taken = Promise.withResolvers<void>()
   await using _answering = await answerAttempts(rogue, async (attempt) => {
     const { begin, talk, receipt } = attempt
     await begin()
     const entries = await takeAll(attempt)
+    // Before that it would hold back what is not handed out.
+    taken.resolve()
     await talk.hear('pause')
     talk.send({ kind: 'checkpoint', ranges: WHOLE })
     await eventually(async () => ((await victim.job(id))?.doneBytes === SIZE_BYTES ? true : undefined))
@@ -322,7 +325,7 @@ test.serial('a job that its owner paused is not completed before it goes on', as
   })
   const spec = { source, peer: rogue.peerId, destination: 'sent.raw', lanes: 1 }
   const { job: id } = await victim.agent.api.move(spec)
-  await eventually(async () => ((await victim.job(id))?.state === 'running' ? true : undefined))
+  await taken.promise
   await victim.agent.api.pause({ job: id })
   for await (const { state } of victim.agent.api.watch({ job: id })) if (state === 'complete') break
   t.false(early)
