@@ -94,12 +94,19 @@ export function openControlStream(
     line.send(encodeControl(message))
   }
 
-  async function receive({
-    timeoutMs,
-    signal,
-  }: { timeoutMs?: number; signal?: AbortSignal } = {}): Promise<Heard> {
+  async function receive(options: { timeoutMs?: number; signal?: AbortSignal } = {}): Promise<Heard> {
+    const { signal } = options
+    signal?.addEventListener('abort', stir)
+    try {
+      return await next(options)
+    } finally {
+      signal?.removeEventListener('abort', stir)
+    }
+  }
+
+  /** `signal` wakes it by stir(). */
+  async function next({ timeoutMs, signal }: { timeoutMs?: number; signal?: AbortSignal }): Promise<Heard> {
     const deadline = timeoutMs === undefined ? undefined : AbortSignal.timeout(timeoutMs)
-    signal?.addEventListener('abort', stir, { once: true })
     for (;;) {
       signal?.throwIfAborted()
       const message = inbox.shift()
