@@ -1,6 +1,5 @@
 /** The root of a volume: from the journal of a job, or by reading the volume again in all worker threads. */
 import { FluidError } from '../protocol/errors.ts'
-import type { RangeSet } from '../protocol/extent.ts'
 import { createRoot, ENTRY_BYTES } from '../protocol/manifest.ts'
 import type { Chunking } from './chunker.ts'
 import { dataBytesOf } from './chunk-index.ts'
@@ -20,31 +19,25 @@ export interface VolumeDigest {
   readonly dataBytes: number
 }
 
-/** The root of what the journal holds; throws VERIFY_MISMATCH unless it covers the whole volume. */
+/**
+ * The root of what the journal holds, and of windows that are `pending`: on their way into it. Throws VERIFY_MISMATCH unless
+ * both together cover the whole volume.
+ */
 export async function journaledDigest(
   journal: Journal,
   sizeBytes: number,
   chunking: string,
+  pending: readonly JournalRecord[] = [],
 ): Promise<VolumeDigest> {
-  requireWhole(journal.done, sizeBytes)
-  return digestOfRecords(journal.records(), sizeBytes, chunking)
-}
-
-/** The same of the journal and of windows that are `pending`: on their way into it. */
-export async function digestOfAll(
-  journal: Journal,
-  pending: readonly JournalRecord[],
-  sizeBytes: number,
-  chunking: string,
-): Promise<VolumeDigest> {
-  requireWhole(journal.done.clone().addAll(pending), sizeBytes)
+  const known = journal.done.clone().addAll(pending)
+  if (!known.contains(0, sizeBytes)) {
+    const missing = sizeBytes - known.totalBytes
+    throw new FluidError(
+      'VERIFY_MISMATCH',
+      `The journal lacks ${missing} of ${sizeBytes} bytes of the volume`,
+    )
+  }
   return digestOfRecords(journal.recordsWith(pending), sizeBytes, chunking)
-}
-
-function requireWhole(known: RangeSet, sizeBytes: number): void {
-  if (known.contains(0, sizeBytes)) return
-  const missing = sizeBytes - known.totalBytes
-  throw new FluidError('VERIFY_MISMATCH', `The journal lacks ${missing} of ${sizeBytes} bytes of the volume`)
 }
 
 /** Reads the whole volume with every thread of the pool; `onRead` hears how far it is, in bytes of the volume. */

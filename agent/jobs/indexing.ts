@@ -99,7 +99,7 @@ export async function* indexSeed(
     done.files++
     yield { ...done, state: 'scanning' }
   }
-  await parts.index.settle()
+  await parts.index.settle({ signal })
   yield { ...done, state: 'ready' }
 }
 

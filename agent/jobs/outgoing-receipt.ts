@@ -6,7 +6,7 @@ import { formatRoot } from '../../protocol/manifest.ts'
 import { verifyPeerSignature } from '../../protocol/peer-signature.ts'
 import { decodeReceipt, receiptSigningBytes } from '../../protocol/receipt.ts'
 import type { Outbound } from '../../transfer/outbound.ts'
-import { digestOfAll } from '../../transfer/root.ts'
+import { journaledDigest } from '../../transfer/root.ts'
 import type { OutgoingAttempt } from './attempt.ts'
 import { signedBody } from './signed-body.ts'
 import type { ControlStream } from '../viaduct/control-stream.ts'
@@ -28,12 +28,11 @@ export async function complete(
 ): Promise<ControlMessageOf<'receipt'>> {
   const { parts, job, source, journal } = attempt
   await requireUnchanged(attempt)
-  const { pending } = outbound
-  const { root, chunks, dataBytes } = await digestOfAll(
+  const { root, chunks, dataBytes } = await journaledDigest(
     journal,
-    pending,
     source.sizeBytes,
     job.record.chunking!,
+    outbound.pending,
   )
   await untilLetGo(attempt, stream)
   const { counters, startedAt } = job.record

@@ -1,6 +1,7 @@
 /** The receiving side of a job as far as a test wants it sound: it agrees, says what it holds, dials lanes, signs a receipt. */
 import { agreementSigningBytes, encodeAgreement } from '../../protocol/agreement.ts'
 import type { Agreement, ControlMessageOf, Offer, Receipt } from '../../protocol/control-message.ts'
+import type { Range } from '../../protocol/extent.ts'
 import { VIADUCT_PROTOCOL } from '../../protocol/ids.ts'
 import { createRoot, entryCount } from '../../protocol/manifest.ts'
 import { encodeReceipt, receiptSigningBytes } from '../../protocol/receipt.ts'
@@ -27,7 +28,9 @@ export interface Attempt {
   /** Agrees and says that nothing is held. */
   begin(): Promise<void>
   lane(number?: number): Promise<RogueLane>
-  /** Takes every window there is over one lane, wanting nothing, and says that all of it is durable. */
+  /** Takes every window there is over one lane, wanting nothing; `taken` hears of each. Gives all entries. */
+  take(taken?: (window: Range) => void): Promise<Uint8Array>
+  /** The same, and says of each that it is durable. */
   pretend(): Promise<Uint8Array>
   /** A receipt that is right for `entries`, but for `changes`; signed by `by`. */
   receipt(entries: Uint8Array, changes?: Partial<Receipt>, by?: Pick<RoguePeer, 'sign'>): Promise<void>
@@ -102,7 +105,7 @@ function attemptOf(rogue: RoguePeer, talk: Talk, offer: Offer, sender: string): 
         serverName: serverName(offer.endpoint!.token, number),
         identity: rogue.laneIdentity,
       }),
-    async pretend() {
+    async take(taken) {
       const lane = await attempt.lane()
       const all: Uint8Array[] = []
       for (let at = 0; at < offer.sizeBytes;) {
@@ -110,11 +113,12 @@ function attemptOf(rogue: RoguePeer, talk: Talk, offer: Offer, sender: string): 
         all.push(payload)
         at = message.end
         lane.write({ want: { window: message.window } }, new Uint8Array(Math.ceil(entryCount(payload) / 8)))
-        talk.send({ kind: 'checkpoint', ranges: [{ start: message.start, end: message.end }] })
+        taken?.({ start: message.start, end: message.end })
       }
       lane.sendBytes(new Uint8Array(8))
       return Buffer.concat(all)
     },
+    pretend: () => attempt.take((window) => talk.send({ kind: 'checkpoint', ranges: [window] })),
     async receipt(entries, changes = {}, by = rogue) {
       const { job, destination, snapshot, sizeBytes } = offer
       const root = createRoot(sizeBytes, chunking)

@@ -219,15 +219,21 @@ test.serial('a complete before everything is there fails the job, whatever its r
   )
 })
 
-test.serial('a complete may come ahead of what was sent: the receipt waits for that', async (t) => {
-  // Of its own: the index may know the others.
+/** A job of which the first window, of bytes that no index knows, is announced and wanted, and complete is said already. */
+async function completeAhead(destination: string, sizeBytes: number) {
   const own = randomBytes(100_000)
   const chunks = entriesOf([{ offset: 0, bytes: own }])
-  const job = await openJob(rogue, victim.dataPort, { sizeBytes: MiB, destination: 'ahead.raw' })
-  using lane = await job.lane()
-  lane.have(1, 0, MiB, chunks)
+  const job = await openJob(rogue, victim.dataPort, { sizeBytes, destination })
+  const lane = await job.lane()
+  lane.have(1, 0, Math.min(sizeBytes, 4 * MiB), chunks)
   await lane.hear('want')
-  job.complete(rootOf(MiB, job.agreement.chunking, chunks))
+  job.complete(rootOf(sizeBytes, job.agreement.chunking, chunks))
+  return { own, job, lane }
+}
+
+test.serial('a complete may come ahead of what was sent: the receipt waits for that', async (t) => {
+  const { own, job, lane } = await completeAhead('ahead.raw', MiB)
+  using _lane = lane
   await eventually(async () => ((await victim.job(job.id))?.state === 'running' ? true : undefined))
   t.false(job.talk.heard.some(({ kind }) => kind === 'receipt' || kind === 'checkpoint'))
   lane.data(1, 0, 1, own)
@@ -241,13 +247,8 @@ test.serial('a complete may come ahead of what was sent: the receipt waits for t
 })
 
 test.serial('a sender that cancels while what it sent is awaited ends the job', async (t) => {
-  const own = randomBytes(100_000)
-  const chunks = entriesOf([{ offset: 0, bytes: own }])
-  const job = await openJob(rogue, victim.dataPort, { sizeBytes: MiB, destination: 'withdrawn.raw' })
-  using lane = await job.lane()
-  lane.have(1, 0, MiB, chunks)
-  await lane.hear('want')
-  job.complete(rootOf(MiB, job.agreement.chunking, chunks))
+  const { job, lane } = await completeAhead('withdrawn.raw', MiB)
+  using _lane = lane
   job.talk.send({ kind: 'cancel', reason: 'on second thoughts' })
   await job.talk.ended
   await eventually(async () => ((await victim.job(job.id))?.state === 'cancelled' ? true : undefined))
@@ -258,13 +259,8 @@ test.serial('a sender that cancels while what it sent is awaited ends the job', 
 })
 
 test.serial('a complete ahead of windows that never come fails the job when the lanes end', async (t) => {
-  const own = randomBytes(100_000)
-  const chunks = entriesOf([{ offset: 0, bytes: own }])
-  const job = await openJob(rogue, victim.dataPort, { sizeBytes: 8 * MiB, destination: 'half.raw' })
-  using lane = await job.lane()
-  lane.have(1, 0, 4 * MiB, chunks)
-  await lane.hear('want')
-  job.complete(rootOf(8 * MiB, job.agreement.chunking, chunks))
+  const { own, job, lane } = await completeAhead('half.raw', 8 * MiB)
+  using _lane = lane
   lane.data(1, 0, 1, own)
   lane.write({ bye: {} })
   lane.sendBytes(new Uint8Array(8))

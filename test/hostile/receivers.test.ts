@@ -251,20 +251,6 @@ for (const { title, act, code = 'PROTOCOL_VIOLATION', maxGrowthBytes } of WAYS) 
   })
 }
 
-/** Takes every window there is, wanting nothing, and acknowledges none. */
-async function takeAll({ lane, offer }: Attempt): Promise<Uint8Array> {
-  const opened = await lane()
-  const all: Uint8Array[] = []
-  for (let at = 0; at < offer.sizeBytes;) {
-    const { message, payload } = await opened.hear('have')
-    all.push(payload)
-    at = message.end
-    opened.write({ want: { window: message.window } }, new Uint8Array(Math.ceil(payload.length / 44 / 8)))
-  }
-  opened.sendBytes(new Uint8Array(8))
-  return Buffer.concat(all)
-}
-
 const WHOLE = [{ start: 0, end: SIZE_BYTES }]
 
 test.serial('a receiver that knows minor 2 hears complete before it has acknowledged anything', async (t) => {
@@ -272,7 +258,7 @@ test.serial('a receiver that knows minor 2 hears complete before it has acknowle
     const { agree, talk, receipt } = attempt
     await agree({ minor: 2 })
     talk.send({ kind: 'committed', ranges: [], more: false })
-    const entries = await takeAll(attempt)
+    const entries = await attempt.take()
     await talk.hear('complete')
     talk.send({ kind: 'checkpoint', ranges: WHOLE })
     await receipt(entries)
@@ -288,7 +274,7 @@ test.serial('a receiver of an older minor hears complete when everything is ackn
   await using _answering = await answerAttempts(rogue, async (attempt) => {
     const { begin, talk, receipt } = attempt
     await begin()
-    const entries = await takeAll(attempt)
+    const entries = await attempt.take()
     talk.send({ kind: 'checkpoint', ranges: [{ start: 0, end: WINDOW_BYTES }] })
     await eventually(async () => ((await victim.job(id))?.doneBytes === WINDOW_BYTES ? true : undefined))
     early = talk.heard.some(({ kind }) => kind === 'complete')
@@ -311,7 +297,7 @@ test.serial('a job that its owner paused is not completed before it goes on', as
   await using _answering = await answerAttempts(rogue, async (attempt) => {
     const { begin, talk, receipt } = attempt
     await begin()
-    const entries = await takeAll(attempt)
+    const entries = await attempt.take()
     // Before that it would hold back what is not handed out.
     taken.resolve()
     await talk.hear('pause')

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import test from 'ava'
+import test, { type ExecutionContext } from 'ava'
 import fc from 'fast-check'
 import { RangeSet } from '../../protocol/extent.ts'
 import { ENTRY_BYTES, entryOffset, writeEntry } from '../../protocol/manifest.ts'
@@ -18,6 +18,22 @@ function record(first: number, last: number, version: number): JournalRecord {
     writeEntry(entries, cell - first, cell * CELL + 4096, 65_536, new Uint8Array(32).fill(version))
   }
   return { start: first * CELL, end: last * CELL, entries }
+}
+
+/** The version that records tell of each cell; they must be in order and sound. */
+function cellsOf(t: ExecutionContext, records: readonly JournalRecord[]): (number | undefined)[] {
+  const read = Array.from<number | undefined>({ length: CELLS })
+  let free = 0
+  for (const { start, end, entries } of records) {
+    t.true(start >= free && end > start, 'Records overlap or are out of order')
+    free = end
+    t.is(entries.length, ((end - start) / CELL) * ENTRY_BYTES)
+    for (let cell = start / CELL, at = 0; cell < end / CELL; cell++, at += ENTRY_BYTES) {
+      read[cell] = entries[at + ENTRY_BYTES - 1]
+      t.is(entryOffset(entries, at / ENTRY_BYTES), cell * CELL + 4096)
+    }
+  }
+  return read
 }
 
 const windowArbitrary = fc
@@ -74,19 +90,7 @@ for (const kind of ['level', 'memory'] as const) {
             ),
           )
           t.deepEqual(journal.done.toBounds(), known.toBounds())
-          const records = await collect(journal.records())
-          const read = Array.from<number | undefined>({ length: CELLS })
-          let free = 0
-          for (const { start, end, entries } of records) {
-            t.true(start >= free && end > start, 'Records overlap or are out of order')
-            free = end
-            t.is(entries.length, ((end - start) / CELL) * ENTRY_BYTES)
-            for (let cell = start / CELL, at = 0; cell < end / CELL; cell++, at += ENTRY_BYTES) {
-              read[cell] = entries[at + ENTRY_BYTES - 1]
-              t.is(entryOffset(entries, at / ENTRY_BYTES), cell * CELL + 4096)
-            }
-          }
-          t.deepEqual(read, model)
+          t.deepEqual(cellsOf(t, await collect(journal.records())), model)
         }
       }),
       { numRuns: kind === 'level' ? 30 : 100, includeErrorInReport: true },
@@ -114,17 +118,7 @@ test('recordsWith() has pending windows hold where they lie, and the rest of wha
         })
         for (const { start, end, entries } of pending)
           model.fill(entries[ENTRY_BYTES - 1], start / CELL, end / CELL)
-        const read = Array.from<number | undefined>({ length: CELLS })
-        let free = 0
-        for (const { start, end, entries } of await collect(journal.recordsWith(pending))) {
-          t.true(start >= free && end > start, 'Records overlap or are out of order')
-          free = end
-          for (let cell = start / CELL, at = 0; cell < end / CELL; cell++, at += ENTRY_BYTES) {
-            read[cell] = entries[at + ENTRY_BYTES - 1]
-            t.is(entryOffset(entries, at / ENTRY_BYTES), cell * CELL + 4096)
-          }
-        }
-        t.deepEqual(read, model)
+        t.deepEqual(cellsOf(t, await collect(journal.recordsWith(pending))), model)
       },
     ),
     { numRuns: 60, includeErrorInReport: true },

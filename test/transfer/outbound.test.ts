@@ -6,7 +6,7 @@ import { WINDOW_BYTES } from '../../protocol/limits.ts'
 import { CHUNKING_FASTCDC_64K } from '../../transfer/chunker.ts'
 import { LanePool } from '../../transfer/lane-pool.ts'
 import { createPacer } from '../../transfer/pacer.ts'
-import { digestOfAll, journaledDigest } from '../../transfer/root.ts'
+import { journaledDigest } from '../../transfer/root.ts'
 import { openAttempt, sides } from '../helpers/engine.ts'
 import { eventually } from '../helpers/eventually.ts'
 import { referenceManifest } from '../helpers/reference-manifest.ts'
@@ -181,7 +181,7 @@ test('Outbound has sent everything before all is durable, and knows the root by 
   await outbound.sent
   t.is(outbound.doneBytes, 0)
   const root = async () =>
-    (await digestOfAll(journals.sender, outbound.pending, content.length, CHUNKING_FASTCDC_64K)).root
+    (await journaledDigest(journals.sender, content.length, CHUNKING_FASTCDC_64K, outbound.pending)).root
   t.deepEqual(Buffer.from(await root()), Buffer.from(expected.root))
   await inbound.untilPlaced()
   synced.resolve()
