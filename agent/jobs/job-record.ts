@@ -85,7 +85,7 @@ export interface JobRecord {
   error?: ErrorReport
   /** Why its bytes take no better path. */
   pathReason?: string
-  /** It failed for good, and the receiver does not know yet; sending side. */
+  /** It failed for good, or both have signed for it, and the receiver may not know yet; sending side. */
   untold?: true
   /** Broken or lying frames, and passes over a source that changed. */
   offences: number

@@ -9,7 +9,7 @@ import type { ControlStream } from '../viaduct/control-stream.ts'
 import { dialPeer } from '../mesh/dial-peer.ts'
 import { serveViaducts, type IncomingRegistry } from './incoming-jobs.ts'
 import type { Job } from './job.ts'
-import { failAtPeer } from './end-at-peer.ts'
+import { completeAtPeer, failAtPeer } from './end-at-peer.ts'
 import { JobList } from './job-list.ts'
 import { JobRuns, type JobRun } from './job-runs.ts'
 import { changed, overWithin, watchJobs } from './job-watch.ts'
@@ -53,7 +53,7 @@ export class Jobs implements AsyncDisposable {
     const connected = (event: { detail: { toString(): string } }) => {
       const peer = event.detail.toString()
       jobs.#runs.peerConnected(peer)
-      for (const job of jobs.#list) if (job.record.peer === peer) jobs.#tellFailure(job)
+      void jobs.#tellEnds(peer)
     }
     parts.mesh.node.addEventListener('peer:connect', connected)
     jobs.#owned.defer(() => parts.mesh.node.removeEventListener('peer:connect', connected))
@@ -224,7 +224,7 @@ export class Jobs implements AsyncDisposable {
     for (const job of this.#list) {
       const { record } = job
       if (record.state === 'complete' && record.indexed === false) this.#index(job)
-      this.#tellFailure(job)
+      if (record.untold) void this.#tellEnds(job.record.peer)
       if (job.over && record.stranded) await this.#discard(job)
       if (job.over) continue
       const journal = await Journal.open(this.#parts.level, Buffer.from(job.id, 'hex'))
@@ -254,7 +254,7 @@ export class Jobs implements AsyncDisposable {
     if (before) return before
     const running = this.#runs.open(job, (signals) => runOutgoingJob(this.#parts, job, signals))
     void running.ended.then(() => {
-      this.#tellFailure(job)
+      void this.#tellEnds(job.record.peer)
       const { state, wanted, rounds } = job.record
       // Resumed or cancelled in the moment in which the run came to rest.
       const missed = wanted === 'cancel' ? !job.over : state === 'paused' && wanted === 'run' && !rounds
@@ -263,16 +263,31 @@ export class Jobs implements AsyncDisposable {
     return running
   }
 
-  /** Tells the receiver of a job that failed for good, if it does not know; otherwise it would wait for ever. */
-  #tellFailure(job: Job): void {
-    if (!job.record.untold || this.#telling.has(job.id) || this.#runs.stopping.aborted) return
-    this.#telling.add(job.id)
-    failAtPeer(this.#parts, job, this.#runs.stopping)
-      .then(() => job.update({ untold: undefined }))
-      .catch((error: unknown) =>
-        this.#parts.log.debug({ job: job.id, error }, 'The receiver of a failed job could not be told'),
+  /**
+   * Tells a receiver how jobs ended where it may not know, one after the other: of one that failed it would wait for ever,
+   * and of one that is complete lack our signature. What cannot be told now is tried again when it connects.
+   */
+  async #tellEnds(peer: string): Promise<void> {
+    if (this.#telling.has(peer)) return
+    this.#telling.add(peer)
+    const { stopping } = this.#runs
+    const tried = new Set<Job>()
+    const next = () =>
+      [...this.#list].find(
+        (job) => job.record.untold && job.record.peer === peer && !tried.has(job) && !this.#runs.get(job.id),
       )
-      .finally(() => this.#telling.delete(job.id))
+    for (let job = next(); job && !stopping.aborted; job = next()) {
+      tried.add(job)
+      const tell = job.record.state === 'complete' ? completeAtPeer : failAtPeer
+      try {
+        await tell(this.#parts, job, stopping)
+        await job.update({ untold: undefined })
+      } catch (error) {
+        this.#parts.log.debug({ job: job.id, error }, 'The receiver could not be told how a job ended')
+        if (asFluidError(error).retryable) break
+      }
+    }
+    this.#telling.delete(peer)
   }
 
   #registry(): IncomingRegistry {

@@ -52,8 +52,7 @@ async function agree(
     else if (message.kind === 'cancel')
       throw new FluidError('CANCELLED', message.reason || 'The receiver cancelled the job')
     else if (message.kind === 'agreement') {
-      const agreement = await checkAgreement(parts, job, offer, message)
-      const senderSignature = await parts.identity.sign(agreementSigningBytes(message.body))
+      const { agreement, senderSignature } = await signAgreement(parts, job, offer, message)
       await job.update({ agreement: signedBody(message.body, senderSignature, message.signature) })
       return {
         agreement,
@@ -77,12 +76,13 @@ export function refusalError({ reasons }: Pick<ControlMessageOf<'refusal'>, 'rea
   return new FluidError(first.code, first.message, { hint, refused: true })
 }
 
-async function checkAgreement(
+/** Signs an agreement that says what was offered, and is signed by the peer. Throws PROTOCOL_VIOLATION for another. */
+export async function signAgreement(
   parts: JobParts,
   job: Job,
   offer: Offer,
   message: ControlMessageOf<'agreement'>,
-): Promise<Agreement> {
+): Promise<Pick<Agreed, 'agreement' | 'senderSignature'>> {
   const agreement = decodeAgreement(message.body)
   const { peer } = job.record
   if (!(await verifyPeerSignature(peer, agreementSigningBytes(message.body), message.signature))) {
@@ -106,7 +106,7 @@ async function checkAgreement(
     (agreement.mostLanes ?? 0) <= (offer.mostLanes ?? 0)
   if (!same)
     throw new FluidError('PROTOCOL_VIOLATION', 'The agreement is not about what was offered', { peer })
-  return agreement
+  return { agreement, senderSignature: await parts.identity.sign(agreementSigningBytes(message.body)) }
 }
 
 /** What the receiver holds already: whole windows, ascending over all messages: so their number is bounded by the volume's size. */

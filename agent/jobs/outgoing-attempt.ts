@@ -17,7 +17,7 @@ import type { Job } from './job.ts'
 import { reportStages } from './stage-report.ts'
 import type { JobParts } from '../job-parts.ts'
 import { agreeUnlessCancelled, receiveCommitted, type Agreed } from './outgoing-agreement.ts'
-import { complete, requireUnchanged } from './outgoing-receipt.ts'
+import { complete, countersign, requireUnchanged } from './outgoing-receipt.ts'
 import { bestConnection } from '../mesh/dial-peer.ts'
 import { watchForDirect } from './direct-way.ts'
 import { withVerdict } from '../viaduct/peer-verdict.ts'
@@ -33,7 +33,7 @@ import { laneEndpoint, openViaduct, widened, type Viaduct } from '../viaduct/via
 const OWED: ReadonlySet<State> = new Set<State>(['offered', 'accepted', 'flowing', 'completing'])
 const owes = (state: State) => OWED.has(state)
 
-/** Runs the attempt to its end: the receiver's receipt, once both have signed it; none between rounds. */
+/** Runs the attempt to its end: the receiver's receipt, which both have signed then; none between rounds. */
 export async function runOutgoing(
   attempt: OutgoingAttempt,
 ): Promise<ControlMessageOf<'receipt'> | undefined> {
@@ -43,8 +43,16 @@ export async function runOutgoing(
   const { stream } = viaduct
   const stop = () => void stream.fail(signal.reason)
   signal.addEventListener('abort', stop, { once: true })
+  let bookedBytes = 0
+  const book = () => {
+    const { wireBytes } = stream
+    count(job, wireBytes - bookedBytes, viaduct.relayed ? 'relay' : 'mesh')
+    bookedBytes = wireBytes
+  }
   try {
     const receipt = await whileMoving({ parts, job, stream }, owes, () => converse(attempt, viaduct))
+    book()
+    if (receipt) await countersign(attempt, stream, receipt)
     await stream[Symbol.asyncDispose]()
     return receipt
   } catch (error) {
@@ -52,7 +60,7 @@ export async function runOutgoing(
     throw error
   } finally {
     signal.removeEventListener('abort', stop)
-    count(job, stream.wireBytes, viaduct.relayed ? 'relay' : 'mesh')
+    book()
   }
 }
 

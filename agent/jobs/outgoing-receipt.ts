@@ -8,7 +8,8 @@ import { decodeReceipt, receiptSigningBytes } from '../../protocol/receipt.ts'
 import type { Outbound } from '../../transfer/outbound.ts'
 import { journaledDigest } from '../../transfer/root.ts'
 import type { OutgoingAttempt } from './attempt.ts'
-import { signedBody } from './signed-body.ts'
+import type { Job } from './job.ts'
+import { signedBody, signedBytes } from './signed-body.ts'
 import type { ControlStream } from '../viaduct/control-stream.ts'
 import { withVerdict } from '../viaduct/peer-verdict.ts'
 import type { Viaduct } from '../viaduct/viaduct.ts'
@@ -19,7 +20,7 @@ export async function requireUnchanged({ job, source, fingerprint }: OutgoingAtt
   throw new FluidError('SOURCE_CHANGED', `${job.record.source} changed while it was read`)
 }
 
-/** Everything is sent: tells the root, checks the receipt that comes by `hearing`, signs it. */
+/** Everything is sent: tells the root, and checks the receipt that comes by `hearing`. */
 export async function complete(
   attempt: OutgoingAttempt,
   { stream }: Viaduct,
@@ -67,18 +68,36 @@ export async function complete(
   if (!sound) throw new FluidError('VERIFY_MISMATCH', 'The receipt is not for what was sent')
   // The lanes have ended; their last counters belong to the job.
   await outbound.settle()
-  const senderSignature = await parts.identity.sign(receiptSigningBytes(receipt.body))
-  await job.update({ receipt: signedBody(receipt.body, senderSignature, receipt.receiverSignature) })
-  await stream.send({
-    kind: 'receipt',
-    body: receipt.body,
-    receiverSignature: receipt.receiverSignature,
-    senderSignature,
-  })
-  // Killed before the receiver has it, this job is not over, and the next attempt gives it again.
-  await stream.peerEnded(HANDSHAKE_TIMEOUT_MS)
-  await job.update({ state: 'complete' })
   return receipt
+}
+
+/** Signs the receipt, which completes the job here, and gives the receiver what both have signed. */
+export async function countersign(
+  { parts, job }: Pick<OutgoingAttempt, 'parts' | 'job'>,
+  stream: ControlStream,
+  { body, receiverSignature }: ControlMessageOf<'receipt'>,
+): Promise<void> {
+  const senderSignature = await parts.identity.sign(receiptSigningBytes(body))
+  await job.update({
+    receipt: signedBody(body, senderSignature, receiverSignature),
+    state: 'complete',
+    untold: true,
+  })
+  try {
+    await handOver(job, stream)
+    await job.update({ untold: undefined })
+  } catch (error) {
+    // The job is over all the same; it is given again when the peer can be reached.
+    parts.log.info({ job: job.id, error }, 'The receiver may lack our signature')
+  }
+}
+
+/** Gives the receiver the receipt that both have signed. Throws PEER_UNREACHABLE when it may not have arrived. */
+export async function handOver({ record }: Job, stream: ControlStream): Promise<void> {
+  await stream.send({ kind: 'receipt', ...signedBytes(record.receipt!) })
+  // It ends the stream once it has read it.
+  if (await stream.peerEnded(HANDSHAKE_TIMEOUT_MS)) return
+  throw new FluidError('PEER_UNREACHABLE', 'The receiver did not take the receipt', { peer: stream.peer })
 }
 
 /** A side that is paused does not complete: waits until the job's owner lets it go on, or the stream is over. */

@@ -13,6 +13,15 @@ export function signedBody(
   }
 }
 
+/** The exact body and both signatures; a signature that is not there yet is empty. */
+export function signedBytes({ body, senderSignature, receiverSignature }: SignedBody) {
+  return {
+    body: Buffer.from(body, 'base64'),
+    senderSignature: Buffer.from(senderSignature, 'base64'),
+    receiverSignature: Buffer.from(receiverSignature, 'base64'),
+  }
+}
+
 export function bodyBytes({ body }: SignedBody): Uint8Array {
   return Buffer.from(body, 'base64')
 }

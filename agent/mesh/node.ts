@@ -17,6 +17,7 @@ import {
 import type { ConnectionPolicy } from './connection-policy.ts'
 import type { Directory } from './directory.ts'
 import type { Discovery } from './discovery.ts'
+import { optimistic } from './optimistic-select.ts'
 import { type PortDialer, portDialer } from './port-dialer.ts'
 import { punchTransport } from './punch.ts'
 import type { OwnAddresses } from '../reach/own-addresses.ts'
@@ -112,15 +113,17 @@ export async function createNode(options: NodeOptions): Promise<MeshNode> {
     transports: [tcp(), ...webRtc, relayTransport(isRelay)],
     connectionEncrypters: [noise()],
     streamMuxers: [
-      yamux({
-        // Windows grow by the ping of the keep-alive: without it 5 MB/s at 40 ms.
-        enableKeepAlive: true,
-        // 16 MiB windows; a read buffer that is not larger resets a paused reader.
-        streamOptions: {
-          maxStreamWindowSize: 16 * 1024 * 1024,
-          maxReadBufferLength: LANE_STREAM_BUFFER_BYTES,
-        },
-      }),
+      optimistic(
+        yamux({
+          // Windows grow by the ping of the keep-alive: without it 5 MB/s at 40 ms.
+          enableKeepAlive: true,
+          // 16 MiB windows; a read buffer that is not larger resets a paused reader.
+          streamOptions: {
+            maxStreamWindowSize: 16 * 1024 * 1024,
+            maxReadBufferLength: LANE_STREAM_BUFFER_BYTES,
+          },
+        }),
+      ),
     ],
     connectionGater: connectionPolicy.gater,
     connectionManager: {

@@ -38,7 +38,7 @@ export interface ControlStream extends AsyncDisposable {
   receive(options?: { timeoutMs?: number; signal?: AbortSignal }): Promise<Heard>
   /** The next message, which must be of one of these kinds. */
   expect<K extends Heard['kind']>(...kinds: K[]): Promise<ControlMessageOf<K>>
-  /** Resolves when the peer has ended the stream, or after `timeoutMs`: true when it has. */
+  /** Resolves when the stream is over, or after `timeoutMs`: true when the peer has ended it in order. */
   peerEnded(timeoutMs: number): Promise<boolean>
   /** Tells the peer why this ends, as far as it still listens, and closes. */
   fail(error: unknown): Promise<void>
@@ -159,7 +159,7 @@ export function openControlStream(
       over.addEventListener('abort', () => resolve(), { once: true })
       if (!over.aborted) await promise
       clearTimeout(timer)
-      return over.aborted
+      return line.ended
     },
     async fail(error) {
       const { code, message, details } = asFluidError(error)

@@ -6,6 +6,7 @@ import type { Stream } from '@libp2p/interface'
 import { asFluidError, FluidError } from '../../protocol/errors.ts'
 import { createFrameReader, frameControl } from '../../protocol/frame-reader.ts'
 import { createTokenBucket } from '../../protocol/token-bucket.ts'
+import { negotiated } from '../mesh/optimistic-select.ts'
 
 export interface FramedStreamOptions {
   readonly peer: string
@@ -23,6 +24,8 @@ export interface FramedStreamOptions {
 export interface FramedStream {
   /** Aborted when the stream is over, with the reason. */
   readonly signal: AbortSignal
+  /** The peer has ended it in order: it has read what was sent before, or does not want it. */
+  readonly ended: boolean
   /** So far, both directions, prefixes included. */
   readonly wireBytes: number
   /** When the peer was heard last, heartbeats included; performance.now(). */
@@ -76,6 +79,7 @@ export function openFramedStream(stream: Stream, options: FramedStreamOptions): 
 
   void (async () => {
     try {
+      await negotiated(stream)
       for await (const bytes of stream) hear(bytes.subarray())
       sawEnd = true
       end(new FluidError('PEER_UNREACHABLE', `The peer closed the ${name}`, { peer }))
@@ -87,6 +91,9 @@ export function openFramedStream(stream: Stream, options: FramedStreamOptions): 
 
   return {
     signal: over.signal,
+    get ended() {
+      return sawEnd
+    },
     get wireBytes() {
       return wireBytes
     },

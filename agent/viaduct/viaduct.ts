@@ -9,6 +9,7 @@ import { agreedMinor } from '../../protocol/offer.ts'
 import { dataAddrs, hostOf } from '../mesh/addresses.ts'
 import { openControlStream, type ControlStream } from './control-stream.ts'
 import { dialPeer } from '../mesh/dial-peer.ts'
+import { negotiated } from '../mesh/optimistic-select.ts'
 import { helloOf, type JobParts } from '../job-parts.ts'
 import { isRelayed } from '../mesh/relay.ts'
 import { lineMeter, nearness, type LineMeter } from './round-trip.ts'
@@ -44,22 +45,26 @@ export async function openViaduct(
     throw error instanceof FluidError ? error : unreachable(peer, error)
   })
   const meter = lineMeter(connection)
-  const options = { signal: deadline, runOnLimitedConnection: true }
-  const raw = await connection.newStream(VIADUCT_PROTOCOL, options).catch((cause: unknown) => {
+  const options = { signal: deadline, runOnLimitedConnection: true, negotiateFully: false }
+  const failed = (cause: unknown): never => {
     signal.throwIfAborted()
     // Over UDP nothing else tells that the other end is gone.
     if (isWebRtc(connection)) connection.abort(asFluidError(cause))
     throw unreachable(peer, cause)
-  })
+  }
+  const raw = await connection.newStream(VIADUCT_PROTOCOL, options).catch(failed)
   const stream = openControlStream(raw, { role: 'initiator', peer })
   try {
     const greetedAt = performance.now()
     await stream.send(helloOf(parts))
-    const hello = stream.expect('hello').then((heard) => {
-      meter.note(performance.now() - greetedAt)
-      meter.minor = agreedMinor(heard)
-      return heard
-    })
+    const hello = negotiated(raw)
+      .catch(failed)
+      .then(() => stream.expect('hello'))
+      .then((heard) => {
+        meter.note(performance.now() - greetedAt)
+        meter.minor = agreedMinor(heard)
+        return heard
+      })
     hello.catch(() => {})
     if (!ahead || meter.minor < OFFER_AHEAD_MINOR) await hello
     return {

@@ -34,6 +34,8 @@ export interface Talk {
   /** Resolves when the other side ended or reset the stream. */
   readonly ended: Promise<void>
   abort(): void
+  /** Ends the stream in order. */
+  close(): Promise<void>
 }
 
 /** Dispose it to stop its node. */
@@ -149,6 +151,7 @@ export function talkOver(stream: Stream): Talk {
       }
     },
     abort: () => stream.abort(new Error('The rogue leaves')),
+    close: () => stream.close(),
   }
 }
 

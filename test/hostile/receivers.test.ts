@@ -262,13 +262,45 @@ test.serial('a receiver that knows minor 2 hears complete before it has acknowle
     await talk.hear('complete')
     talk.send({ kind: 'checkpoint', ranges: WHOLE })
     await receipt(entries)
-    await talk.ended
+    await talk.hear('receipt')
+    await talk.close()
   })
   const spec = { source, peer: rogue.peerId, destination: 'sent.raw', lanes: 1 }
   const { job } = await victim.agent.api.move(spec)
   for await (const { state } of victim.agent.api.watch({ job })) if (state === 'complete') break
   t.is((await victim.job(job))?.state, 'complete')
 })
+
+test.serial(
+  'a receiver that leaves when it has signed is given the receipt that both signed again',
+  async (t) => {
+    let attempts = 0
+    const given = Promise.withResolvers<void>()
+    let entries: Uint8Array = new Uint8Array()
+    await using _answering = await answerAttempts(rogue, async ({ agree, talk, take, receipt }) => {
+      const first = ++attempts === 1
+      await agree({ minor: 2 })
+      talk.send({ kind: 'committed', ranges: first ? [] : WHOLE, more: false })
+      if (first) entries = await take()
+      await talk.hear('complete')
+      await receipt(entries)
+      await talk.hear('receipt')
+      if (first) return talk.abort()
+      await talk.close()
+      given.resolve()
+    })
+    const spec = { source, peer: rogue.peerId, destination: 'sent.raw', lanes: 1 }
+    const { job } = await victim.agent.api.move(spec)
+    const states: string[] = []
+    for await (const { state } of victim.agent.api.watch({ job })) states.push(state)
+    t.is(states.at(-1), 'complete', 'For its owner the job is over')
+    const signed = await victim.agent.api.receipt({ job })
+    await given.promise
+    t.is((await victim.job(job))?.state, 'complete')
+    t.deepEqual(await victim.agent.api.receipt({ job }), signed)
+    t.is(attempts, 2)
+  },
+)
 
 test.serial('a receiver of an older minor hears complete when everything is acknowledged', async (t) => {
   await using _answering = await answerAttempts(rogue, async (attempt) => {
@@ -281,7 +313,8 @@ test.serial('a receiver of an older minor hears complete when everything is ackn
     talk.send({ kind: 'checkpoint', ranges: WHOLE })
     await talk.hear('complete')
     await receipt(entries)
-    await talk.ended
+    await talk.hear('receipt')
+    await talk.close()
   })
   let id = ''
   let early: boolean | undefined
@@ -307,7 +340,8 @@ test.serial('a job that its owner paused is not completed before it goes on', as
     await victim.agent.api.resume({ job: id })
     await talk.hear('complete')
     await receipt(entries)
-    await talk.ended
+    await talk.hear('receipt')
+    await talk.close()
   })
   const spec = { source, peer: rogue.peerId, destination: 'sent.raw', lanes: 1 }
   const { job: id } = await victim.agent.api.move(spec)
