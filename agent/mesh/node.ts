@@ -18,6 +18,7 @@ import type { ConnectionPolicy } from './connection-policy.ts'
 import type { Directory } from './directory.ts'
 import type { Discovery } from './discovery.ts'
 import { optimistic } from './optimistic-select.ts'
+import { gatheringWrites } from './gathered-writes.ts'
 import { type PortDialer, portDialer } from './port-dialer.ts'
 import { punchTransport } from './punch.ts'
 import type { OwnAddresses } from '../reach/own-addresses.ts'
@@ -111,7 +112,7 @@ export async function createNode(options: NodeOptions): Promise<MeshNode> {
     // Strangers are forgotten when they leave; addresses of paired peers stay good until they tell newer ones.
     peerStore: { maxAddressAge: Infinity, maxPeerAge: Infinity },
     transports: [tcp(), ...webRtc, relayTransport(isRelay)],
-    connectionEncrypters: [noise()],
+    connectionEncrypters: [gatheringWrites(noise())],
     streamMuxers: [
       optimistic(
         yamux({
