@@ -100,6 +100,7 @@ function checkLaneMessage(message: LaneMessage): LaneMessage {
       integer('Window number', message.window, 1, MAX_UINT32)
       integer('Window start', message.start, 0, MAX_VOLUME_BYTES)
       integer('Window end', message.end, message.start + 1, MAX_VOLUME_BYTES)
+      integer('Unasked entries', message.unasked ?? 0, 0, MAX_WINDOW_CHUNKS)
       return message
     case 'want':
       integer('Window number', message.window, 1, MAX_UINT32)
@@ -128,7 +129,14 @@ function toWire(message: LaneMessage): fluidcloud.chunks.v1.LaneFrame.$Propertie
     case 'open':
       return { open: { token: message.token, lane: message.lane } }
     case 'have':
-      return { have: { window: message.window, start: message.start, end: message.end } }
+      return {
+        have: {
+          window: message.window,
+          start: message.start,
+          end: message.end,
+          ...(message.unasked && { unasked: message.unasked }),
+        },
+      }
     case 'want':
       return {
         want: {
@@ -162,6 +170,7 @@ function fromWire(frame: fluidcloud.chunks.v1.LaneFrame.$Shape): LaneMessage {
         window: frame.have.window ?? 0,
         start: frame.have.start ?? 0,
         end: frame.have.end ?? 0,
+        ...(frame.have.unasked && { unasked: frame.have.unasked }),
       }
     case 'want':
       return {

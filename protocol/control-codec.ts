@@ -43,6 +43,7 @@ import {
   MAX_VOLUME_BYTES,
   SIGNATURE_BYTES,
   TOKEN_BYTES,
+  UNASKED_BYTES,
 } from './limits.ts'
 import { fluidcloud } from './pb/viaduct.js'
 
@@ -105,7 +106,9 @@ const WRITERS: Writers = {
   }),
   refusal: ({ reasons }) => ({ refusal: { reasons: reasons.slice(0, MAX_REASONS).map(writeReason) } }),
   accept: ({ signature, renewed = [] }) => ({ accept: { signature, renewed: writeBounds(renewed) } }),
-  committed: ({ ranges, more }) => ({ committed: { bounds: writeBounds(ranges), more } }),
+  committed: ({ ranges, more, unaskedBytes }) => ({
+    committed: { bounds: writeBounds(ranges), more, ...(unaskedBytes && { unaskedBytes }) },
+  }),
   'lane-report': ({ opened, reason }) => ({
     laneReport: { opened, reason: printable(reason, MAX_TEXT_BYTES) },
   }),
@@ -184,7 +187,14 @@ const READERS: Readers = {
     signature: fixedBytes('Signature', wire.signature, SIGNATURE_BYTES),
     ...((wire.renewed?.length ?? 0) > 0 && { renewed: readRanges('Renewed', wire.renewed) }),
   }),
-  committed: (wire) => ({ kind: 'committed', ranges: readRanges('Committed', wire.bounds), more: wire.more }),
+  committed: (wire) => ({
+    kind: 'committed',
+    ranges: readRanges('Committed', wire.bounds),
+    more: wire.more,
+    ...(wire.unaskedBytes && {
+      unaskedBytes: integer('Unasked bytes', wire.unaskedBytes, 0, UNASKED_BYTES),
+    }),
+  }),
   laneReport: (wire) => ({
     kind: 'lane-report',
     opened: integer('Lanes opened', wire.opened, 0, MAX_LANES_ASKED),

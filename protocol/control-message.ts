@@ -155,7 +155,13 @@ export type ControlMessage =
       /** What is durable at the receiver in these ranges is out of date; whole windows. Absent: nothing. */
       readonly renewed?: readonly Range[]
     }
-  | { readonly kind: 'committed'; readonly ranges: readonly Range[]; readonly more: boolean }
+  | {
+      readonly kind: 'committed'
+      readonly ranges: readonly Range[]
+      readonly more: boolean
+      /** Of chunks that may come before they are wanted, on each lane. */
+      readonly unaskedBytes?: number
+    }
   | { readonly kind: 'lane-report'; readonly opened: number; readonly reason: string }
   | { readonly kind: 'checkpoint'; readonly ranges: readonly Range[] }
   | { readonly kind: 'pause'; readonly reason: string }

@@ -4,7 +4,14 @@ export type Codec = 'raw' | 'zstd'
 
 export type LaneMessage =
   | { readonly kind: 'open'; readonly token: Uint8Array; readonly lane: number }
-  | { readonly kind: 'have'; readonly window: number; readonly start: number; readonly end: number }
+  | {
+      readonly kind: 'have'
+      readonly window: number
+      readonly start: number
+      readonly end: number
+      /** So many entries, from the first, follow at once. */
+      readonly unasked?: number
+    }
   | {
       readonly kind: 'want'
       readonly window: number

@@ -29,6 +29,8 @@ export const DATA_FRAME_BYTES = 1 * MiB
 export const MAX_LANE_HEADER_BYTES = 16 * KiB
 /** Payload of a lane frame: a data frame that did not shrink, or the chunk list of a window. */
 export const MAX_LANE_PAYLOAD_BYTES = DATA_FRAME_BYTES + 64 * KiB
+/** Of chunks that a far receiver takes unasked on each lane: what its first round trip carries, a chunk or two. */
+export const UNASKED_BYTES = 128 * KiB
 /** Windows a sender keeps in memory for each lane, and a receiver accepts unanswered or unfinished. */
 export const WINDOWS_PER_LANE = 4
 /** Windows a sender hands to all lanes of a job together: with more than 16 lanes, each has fewer. */

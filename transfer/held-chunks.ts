@@ -73,7 +73,7 @@ export function createHeldChunks(
       for (let entry = firstEntryFrom(window, offset); entry < window.missing.length; entry++) {
         const at = entryOffset(window.entries, entry)
         if (at + entryLength(window.entries, entry) > offset + length) break
-        staged.push({ entry, file: SINK, offset: at })
+        if (entry >= window.unasked) staged.push({ entry, file: SINK, offset: at })
       }
     }
     await take(window, staged)
@@ -100,7 +100,7 @@ export function createHeldChunks(
   function lookUp(window: OpenWindow): Candidate[] {
     const candidates = new Map<number, Candidate>()
     const unknown: number[] = []
-    for (let entry = 0; entry < window.missing.length; entry++) {
+    for (let entry = window.unasked; entry < window.missing.length; entry++) {
       if (!window.missing[entry]) continue
       const candidate = locateInStream(window, entry)
       if (candidate) candidates.set(entry, candidate)

@@ -33,6 +33,8 @@ export interface InboundOptions {
   readonly comparesBlocks: boolean
   /** Path of the version that is replaced, when it is another file and the sender may know what it holds. */
   readonly previous?: string
+  /** Of the first chunks of each lane, which the sender may send before they are wanted; none by default. */
+  readonly unaskedBytes?: number
   readonly counters: TransferCounters
   /** The sender writes anew where something durable lies: only reading back tells what is there in the end. */
   onRewrite(): void
@@ -120,6 +122,7 @@ export class Inbound implements AsyncDisposable {
       recent,
       comparesBlocks,
       previous,
+      unaskedBytes: this.#options.unaskedBytes ?? 0,
       rereads: sink.former !== undefined,
     })
   }

@@ -16,6 +16,8 @@ export interface SendJob {
   readonly compression: 'auto' | 'on' | 'off'
   /** Rate limits that all hold, see pacer.ts; none: as fast as the line goes. */
   readonly pacers: readonly SharedArrayBuffer[]
+  /** Of the lane's first chunks, which the receiver takes before it wants them. */
+  readonly unaskedBytes: number
 }
 
 /** Receives windows and places them. */
@@ -34,6 +36,8 @@ export interface ReceiveJob {
   readonly comparesBlocks: boolean
   /** Path of the version that is replaced, when it is another file. */
   readonly previous?: string
+  /** Of the lane's first chunks, which the sender may send before they are wanted. */
+  readonly unaskedBytes: number
   /** There is an old version at the target's place: most of the work is to read it again. */
   readonly rereads: boolean
 }

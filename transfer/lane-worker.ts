@@ -98,6 +98,7 @@ async function runSend(job: SendJob, lane: Lane, port: LanePort): Promise<void> 
       source,
       chunker: loan.chunker,
       compression: createCompressionControl({ mode: job.compression }),
+      unaskedBytes: job.unaskedBytes,
       pace: (bytes) => pacers.reduce((waitMs, pacer) => Math.max(waitMs, pacer.take(bytes)), 0),
       onScanned: ({ start, end, entries }) => port.report({ type: 'scanned', start, end, entries }),
       onSent: ({ start, sentBytes, dataBytes }) => port.report({ type: 'sent', start, sentBytes, dataBytes }),
@@ -123,6 +124,7 @@ async function runReceive(job: ReceiveJob, lane: Lane, port: LanePort): Promise<
       held,
       bases,
       recent,
+      unaskedBytes: job.unaskedBytes,
       onAnnounced: ({ start, end, missingCount }) =>
         port.report({ type: 'announced', start, end, missing: missingCount > 0 }),
       onPlaced: ({ start, end, entries, receivedBytes }) =>

@@ -16,6 +16,8 @@ export interface OpenWindow {
   readonly start: number
   readonly end: number
   readonly entries: Uint8Array
+  /** So many entries, from the first, come before they are wanted: they are not looked for. */
+  unasked: number
   /** Entries still to come: 1 each. */
   readonly missing: Uint8Array
   missingCount: number
@@ -41,6 +43,7 @@ export function openWindow(number: number, start: number, end: number, entries: 
     start,
     end,
     entries,
+    unasked: 0,
     missing: new Uint8Array(count).fill(1),
     missingCount: count,
     receivedBytes: 0,

@@ -30,6 +30,8 @@ export interface OutboundOptions {
   readonly chunking: Chunking
   readonly compression: 'auto' | 'on' | 'off'
   /** Rate limits that all hold, see pacer.ts. */
+  /** Of the first chunks of each lane, which the receiver takes before it wants them; none by default. */
+  readonly unaskedBytes?: number
   readonly pacers: readonly SharedArrayBuffer[]
   /** To the receiver, as far as it is known. */
   readonly roundTripMs?: number
@@ -132,6 +134,7 @@ export class Outbound implements AsyncDisposable {
   addLane(descriptor: LaneDescriptor): Promise<boolean> {
     const { source, chunking, compression, pacers } = this.#options
     return this.#lanes.add({
+      unaskedBytes: this.#options.unaskedBytes ?? 0,
       role: 'send',
       lane: descriptor,
       sourceUrl: source.url,

@@ -55,7 +55,7 @@ export function pack(control: Pick<CompressionControl, 'earn' | 'shouldCompress'
   }
   return async function* (windows: AsyncIterable<WantedWindow>): AsyncGenerator<PackedWindow> {
     for await (const wanted of windows) {
-      let sentBytes = 0
+      let sentBytes = wanted.unaskedBytes
       const { entries } = wanted.window
       for (let i = 0; i < entryCount(entries); i++)
         if (wanted.wants(i)) sentBytes += travellingBytes(entries, i, wanted.parts)

@@ -28,6 +28,8 @@ export interface Sending {
   readonly source: Source
   readonly chunker: Chunker
   readonly compression: CompressionControl
+  /** Of the first chunks, which the receiver takes before it wants them. */
+  readonly unaskedBytes: number
   /** Milliseconds to wait before this many bytes may be sent. */
   pace(bytes: number): number
   onScanned(window: ScannedWindow): void
@@ -40,8 +42,8 @@ export async function send(
   sending: Sending,
   signal: AbortSignal,
 ): Promise<void> {
-  const { lane, source, chunker, compression } = sending
-  const exchange = createExchange(lane)
+  const { lane, source, chunker, compression, unaskedBytes } = sending
+  const exchange = createExchange(lane, { unaskedBytes })
   const slots = createSlotPool(WINDOWS_PER_LANE)
   const answers = exchange.listen(lane.frames({ signal }))
   answers.catch(() => {})

@@ -7,7 +7,13 @@
 import { FluidError } from '../protocol/errors.ts'
 import { violation } from '../protocol/field.ts'
 import { WINDOW_BYTES, WINDOWS_PER_LANE } from '../protocol/limits.ts'
-import { digestPosition, entryLength, entryOffset, validateWindowEntries } from '../protocol/manifest.ts'
+import {
+  digestPosition,
+  entryCount,
+  entryLength,
+  entryOffset,
+  validateWindowEntries,
+} from '../protocol/manifest.ts'
 import type { Bases } from './bases.ts'
 import { travellingBytes } from './block-sums.ts'
 import { createFrameDecoder, type DecompressFrame } from './compress.ts'
@@ -37,6 +43,8 @@ export interface Answering {
   /** Of the volume, bytes; the sink may be larger. */
   readonly sizeBytes: number
   readonly held: HeldChunks
+  /** Of the first chunks, which the sender may send before they are wanted. */
+  readonly unaskedBytes: number
   /** Where `held` keeps older versions; none: chunks come whole. */
   readonly bases?: Bases
   /** Called for each window when what was here already is copied, before any other byte of it is written. */
@@ -48,7 +56,7 @@ export interface Answering {
  * A window of which nothing is wanted comes out at once, as a frame's worth of no chunks.
  */
 export function answer(open: OpenWindows, answering: Answering) {
-  const { lane, sink, held, bases, sizeBytes } = answering
+  const { lane, sink, held, bases, sizeBytes, unaskedBytes } = answering
   let last = 0
   let waitedMs = 0
   let answeredAt = performance.now()
@@ -92,6 +100,9 @@ export function answer(open: OpenWindows, answering: Answering) {
       const entries = payload.slice()
       validateWindowEntries(entries, message.start, message.end)
       const window = openWindow(message.window, message.start, message.end, entries)
+      window.unasked = message.unasked ?? 0
+      if (unaskedOf(window) > (window.number === 1 ? unaskedBytes : 0))
+        throw violation(`${window.unasked} entries of window ${window.number} come unasked`)
       await waitStage('look-up', held.fill(window))
       answering.onAnnounced(window)
       const { bitmaps, based } = wanted(window)
@@ -136,7 +147,7 @@ function decodeFrame(
   if (message.kind !== 'data') throw violation(`A ${message.kind} frame came as data`)
   const window = open.get(message.window)
   if (!window) throw violation(`Data came for window ${message.window}, which is not open`)
-  if (window.asksBlocks)
+  if (window.asksBlocks && message.first + message.count > window.unasked)
     throw violation(`Data came for window ${message.window} before the blocks it asks for`)
   const { first, count } = message
   if (first + count > window.missing.length)
@@ -152,6 +163,14 @@ function decodeFrame(
   const bytes = message.codec === 'zstd' ? decompressFrame(payload, rawBytes) : payload
   endStage('decompress', clock)
   return { window, first, count, bytes, receivedBytes: rawBytes }
+}
+
+/** Bytes of the chunks that come before they are wanted; Infinity when they are more than there are. */
+function unaskedOf({ entries, unasked }: OpenWindow): number {
+  if (unasked > entryCount(entries)) return Infinity
+  let bytes = 0
+  for (let i = 0; i < unasked; i++) bytes += entryLength(entries, i)
+  return bytes
 }
 
 function hasParts({ window, first, count }: VerifiedChunks): boolean {

@@ -1,6 +1,7 @@
 /**
  * Asks the receiver which chunks of a window it wants, and keeps several windows asked at once so that no round trip
- * is waited for: a stage of send(). WANT is the receiver's credit; nothing travels without it. Where the receiver has an
+ * is waited for: a stage of send(). WANT is the receiver's credit; nothing travels without it, but for the lane's very first
+ * chunks where the receiver says so: a far line would carry nothing meanwhile. Where the receiver has an
  * older version of a chunk it is asked once more, block by block. Spec: chunks.md.
  */
 import { FluidError } from '../protocol/errors.ts'
@@ -20,6 +21,8 @@ export interface WantedWindow {
   readonly number: number
   readonly window: ScannedWindow
   wants(index: number): boolean
+  /** Of chunks that were sent before it answered. */
+  readonly unaskedBytes: number
   /** Of chunks of which the receiver wants some blocks only. */
   readonly parts: Parts
 }
@@ -33,6 +36,7 @@ interface Answer {
 /** A window that waits for its answer. */
 interface Waiting {
   readonly window: ScannedWindow
+  readonly unasked: number
   readonly askedAt: number
   resolve(answer: Answer): void
   reject(error: unknown): void
@@ -43,7 +47,14 @@ interface Waiting {
 interface Asked {
   readonly number: number
   readonly window: ScannedWindow
+  readonly unasked: Unasked
   readonly answer: Promise<Answer>
+}
+
+/** The first chunks of a window, which go without being asked for. */
+interface Unasked {
+  readonly count: number
+  readonly bytes: number
 }
 
 export interface Exchange {
@@ -59,7 +70,10 @@ export interface Exchange {
 
 const NO_PARTS: Parts = new Map()
 
-export function createExchange(lane: Lane): Exchange {
+const NOTHING: Unasked = { count: 0, bytes: 0 }
+
+/** `unaskedBytes` of the first window's chunks go before the receiver has answered. */
+export function createExchange(lane: Lane, { unaskedBytes = 0 } = {}): Exchange {
   const waiting = new Map<number, Waiting>()
   let last = 0
   let receiverIdle = 1
@@ -68,13 +82,15 @@ export function createExchange(lane: Lane): Exchange {
 
   function expect(window: ScannedWindow): Asked {
     const number = ++last
+    const unasked = number === 1 ? leading(window, unaskedBytes) : NOTHING
     const answer = new Promise<Answer>((resolve, reject) => {
       if (broken) reject(broken)
-      else waiting.set(number, { window, resolve, reject, askedAt: performance.now() })
+      else
+        waiting.set(number, { window, unasked: unasked.count, resolve, reject, askedAt: performance.now() })
     })
     // A lane that breaks while others are awaited must not be an unhandled rejection.
     answer.catch(() => {})
-    return { number, window, answer }
+    return { number, window, unasked, answer }
   }
 
   function answered({ message, payload }: LaneFrame): void {
@@ -112,7 +128,8 @@ export function createExchange(lane: Lane): Exchange {
     let blocks = 0
     for (let index = 0; index < entryCount(entries); index++) {
       if (!hasBit(marks, index)) continue
-      if (!hasBit(bitmap, index)) throw violation(`Entry ${index} has an older version, and is not wanted`)
+      if (!hasBit(bitmap, index) || index < ask.unasked)
+        throw violation(`Entry ${index} has an older version, and is not wanted`)
       based.push(index)
       blocks += blockCount(entries, index)
     }
@@ -122,6 +139,15 @@ export function createExchange(lane: Lane): Exchange {
     let at = 0
     for (const index of based) at = putBlockSums(entries, index, ask.window.chunk(index), sums, at)
     lane.write({ kind: 'blocks', window: number }, sums).catch(() => {}) // The frames that come tell it.
+  }
+
+  function sendUnasked(number: number, window: ScannedWindow, { count, bytes }: Unasked): Promise<void> {
+    const from = window.position(0)
+    const payload = window.bytes.subarray(from, from + bytes)
+    const message = { kind: 'data', window: number, first: 0, count, codec: 'raw', rawBytes: bytes } as const
+    const sending = lane.write(message, payload)
+    sending.catch(() => {}) // As of blocks.
+    return sending
   }
 
   return {
@@ -148,6 +174,7 @@ export function createExchange(lane: Lane): Exchange {
         const upstream = windows[Symbol.asyncIterator]()
         const asked: Asked[] = []
         let next: Promise<IteratorResult<ScannedWindow>> | undefined = upstream.next()
+        let sendingUnasked: Promise<void> | undefined
         try {
           next.catch(() => {})
           while (next || asked.length > 0) {
@@ -159,22 +186,34 @@ export function createExchange(lane: Lane): Exchange {
                 : undefined
             if (scanned && !scanned.done) {
               const window = scanned.value
-              const { number } = asked[asked.push(expect(window)) - 1]
+              const { number, unasked } = asked[asked.push(expect(window)) - 1]
+              const { start, end, entries } = window
               await lane.write(
-                { kind: 'have', window: number, start: window.start, end: window.end },
-                window.entries,
+                {
+                  kind: 'have',
+                  window: number,
+                  start,
+                  end,
+                  ...(unasked.count > 0 && { unasked: unasked.count }),
+                },
+                entries,
               )
+              if (unasked.count > 0) sendingUnasked = sendUnasked(number, window, unasked)
               next = upstream.next()
               next.catch(() => {})
             } else if (scanned) {
               next = undefined
             } else {
               const { bitmap, parts } = await waitStage('wait-want', oldest.answer)
+              // Whoever takes the window may give its memory away.
+              await sendingUnasked
               asked.shift()
+              const { number, window, unasked } = oldest
               yield {
-                number: oldest.number,
-                window: oldest.window,
-                wants: (index) => hasBit(bitmap, index),
+                number,
+                window,
+                wants: (index) => index >= unasked.count && hasBit(bitmap, index),
+                unaskedBytes: unasked.bytes,
                 parts,
               }
             }
@@ -188,6 +227,18 @@ export function createExchange(lane: Lane): Exchange {
       }
     },
   }
+}
+
+/** As many chunks from the first as `most` bytes hold, where they touch in memory. */
+function leading(window: ScannedWindow, most: number): Unasked {
+  let count = 0
+  let bytes = 0
+  for (; count < entryCount(window.entries); count++) {
+    const { length } = window.chunk(count)
+    if (bytes + length > most || window.position(count) !== window.position(0) + bytes) break
+    bytes += length
+  }
+  return { count, bytes }
 }
 
 /** The parts that a bitmap of the blocks asked about makes of their entries. */

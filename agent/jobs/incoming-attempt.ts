@@ -6,7 +6,12 @@ import { agreementSigningBytes, encodeAgreement } from '../../protocol/agreement
 import type { ControlMessageOf, LaneEndpoint } from '../../protocol/control-message.ts'
 import { FluidError } from '../../protocol/errors.ts'
 import { BLOCKS_MINOR } from '../../protocol/ids.ts'
-import { INCOMING_LANE_BYTES, MAX_RANGES_PER_FRAME } from '../../protocol/limits.ts'
+import {
+  INCOMING_LANE_BYTES,
+  MAX_RANGES_PER_FRAME,
+  NEAR_ROUND_TRIP_MS,
+  UNASKED_BYTES,
+} from '../../protocol/limits.ts'
 import { entryCount, entryDigest, entryOffset } from '../../protocol/manifest.ts'
 import { verifyPeerSignature } from '../../protocol/peer-signature.ts'
 import { isPaused, type State } from '../../protocol/state.ts'
@@ -154,7 +159,10 @@ async function flow(
   const recent = createRecentTable(recentChunksOf(agreement))
   await remember(journal, recent)
   counters.resumedBytes = Math.max(counters.resumedBytes, journal.dataBytes)
-  await sendCommitted(attempt, journal)
+  // Of what is likely here already nothing comes unasked; and near, an answer costs no time.
+  const unaskedBytes =
+    roundTripMs > NEAR_ROUND_TRIP_MS && placement.previous === undefined ? UNASKED_BYTES : undefined
+  await sendCommitted(attempt, journal, unaskedBytes)
   await using inbound = new Inbound({
     pool: parts.pool,
     sinkUrl: placement.sinkUrl,
@@ -167,6 +175,7 @@ async function flow(
     // A checksum that matched by chance would do so again: after a digest that did not, chunks come whole.
     comparesBlocks: agreement.minor >= BLOCKS_MINOR && job.record.offences === 0,
     previous: previousFor(attempt, placement),
+    unaskedBytes,
     counters,
     onRewrite: () => void job.update({ readBack: true }),
     onCheckpoint: async (ranges) => {
@@ -347,11 +356,16 @@ async function isAlreadyPlaced({ job, agreement }: IncomingAttempt, journal: Jou
   return await isPlaced(target, job.id, placed)
 }
 
-async function sendCommitted({ viaduct }: IncomingAttempt, journal: Journal): Promise<void> {
+async function sendCommitted(
+  { viaduct }: IncomingAttempt,
+  journal: Journal,
+  unaskedBytes?: number,
+): Promise<void> {
   const ranges = [...journal.done]
   for (let i = 0; ; i += MAX_RANGES_PER_FRAME) {
     const more = i + MAX_RANGES_PER_FRAME < ranges.length
-    await viaduct.stream.send({ kind: 'committed', ranges: ranges.slice(i, i + MAX_RANGES_PER_FRAME), more })
+    const some = ranges.slice(i, i + MAX_RANGES_PER_FRAME)
+    await viaduct.stream.send({ kind: 'committed', ranges: some, more, unaskedBytes })
     if (!more) return
   }
 }

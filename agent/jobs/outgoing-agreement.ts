@@ -109,9 +109,15 @@ export async function signAgreement(
   return { agreement, senderSignature: await parts.identity.sign(agreementSigningBytes(message.body)) }
 }
 
+/** What the receiver said before data flows. */
+export interface Committed {
+  readonly ranges: RangeSet
+  readonly unaskedBytes: number
+}
+
 /** What the receiver holds already: whole windows, ascending over all messages: so their number is bounded by the volume's size. */
-export async function receiveCommitted({ stream }: Viaduct, sizeBytes: number): Promise<RangeSet> {
-  const committed = new RangeSet()
+export async function receiveCommitted({ stream }: Viaduct, sizeBytes: number): Promise<Committed> {
+  const ranges = new RangeSet()
   let free = 0
   for (;;) {
     // No deadline: the receiver may first read a version it has, and its heartbeats say how far it is.
@@ -141,7 +147,7 @@ export async function receiveCommitted({ stream }: Viaduct, sizeBytes: number): 
     if (message.more && message.ranges.length === 0) {
       throw new FluidError('PROTOCOL_VIOLATION', 'The receiver says that more follows, and nothing else')
     }
-    committed.addAll(message.ranges)
-    if (!message.more) return committed
+    ranges.addAll(message.ranges)
+    if (!message.more) return { ranges, unaskedBytes: message.unaskedBytes ?? 0 }
   }
 }

@@ -89,7 +89,7 @@ async function converse(
   }
   const renewed = job.record.rounds?.renewed
   await stream.send({ kind: 'accept', signature: agreed.senderSignature, renewed })
-  const committed = await receiveCommitted(viaduct, source.sizeBytes)
+  const { ranges: committed, unaskedBytes } = await receiveCommitted(viaduct, source.sizeBytes)
   await renewedAtPeer(job)
   const { chunking } = agreed.agreement
   if (!isChunking(chunking))
@@ -104,6 +104,7 @@ async function converse(
   if (committed.contains(0, source.sizeBytes)) await reread(attempt, viaduct, chunking)
   job.record.counters.resumedBytes = Math.max(job.record.counters.resumedBytes, journal.dataBytes)
 
+  const pacers = pacersOf(attempt)
   await using outbound = new Outbound({
     pool: parts.pool,
     source,
@@ -111,7 +112,8 @@ async function converse(
     committed,
     chunking,
     compression: job.record.options.compression,
-    pacers: pacersOf(attempt),
+    pacers,
+    unaskedBytes: pacers.length > 0 ? 0 : unaskedBytes,
     roundTripMs: viaduct.roundTripMs,
     lineLoses: viaduct.line?.loses,
     onLineLoses: () => viaduct.line?.noteLosses(),

@@ -77,6 +77,7 @@ export namespace fluidcloud {
                 window: number;
                 start: number;
                 end: number;
+                unasked: number;
                 static encode(message: fluidcloud.chunks.v1.Have.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
                 static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): fluidcloud.chunks.v1.Have & fluidcloud.chunks.v1.Have.$Shape;
             }
@@ -85,6 +86,7 @@ export namespace fluidcloud {
                     window?: (number|null);
                     start?: (number|null);
                     end?: (number|null);
+                    unasked?: (number|null);
                     $unknowns?: Uint8Array[];
                 }
                 type $Shape = fluidcloud.chunks.v1.Have.$Properties;

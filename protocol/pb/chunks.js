@@ -289,6 +289,7 @@ export const fluidcloud = $root.fluidcloud = (() => {
                 Have.prototype.window = 0;
                 Have.prototype.start = $util.Long ? $util.Long.fromBits(0,0,true) : 0;
                 Have.prototype.end = $util.Long ? $util.Long.fromBits(0,0,true) : 0;
+                Have.prototype.unasked = 0;
 
                 Have.encode = function (message, writer, _depth) {
                     if (!writer)
@@ -303,6 +304,8 @@ export const fluidcloud = $root.fluidcloud = (() => {
                         writer.uint32(16).uint64(message.start);
                     if (message.end != null && $Object.hasOwnProperty.call(message, "end") && (typeof message.end === "object" ? message.end.low || message.end.high : message.end !== 0))
                         writer.uint32(24).uint64(message.end);
+                    if (message.unasked != null && $Object.hasOwnProperty.call(message, "unasked") && message.unasked !== 0)
+                        writer.uint32(32).uint32(message.unasked);
                     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
                         for (let i = 0; i < message.$unknowns.length; ++i)
                             writer.raw(message.$unknowns[i]);
@@ -361,6 +364,15 @@ export const fluidcloud = $root.fluidcloud = (() => {
                                     message.end = value;
                                 else
                                     delete message.end;
+                                continue;
+                            }
+                        case 4: {
+                                if (wireType !== 0)
+                                    break;
+                                if (value = reader.uint32())
+                                    message.unasked = value;
+                                else
+                                    delete message.unasked;
                                 continue;
                             }
                         }

@@ -346,6 +346,7 @@ export namespace fluidcloud {
                 $unknowns?: Uint8Array[];
                 bounds: number[];
                 more: boolean;
+                unaskedBytes: number;
                 static encode(message: fluidcloud.viaduct.v1.Committed.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
                 static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): fluidcloud.viaduct.v1.Committed & fluidcloud.viaduct.v1.Committed.$Shape;
             }
@@ -353,6 +354,7 @@ export namespace fluidcloud {
                 interface $Properties {
                     bounds?: (number[]|null);
                     more?: (boolean|null);
+                    unaskedBytes?: (number|null);
                     $unknowns?: Uint8Array[];
                 }
                 type $Shape = fluidcloud.viaduct.v1.Committed.$Properties;

@@ -1723,6 +1723,7 @@ export const fluidcloud = $root.fluidcloud = (() => {
 
                 Committed.prototype.bounds = $util.emptyArray;
                 Committed.prototype.more = false;
+                Committed.prototype.unaskedBytes = 0;
 
                 Committed.encode = function (message, writer, _depth) {
                     if (!writer)
@@ -1735,6 +1736,8 @@ export const fluidcloud = $root.fluidcloud = (() => {
                         writer.uint32(10).uint64s(message.bounds);
                     if (message.more != null && $Object.hasOwnProperty.call(message, "more") && message.more !== false)
                         writer.uint32(16).bool(message.more);
+                    if (message.unaskedBytes != null && $Object.hasOwnProperty.call(message, "unaskedBytes") && message.unaskedBytes !== 0)
+                        writer.uint32(24).uint32(message.unaskedBytes);
                     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
                         for (let i = 0; i < message.$unknowns.length; ++i)
                             writer.raw(message.$unknowns[i]);
@@ -1789,6 +1792,15 @@ export const fluidcloud = $root.fluidcloud = (() => {
                                     message.more = value;
                                 else
                                     delete message.more;
+                                continue;
+                            }
+                        case 3: {
+                                if (wireType !== 0)
+                                    break;
+                                if (value = reader.uint32())
+                                    message.unaskedBytes = value;
+                                else
+                                    delete message.unaskedBytes;
                                 continue;
                             }
                         }

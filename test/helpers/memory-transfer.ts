@@ -29,6 +29,10 @@ export interface MemoryTransfer {
   readonly done?: RangeSet
   /** Chunks are compared with what lies at their place, and in the file at this path when there is one. */
   readonly older?: { readonly previous?: string }
+  /** Of the first chunks of each lane, that the sender sends before they are wanted; none unless given. */
+  readonly unaskedBytes?: number
+  /** That the receiver takes; as many unless given. */
+  readonly takenUnaskedBytes?: number
   /** Sees each pair of lanes before anything is sent on it. */
   onLanes?(lanes: MemoryLanes): void
 }
@@ -45,7 +49,7 @@ export interface Transferred {
 /** Moves the source into the sink; rejects with what went wrong, rather than with the lane that broke of it. */
 export async function transfer(options: MemoryTransfer): Promise<Transferred> {
   const { source, sink, lanes = 1, compression = 'auto', index, older, done = new RangeSet() } = options
-  const { onLanes } = options
+  const { onLanes, unaskedBytes = 0, takenUnaskedBytes = unaskedBytes } = options
   const recent = openRecentTable(createRecentTable(4096))
   const scanned: JournalRecord[] = []
   const placed: JournalRecord[] = []
@@ -67,6 +71,7 @@ export async function transfer(options: MemoryTransfer): Promise<Transferred> {
         source,
         chunker: loan.chunker,
         compression: createCompressionControl({ mode: compression }),
+        unaskedBytes,
         pace: () => 0,
         onScanned: ({ start, end, entries }) => void scanned.push({ start, end, entries }),
         onSent: (window) => void (sentBytes += window.sentBytes),
@@ -81,6 +86,7 @@ export async function transfer(options: MemoryTransfer): Promise<Transferred> {
         held,
         bases,
         recent,
+        unaskedBytes: takenUnaskedBytes,
         onAnnounced: () => {},
         onPlaced: (window) => {
           placed.push({ start: window.start, end: window.end, entries: window.entries })

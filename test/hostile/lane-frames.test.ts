@@ -162,6 +162,10 @@ const WAYS: readonly Way[] = [
   },
   { title: 'data before any window', act: (lane) => lane.data(1, 0, 1, bytes) },
   {
+    title: 'chunks that come unasked where none are taken',
+    act: (lane) => lane.write({ have: { window: 1, start: 0, end: MiB, unasked: 1 } }, one),
+  },
+  {
     title: 'data of another window',
     act: async (lane) => {
       await wanted(lane)

@@ -6,7 +6,13 @@ import { ERRORS, type ErrorCode } from '../../protocol/errors.ts'
 import { RangeSet, type Range } from '../../protocol/extent.ts'
 import { isPrintable } from '../../protocol/field.ts'
 import type { LaneMessage } from '../../protocol/lane-message.ts'
-import { DATA_FRAME_BYTES, MAX_LANES, MAX_VOLUME_BYTES, MAX_WINDOW_CHUNKS } from '../../protocol/limits.ts'
+import {
+  DATA_FRAME_BYTES,
+  MAX_LANES,
+  MAX_VOLUME_BYTES,
+  MAX_WINDOW_CHUNKS,
+  UNASKED_BYTES,
+} from '../../protocol/limits.ts'
 import type { PairingMessage } from '../../protocol/pairing-codec.ts'
 
 type Arbitraries<T> = { [K in keyof T]-?: fc.Arbitrary<T[K]> }
@@ -145,7 +151,15 @@ export const controlMessages: fc.Arbitrary<ControlMessage> = fc.oneof(
   fc.record({ kind: kind('refusal'), reasons: fc.array(reason, { minLength: 1, maxLength: 16 }) }),
   fc.record({ kind: kind('accept'), signature }),
   fc.record({ kind: kind('accept'), signature, renewed: ranges.filter((some) => some.length > 0) }),
-  fc.record({ kind: kind('committed'), ranges, more: fc.boolean() }),
+  fc.record(
+    {
+      kind: kind('committed'),
+      ranges,
+      more: fc.boolean(),
+      unaskedBytes: fc.integer({ min: 1, max: UNASKED_BYTES }),
+    },
+    { requiredKeys: ['kind', 'ranges', 'more'] },
+  ),
   fc.record({ kind: kind('lane-report'), opened: fc.nat(64), reason: text }),
   fc.record({ kind: kind('checkpoint'), ranges }),
   fc.record({ kind: kind('pause'), reason: text }),
@@ -382,10 +396,20 @@ const window = fc.integer({ min: 1, max: 2 ** 32 - 1 })
 export const laneMessages: fc.Arbitrary<LaneMessage> = fc.oneof(
   fc.record({ kind: kind('open'), token: bytes(16), lane: fc.nat(MAX_LANES - 1) }),
   fc
-    .tuple(window, fc.uniqueArray(volume, { minLength: 2, maxLength: 2 }))
+    .tuple(
+      window,
+      fc.uniqueArray(volume, { minLength: 2, maxLength: 2 }),
+      fc.option(fc.integer({ min: 1, max: MAX_WINDOW_CHUNKS }), { nil: undefined }),
+    )
     .map(
-      ([number, [a, b]]) =>
-        ({ kind: 'have', window: number, start: Math.min(a, b), end: Math.max(a, b) }) as const,
+      ([number, [a, b], unasked]) =>
+        ({
+          kind: 'have',
+          window: number,
+          start: Math.min(a, b),
+          end: Math.max(a, b),
+          ...(unasked && { unasked }),
+        }) as const,
     ),
   fc.record(
     { kind: kind('want'), window, idlePermille: fc.nat(1000), based: fc.constant(true as const) },

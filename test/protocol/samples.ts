@@ -193,10 +193,12 @@ const benchControls: [string, ControlMessage][] = [
     'viaduct-receipt-bench',
     { kind: 'receipt', body: encodeReceipt(receipt), receiverSignature: signature, cpuMs: 1234 },
   ],
+  ['viaduct-committed-unasked', { kind: 'committed', ranges: [], more: false, unaskedBytes: 131_072 }],
 ]
 const lanes: [LaneMessage, Uint8Array, name?: string][] = [
   [{ kind: 'open', token: endpoint.token, lane: 3 }, new Uint8Array()],
   [{ kind: 'have', window: 1, start: 0, end: 12_582_912 }, ascending(0, 88)],
+  [{ kind: 'have', window: 1, start: 0, end: 12_582_912, unasked: 1 }, ascending(0, 88), 'have-unasked'],
   [{ kind: 'want', window: 1, idlePermille: 250 }, Uint8Array.of(0b10)],
   [{ kind: 'want', window: 1, idlePermille: 250, based: true }, Uint8Array.of(0b11, 0b10), 'want-based'],
   [{ kind: 'blocks', window: 1 }, ascending(0x10, 8)],

@@ -157,6 +157,7 @@ function receiving(rereads: boolean): ReceiveJob {
     scopes: [],
     recent: createRecentTable(16),
     comparesBlocks: false,
+    unaskedBytes: 0,
     rereads,
   }
 }

@@ -41,7 +41,7 @@ function wantedWindow(parts: readonly Part[]): WantedWindow {
     chunk: (index) => bytes.subarray(positions[index], positions[index] + parts[index].lengthBytes),
     release() {},
   }
-  return { number: 5, window, wants: (index) => parts[index].wanted, parts: new Map() }
+  return { number: 5, window, wants: (index) => parts[index].wanted, unaskedBytes: 0, parts: new Map() }
 }
 
 async function packed(parts: readonly Part[], shouldCompress: boolean) {

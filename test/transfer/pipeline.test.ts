@@ -4,7 +4,7 @@ import test from 'ava'
 import fc from 'fast-check'
 import { FluidError } from '../../protocol/errors.ts'
 import { RangeSet } from '../../protocol/extent.ts'
-import { WINDOW_BYTES } from '../../protocol/limits.ts'
+import { UNASKED_BYTES, WINDOW_BYTES } from '../../protocol/limits.ts'
 import { createMemorySink } from '../../transfer/backends/memory.ts'
 import { openChunkIndex, SEED_SCOPE } from '../../transfer/chunk-index.ts'
 import type { JournalRecord } from '../../transfer/journal.ts'
@@ -62,7 +62,8 @@ test('send() and receive() make the sink equal the source, whatever either held,
       fc.constantFrom('auto', 'on', 'off'),
       fc.boolean(),
       fc.constantFrom('none', 'in place', 'replaced'),
-      async (content, layout, previous, lanes, compression, indexed, compared) => {
+      fc.constantFrom(0, UNASKED_BYTES),
+      async (content, layout, previous, lanes, compression, indexed, compared, unaskedBytes) => {
         const { bytes, sink } = sinkOver(previous, content)
         const expected = referenceManifest(content)
         await chunks.clear(SEED_SCOPE)
@@ -81,7 +82,7 @@ test('send() and receive() make the sink equal the source, whatever either held,
         const older =
           compared === 'none' ? undefined : { previous: compared === 'replaced' ? old : undefined }
         const source = sourceOf(content, layout)
-        const moved = await transfer({ source, sink, lanes, compression, index, older })
+        const moved = await transfer({ source, sink, lanes, compression, index, older, unaskedBytes })
         t.true(bytes.equals(content), 'The bytes differ')
         t.true(sameRecords(moved.scanned, moved.placed), 'The sides recorded different windows')
         t.deepEqual(rootOfRecords(content.length, moved.placed), expected.root)
@@ -327,4 +328,18 @@ test('receive() writes what it verified, while another lane of the thread decode
   }
   await transfer({ source: sourceOf(content, 'whole'), sink, lanes: 3, compression: 'on' })
   t.is(Buffer.compare(bytes, content), 0)
+})
+
+test('send() sends the first chunks of a lane before they are wanted, and not again; receive() takes no more than it said', async (t) => {
+  const content = noise(6 * MiB, 41)
+  const bytes = Buffer.from(content)
+  const source = sourceOf(content, 'whole')
+  // All of it is there already: what travels was not asked for.
+  const moved = await transfer({ source, sink: createMemorySink(bytes), unaskedBytes: UNASKED_BYTES })
+  t.true(bytes.equals(content))
+  t.true(moved.sentBytes > 0 && moved.sentBytes <= UNASKED_BYTES, `${moved.sentBytes} bytes`)
+  t.is(moved.receivedBytes, moved.sentBytes)
+  const greedy = { source, sink: createMemorySink(bytes), unaskedBytes: UNASKED_BYTES }
+  const error = await t.throwsAsync<FluidError>(transfer({ ...greedy, takenUnaskedBytes: 1000 }))
+  t.is(error?.code, 'PROTOCOL_VIOLATION')
 })

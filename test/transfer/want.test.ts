@@ -37,6 +37,7 @@ function scanned(windows: number, { chunks = 9, failAt = Infinity } = {}) {
 function peer({ failWriteAt = Infinity } = {}) {
   const frames: LaneFrame[] = []
   const asked: number[] = []
+  const written: string[] = []
   let wake = Promise.withResolvers<void>()
   let over: { error?: Error } | undefined
   const stir = () => {
@@ -49,6 +50,7 @@ function peer({ failWriteAt = Infinity } = {}) {
   }
   const lane = {
     async write(message: LaneMessage) {
+      written.push(message.kind)
       if (message.kind !== 'have') return
       if (message.window === failWriteAt) throw new FluidError('LANE_FAILED', 'The line was cut')
       asked.push(message.window)
@@ -67,6 +69,7 @@ function peer({ failWriteAt = Infinity } = {}) {
   return {
     lane,
     asked,
+    written,
     say,
     want: (window: number, bitmap = [0xff, 0x01]) =>
       say({ kind: 'want', window, idlePermille: 250 }, Uint8Array.from(bitmap)),
@@ -111,6 +114,21 @@ test('want() asks for as many windows ahead as it may, and no more', async (t) =
   await settled()
   t.deepEqual(asked, [1, 2, 3, 4])
   t.true(held.size <= 5)
+  end()
+  await listening
+})
+
+test('want() sends the first chunks before the answer where the receiver takes them, and leaves them out of what it wants', async (t) => {
+  const { lane, hasAsked, want, written, end } = peer()
+  const exchange = createExchange(lane, { unaskedBytes: 65_536 })
+  const listening = exchange.listen(lane.frames())
+  const draining = drain(exchange.want(3)(scanned(2).windows))
+  await hasAsked(2)
+  t.deepEqual(written, ['have', 'data', 'have'], 'Of the first window only')
+  for (const window of [1, 2]) want(window)
+  const [first, second] = await draining
+  t.deepEqual([first.unaskedBytes, second.unaskedBytes], [65_536, 0])
+  t.deepEqual([first.wants(0), first.wants(1), second.wants(0)], [false, true, true])
   end()
   await listening
 })
