@@ -38,8 +38,29 @@ export interface IncomingAttempt {
   cpuMs?(): number
 }
 
-/** Books bytes under the path they took; those of the control stream also count for the job. */
-export function count(job: Job, bytes: number, path: string, { counted = false } = {}): void {
-  job.record.wireByPath[path] = (job.record.wireByPath[path] ?? 0) + bytes
-  if (!counted) job.record.counters.wireBytes += bytes
+/** Books what an attempt carries under the path it took; to be done before anybody is told that the job is over. */
+export interface WireBooks {
+  /** What lanes carried since, under the path they take. */
+  lanes(path: string | undefined): void
+  /** What the control stream carried since, which counts for the job from then on. */
+  control(): void
+}
+
+export function openBooks({ record }: Job, { stream, relayed }: Viaduct): WireBooks {
+  const { counters, wireByPath } = record
+  let bookedBytes = counters.wireBytes
+  let controlBytes = 0
+  const book = (path: string, bytes: number) => {
+    wireByPath[path] = (wireByPath[path] ?? 0) + bytes
+    bookedBytes += bytes
+  }
+  return {
+    lanes: (path = 'mesh') => book(path, counters.wireBytes - bookedBytes),
+    control() {
+      const bytes = stream.wireBytes - controlBytes
+      controlBytes += bytes
+      counters.wireBytes += bytes
+      book(relayed ? 'relay' : 'mesh', bytes)
+    },
+  }
 }

@@ -6,12 +6,7 @@ import { agreementSigningBytes, encodeAgreement } from '../../protocol/agreement
 import type { ControlMessageOf, LaneEndpoint } from '../../protocol/control-message.ts'
 import { FluidError } from '../../protocol/errors.ts'
 import { BLOCKS_MINOR } from '../../protocol/ids.ts'
-import {
-  INCOMING_LANE_BYTES,
-  MAX_RANGES_PER_FRAME,
-  NEAR_ROUND_TRIP_MS,
-  UNASKED_BYTES,
-} from '../../protocol/limits.ts'
+import { INCOMING_LANE_BYTES, MAX_RANGES_PER_FRAME, UNASKED_BYTES } from '../../protocol/limits.ts'
 import { entryCount, entryDigest, entryOffset } from '../../protocol/manifest.ts'
 import { verifyPeerSignature } from '../../protocol/peer-signature.ts'
 import { isPaused, type State } from '../../protocol/state.ts'
@@ -23,7 +18,7 @@ import { Inbound } from '../../transfer/inbound.ts'
 import { Journal } from '../../transfer/journal.ts'
 import { openPlacement } from '../../transfer/placement.ts'
 import { createRecentTable, openRecentTable } from '../../transfer/recent-chunks.ts'
-import { count, type IncomingAttempt } from './attempt.ts'
+import { type IncomingAttempt, openBooks, type WireBooks } from './attempt.ts'
 import { recentChunksOf } from './incoming-room.ts'
 import { finish, repeatReceipt, VERIFY_LANES } from './incoming-receipt.ts'
 import { indexPrevious } from './indexing.ts'
@@ -44,14 +39,15 @@ import { laneEndpoint, widened } from '../viaduct/viaduct.ts'
 export async function runIncoming(attempt: IncomingAttempt): Promise<void> {
   const { parts, job, viaduct } = attempt
   const { stream } = viaduct
+  const books = openBooks(job, viaduct)
   try {
     await whileMoving(
       { parts, job, stream },
       (state) => owes(state, job),
-      () => converse(attempt),
+      () => converse(attempt, books),
     )
   } finally {
-    count(job, stream.wireBytes, viaduct.relayed ? 'relay' : 'mesh')
+    books.control()
   }
 }
 
@@ -62,7 +58,7 @@ function owes(state: State, { live, record }: Job): boolean {
   return state === 'completing' && live !== undefined && live.doneBytes < record.sizeBytes
 }
 
-async function converse(attempt: IncomingAttempt): Promise<void> {
+async function converse(attempt: IncomingAttempt, books: WireBooks): Promise<void> {
   const { parts, job, offer, agreement, viaduct, signal } = attempt
   const { stream, remoteAddr } = viaduct
   const complete = job.record.state === 'complete'
@@ -123,7 +119,7 @@ async function converse(attempt: IncomingAttempt): Promise<void> {
     })
   }
   try {
-    await flow(attempt, placement, journal, { endpoint, senderAt, early, roundTripMs })
+    await flow(attempt, placement, journal, { endpoint, senderAt, early, roundTripMs }, books)
   } catch (error) {
     if (error instanceof FluidError && error.code === 'CANCELLED') {
       // First, so that an old version that is put back is never taken for the new one.
@@ -152,6 +148,7 @@ async function flow(
   placement: Placement,
   journal: Journal,
   { endpoint, senderAt, early, roundTripMs }: LanesOfAttempt,
+  books: WireBooks,
 ): Promise<void> {
   const { parts, job, offer, agreement, viaduct } = attempt
   const { stream } = viaduct
@@ -159,9 +156,8 @@ async function flow(
   const recent = createRecentTable(recentChunksOf(agreement))
   await remember(journal, recent)
   counters.resumedBytes = Math.max(counters.resumedBytes, journal.dataBytes)
-  // Of what is likely here already nothing comes unasked; and near, an answer costs no time.
-  const unaskedBytes =
-    roundTripMs > NEAR_ROUND_TRIP_MS && placement.previous === undefined ? UNASKED_BYTES : undefined
+  // Of what is likely here already nothing comes unasked.
+  const unaskedBytes = placement.previous === undefined ? UNASKED_BYTES : undefined
   await sendCommitted(attempt, journal, unaskedBytes)
   await using inbound = new Inbound({
     pool: parts.pool,
@@ -189,7 +185,6 @@ async function flow(
     },
   })
   job.live = inbound
-  const wireBefore = counters.wireBytes
   let taken = 0
   const most = mostOf(agreement)
   // Room for the first of them was made before; a lane that is refused counts, so that nobody asks without end.
@@ -232,10 +227,11 @@ async function flow(
     growing?.[Symbol.dispose]()
     await untilPlaced(attempt, inbound)
     await inbound.settle()
+    books.lanes(inbound.path)
     await inbound.commit()
     await finish(attempt, placement, journal, complete, inbound.path)
   } finally {
-    count(job, counters.wireBytes - wireBefore, inbound.path ?? 'mesh', { counted: true })
+    books.lanes(inbound.path)
     reportStages(parts, job)
   }
 }

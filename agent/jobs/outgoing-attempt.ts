@@ -10,7 +10,7 @@ import { isChunking, type Chunking } from '../../transfer/chunker.ts'
 import { Outbound } from '../../transfer/outbound.ts'
 import { createPacer } from '../../transfer/pacer.ts'
 import { readRecords } from '../../transfer/root.ts'
-import { count, type OutgoingAttempt } from './attempt.ts'
+import { openBooks, type OutgoingAttempt, type WireBooks } from './attempt.ts'
 import type { AcceptedSocket } from '../viaduct/data-listener.ts'
 import type { ControlStream } from '../viaduct/control-stream.ts'
 import type { Job } from './job.ts'
@@ -27,7 +27,7 @@ import { growLanes, mostOf } from '../viaduct/lane-growth.ts'
 import { whyNotPunched } from '../mesh/punch.ts'
 import { isRelayed } from '../mesh/relay.ts'
 import { renewedAtPeer } from './rounds.ts'
-import { laneEndpoint, openViaduct, widened, type Viaduct } from '../viaduct/viaduct.ts'
+import { isFar, laneEndpoint, openViaduct, widened, type Viaduct } from '../viaduct/viaduct.ts'
 
 /** In these states the receiver owes an answer, credit or checkpoints. A person's approval, or a pause, may take for ever. */
 const OWED: ReadonlySet<State> = new Set<State>(['offered', 'accepted', 'flowing', 'completing'])
@@ -43,16 +43,11 @@ export async function runOutgoing(
   const { stream } = viaduct
   const stop = () => void stream.fail(signal.reason)
   signal.addEventListener('abort', stop, { once: true })
-  let bookedBytes = 0
-  const book = () => {
-    const { wireBytes } = stream
-    count(job, wireBytes - bookedBytes, viaduct.relayed ? 'relay' : 'mesh')
-    bookedBytes = wireBytes
-  }
+  const books = openBooks(job, viaduct)
   try {
-    const receipt = await whileMoving({ parts, job, stream }, owes, () => converse(attempt, viaduct))
-    book()
-    if (receipt) await countersign(attempt, stream, receipt)
+    const receipt = await whileMoving({ parts, job, stream }, owes, () => converse(attempt, viaduct, books))
+    books.control()
+    if (receipt) await countersign(attempt, viaduct, receipt)
     await stream[Symbol.asyncDispose]()
     return receipt
   } catch (error) {
@@ -60,13 +55,14 @@ export async function runOutgoing(
     throw error
   } finally {
     signal.removeEventListener('abort', stop)
-    book()
+    books.control()
   }
 }
 
 async function converse(
   attempt: OutgoingAttempt,
   viaduct: Viaduct,
+  books: WireBooks,
 ): Promise<ControlMessageOf<'receipt'> | undefined> {
   const { parts, job, source, journal } = attempt
   const { stream } = viaduct
@@ -105,6 +101,8 @@ async function converse(
   job.record.counters.resumedBytes = Math.max(job.record.counters.resumedBytes, journal.dataBytes)
 
   const pacers = pacersOf(attempt)
+  // A limit is to hold from the first byte.
+  const hurries = isFar(viaduct) && pacers.length === 0
   await using outbound = new Outbound({
     pool: parts.pool,
     source,
@@ -113,14 +111,13 @@ async function converse(
     chunking,
     compression: job.record.options.compression,
     pacers,
-    unaskedBytes: pacers.length > 0 ? 0 : unaskedBytes,
+    unaskedBytes: hurries ? unaskedBytes : 0,
     roundTripMs: viaduct.roundTripMs,
     lineLoses: viaduct.line?.loses,
     onLineLoses: () => viaduct.line?.noteLosses(),
     counters: job.record.counters,
   })
   job.live = outbound
-  const wireBefore = job.record.counters.wireBytes
   const directly = Promise.withResolvers<never>()
   directly.promise.catch(() => {})
   const moveOver = () => {
@@ -154,7 +151,7 @@ async function converse(
     )
     return undefined
   } finally {
-    count(job, job.record.counters.wireBytes - wireBefore, outbound.path ?? 'mesh', { counted: true })
+    books.lanes(outbound.path)
     reportStages(parts, job)
   }
 }

@@ -90,6 +90,11 @@ async function settle(
   parts.log.info({ job: job.id, code: error.code, cause: error.details.cause }, error.message)
   // Both have signed for it.
   if (record.state === 'complete') return undefined
+  if (record.receipt !== undefined && !PASSING.has(error.code)) {
+    // The volume is in its place, and the receiver signed for it; that it has our signature cannot be had any more.
+    await job.become('complete')
+    return undefined
+  }
   if (error.code === 'CANCELLED' || (record.wanted === 'cancel' && !PASSING.has(error.code))) {
     await (await Journal.open(parts.level, Buffer.from(job.id, 'hex'))).clear()
     await job.become('cancelled')

@@ -12,7 +12,7 @@ import type { Job } from './job.ts'
 import { signedBody, signedBytes } from './signed-body.ts'
 import type { ControlStream } from '../viaduct/control-stream.ts'
 import { withVerdict } from '../viaduct/peer-verdict.ts'
-import type { Viaduct } from '../viaduct/viaduct.ts'
+import { isFar, type Viaduct } from '../viaduct/viaduct.ts'
 
 /** Throws SOURCE_CHANGED when the source was written to since the attempt began. */
 export async function requireUnchanged({ job, source, fingerprint }: OutgoingAttempt): Promise<void> {
@@ -71,24 +71,26 @@ export async function complete(
   return receipt
 }
 
-/** Signs the receipt, which completes the job here, and gives the receiver what both have signed. */
+/**
+ * Signs the receipt and gives the receiver what both have signed. With that the job is complete; far away already before the
+ * receiver has it, whereas nearby, where it has it at once, both sides show the same.
+ */
 export async function countersign(
   { parts, job }: Pick<OutgoingAttempt, 'parts' | 'job'>,
-  stream: ControlStream,
+  viaduct: Viaduct,
   { body, receiverSignature }: ControlMessageOf<'receipt'>,
 ): Promise<void> {
   const senderSignature = await parts.identity.sign(receiptSigningBytes(body))
-  await job.update({
-    receipt: signedBody(body, senderSignature, receiverSignature),
-    state: 'complete',
-    untold: true,
-  })
+  const receipt = signedBody(body, senderSignature, receiverSignature)
+  const over = { state: 'complete', untold: true } as const
+  await job.update({ receipt, ...(isFar(viaduct) && over) })
   try {
-    await handOver(job, stream)
-    await job.update({ untold: undefined })
+    await handOver(job, viaduct.stream)
+    await job.update({ ...over, untold: undefined })
   } catch (error) {
-    // The job is over all the same; it is given again when the peer can be reached.
+    // It is given again when the peer can be reached: end-at-peer.ts.
     parts.log.info({ job: job.id, error }, 'The receiver may lack our signature')
+    await job.update(over)
   }
 }
 

@@ -162,8 +162,17 @@ const WAYS: readonly Way[] = [
   },
   { title: 'data before any window', act: (lane) => lane.data(1, 0, 1, bytes) },
   {
-    title: 'chunks that come unasked where none are taken',
-    act: (lane) => lane.write({ have: { window: 1, start: 0, end: MiB, unasked: 1 } }, one),
+    title: 'more entries unasked than a window has',
+    act: (lane) => lane.write({ have: { window: 1, start: 0, end: MiB, unasked: 2 } }, one),
+  },
+  {
+    title: 'chunks unasked in a second window',
+    sizeBytes: 8 * MiB,
+    act: (lane) => {
+      lane.have(1, 0, WINDOW_BYTES, new Uint8Array())
+      const next = { window: 2, start: WINDOW_BYTES, end: 2 * WINDOW_BYTES, unasked: 1 }
+      lane.write({ have: next }, entriesOf([{ offset: WINDOW_BYTES, bytes }]))
+    },
   },
   {
     title: 'data of another window',
