@@ -33,6 +33,8 @@ export const MAX_LANE_PAYLOAD_BYTES = DATA_FRAME_BYTES + 64 * KiB
 export const UNASKED_BYTES = 128 * KiB
 /** Windows a sender keeps in memory for each lane, and a receiver accepts unanswered or unfinished. */
 export const WINDOWS_PER_LANE = 4
+/** Nearby a sender keeps so many: an answer comes while the next is read, and of many jobs the memory is what costs. */
+export const NEAR_WINDOWS = 2
 /** Windows a sender hands to all lanes of a job together: with more than 16 lanes, each has fewer. */
 export const MAX_JOB_WINDOWS = 64
 /** Windows a sender knows of before it hands them out, so that it sees the end come. */

@@ -13,6 +13,8 @@ export interface SendJob {
   readonly lane: LaneDescriptor
   readonly sourceUrl: string
   readonly chunking: Chunking
+  /** Kept in memory at a time; at least 2, at most WINDOWS_PER_LANE. */
+  readonly windows: number
   readonly compression: 'auto' | 'on' | 'off'
   /** Rate limits that all hold, see pacer.ts; none: as fast as the line goes. */
   readonly pacers: readonly SharedArrayBuffer[]

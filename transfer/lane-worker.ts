@@ -6,7 +6,6 @@ import { ClassicLevel } from 'classic-level'
 import { flushCompileCache } from 'node:module'
 import { parentPort, type MessagePort } from 'node:worker_threads'
 import { asFluidError } from '../protocol/errors.ts'
-import { WINDOWS_PER_LANE } from '../protocol/limits.ts'
 import { openChunkIndex, type StateLevel } from './chunk-index.ts'
 import { createBases } from './bases.ts'
 import { createChunkerPool } from './chunker-pool.ts'
@@ -87,7 +86,7 @@ async function run(job: OpenLane['job'], port: MessagePort): Promise<void> {
 
 async function runSend(job: SendJob, lane: Lane, port: LanePort): Promise<void> {
   await using source = await openSource(job.sourceUrl)
-  const loan = chunkers.borrow(WINDOWS_PER_LANE, job.chunking)
+  const loan = chunkers.borrow(job.windows, job.chunking)
   const pacers = job.pacers.map((shared) => openPacer(shared))
   await send(
     prefetching(port.windows(), (window) => {
@@ -97,6 +96,7 @@ async function runSend(job: SendJob, lane: Lane, port: LanePort): Promise<void> 
       lane,
       source,
       chunker: loan.chunker,
+      windows: job.windows,
       compression: createCompressionControl({ mode: job.compression }),
       unaskedBytes: job.unaskedBytes,
       pace: (bytes) => pacers.reduce((waitMs, pacer) => Math.max(waitMs, pacer.take(bytes)), 0),

@@ -4,7 +4,7 @@
  */
 import { FluidError } from '../protocol/errors.ts'
 import { RangeSet, type Range } from '../protocol/extent.ts'
-import { WINDOWS_AHEAD } from '../protocol/limits.ts'
+import { NEAR_ROUND_TRIP_MS, NEAR_WINDOWS, WINDOWS_AHEAD, WINDOWS_PER_LANE } from '../protocol/limits.ts'
 import type { Chunking } from './chunker.ts'
 import { dataBytesOf } from './chunk-index.ts'
 import type { Journal, JournalRecord } from './journal.ts'
@@ -47,6 +47,8 @@ export class Outbound implements AsyncDisposable {
   readonly #options: OutboundOptions
   readonly #lanes: LaneSet
   readonly #turns: WindowTurns<LaneHandle>
+  /** That a lane has memory for. */
+  readonly #windows: number
   /** Windows that are planned, and nobody has. */
   readonly #ahead: Window[] = []
   readonly #unacknowledged = new Map<number, UnacknowledgedWindow>()
@@ -67,7 +69,9 @@ export class Outbound implements AsyncDisposable {
 
   constructor(options: OutboundOptions) {
     this.#options = options
-    this.#turns = new WindowTurns(options.roundTripMs)
+    const { roundTripMs = Infinity } = options
+    this.#windows = roundTripMs > NEAR_ROUND_TRIP_MS ? WINDOWS_PER_LANE : NEAR_WINDOWS
+    this.#turns = new WindowTurns(roundTripMs)
     const { source, journal, committed } = options
     const known = journal.done.clone().removeAll(committed.complement(source.sizeBytes))
     this.#remaining = known.complement(source.sizeBytes)
@@ -134,6 +138,7 @@ export class Outbound implements AsyncDisposable {
   addLane(descriptor: LaneDescriptor): Promise<boolean> {
     const { source, chunking, compression, pacers } = this.#options
     return this.#lanes.add({
+      windows: this.#windows,
       unaskedBytes: this.#options.unaskedBytes ?? 0,
       role: 'send',
       lane: descriptor,

@@ -5,7 +5,7 @@
  * receive(): frames -> answer -> verify -> store -> report
  *
  * Both run in a lane worker; every byte they touch stays in that thread. Memory is bounded by the slots of the scan
- * (WINDOWS_PER_LANE windows) on one side and by the windows a receiver leaves open on the other.
+ * (WINDOWS_PER_LANE windows at most) on one side and by the windows a receiver leaves open on the other.
  */
 import { pipe } from 'it-pipe'
 import type { CompressionControl } from './compression-control.ts'
@@ -18,7 +18,6 @@ import type { RecentChunks } from './recent-chunks.ts'
 import { createSlotPool, scan, type ScannedWindow } from './scan.ts'
 import type { Source } from './source.ts'
 import { createExchange } from './want.ts'
-import { WINDOWS_PER_LANE } from '../protocol/limits.ts'
 import type { Window } from './window.ts'
 import { writeFrames, type SentWindow } from './write-frames.ts'
 
@@ -27,6 +26,8 @@ export interface Sending {
   readonly lane: Lane
   readonly source: Source
   readonly chunker: Chunker
+  /** Slots of the chunker; one of them is being filled. */
+  readonly windows: number
   readonly compression: CompressionControl
   /** Of the first chunks, which the receiver takes before it wants them. */
   readonly unaskedBytes: number
@@ -36,22 +37,22 @@ export interface Sending {
   onSent(window: SentWindow): void
 }
 
-/** Sends `windows` over the lane until they end; every window is announced, wanted chunks travel. */
+/** Sends the `planned` windows over the lane until they end; every window is announced, wanted chunks travel. */
 export async function send(
-  windows: AsyncIterable<Window>,
+  planned: AsyncIterable<Window>,
   sending: Sending,
   signal: AbortSignal,
 ): Promise<void> {
-  const { lane, source, chunker, compression, unaskedBytes } = sending
+  const { lane, source, chunker, windows, compression, unaskedBytes } = sending
   const exchange = createExchange(lane, { unaskedBytes })
-  const slots = createSlotPool(WINDOWS_PER_LANE)
+  const slots = createSlotPool(windows)
   const answers = exchange.listen(lane.frames({ signal }))
   answers.catch(() => {})
   const sent = pipe(
-    windows,
+    planned,
     scan(source, chunker, slots, signal),
     (scanned) => tap(scanned, sending.onScanned),
-    exchange.want(WINDOWS_PER_LANE - 1),
+    exchange.want(windows - 1),
     pack(compression),
     writeFrames(lane, exchange, compression, sending.pace, signal),
     (written) => drain(written, sending.onSent),

@@ -27,7 +27,7 @@ export async function finish(
   path: string | undefined,
 ): Promise<void> {
   const { parts, job, agreement, signal } = attempt
-  await job.become('verifying')
+  await job.update({ state: 'verifying', error: undefined }, { durable: false })
   const digest = await journaledDigest(journal, agreement.sizeBytes, agreement.chunking)
   requireSameRoot(digest.root, complete.root, 'What arrived')
   if (agreement.verifyDeep || job.record.readBack) {

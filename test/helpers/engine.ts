@@ -69,6 +69,8 @@ export interface AttemptOptions {
   readonly pools: { readonly sender: LanePool; readonly receiver: LanePool }
   /** Rate limits of the sender. */
   readonly pacers?: readonly SharedArrayBuffer[]
+  /** As the sender takes the line to be; unknown unless given. */
+  readonly roundTripMs?: number
   /** Takes the place of the sink's own sync. */
   sync?(): Promise<void>
   onCheckpoint?(ranges: readonly Range[]): Promise<void>
@@ -77,7 +79,7 @@ export interface AttemptOptions {
 /** Starts an attempt from what the journals hold. No lane is open yet. */
 export async function openAttempt(
   sides: Sides,
-  { pools, pacers = [], sync, onCheckpoint }: AttemptOptions,
+  { pools, pacers = [], roundTripMs, sync, onCheckpoint }: AttemptOptions,
 ): Promise<Attempt> {
   await using stack = new AsyncDisposableStack()
   const order: string[] = []
@@ -106,6 +108,7 @@ export async function openAttempt(
       chunking: CHUNKING_FASTCDC_64K,
       compression: 'auto',
       pacers,
+      roundTripMs,
       counters: counters.sender,
     }),
   )

@@ -14,7 +14,7 @@ import { receive, send } from '../../transfer/pipeline.ts'
 import { createRecentTable, openRecentTable } from '../../transfer/recent-chunks.ts'
 import type { Sink } from '../../transfer/sink.ts'
 import type { Source } from '../../transfer/source.ts'
-import { windows } from '../../transfer/window.ts'
+import { windows as planWindows } from '../../transfer/window.ts'
 import { openMemoryLanes, type MemoryLanes } from './memory-lane.ts'
 import { CHUNKING } from './reference-manifest.ts'
 
@@ -29,6 +29,8 @@ export interface MemoryTransfer {
   readonly done?: RangeSet
   /** Chunks are compared with what lies at their place, and in the file at this path when there is one. */
   readonly older?: { readonly previous?: string }
+  /** That the sender keeps in memory for each lane; WINDOWS_PER_LANE unless given. */
+  readonly windows?: number
   /** Of the first chunks of each lane, that the sender sends before they are wanted; none unless given. */
   readonly unaskedBytes?: number
   /** That the receiver takes; as many unless given. */
@@ -49,19 +51,19 @@ export interface Transferred {
 /** Moves the source into the sink; rejects with what went wrong, rather than with the lane that broke of it. */
 export async function transfer(options: MemoryTransfer): Promise<Transferred> {
   const { source, sink, lanes = 1, compression = 'auto', index, older, done = new RangeSet() } = options
-  const { onLanes, unaskedBytes = 0, takenUnaskedBytes = unaskedBytes } = options
+  const { onLanes, windows = WINDOWS_PER_LANE, unaskedBytes = 0, takenUnaskedBytes = unaskedBytes } = options
   const recent = openRecentTable(createRecentTable(4096))
   const scanned: JournalRecord[] = []
   const placed: JournalRecord[] = []
   let sentBytes = 0
   let receivedBytes = 0
-  const plan = windows([...done.complement(source.sizeBytes)], (from) => source.extents(from))
+  const plan = planWindows([...done.complement(source.sizeBytes)], (from) => source.extents(from))
   const { signal } = new AbortController()
 
   async function lane(): Promise<void> {
     await using pair = await openMemoryLanes()
     onLanes?.(pair)
-    using loan = chunkers.borrow(WINDOWS_PER_LANE, CHUNKING_FASTCDC_64K)
+    using loan = chunkers.borrow(windows, CHUNKING_FASTCDC_64K)
     const bases = older && createBases()
     using held = createHeldChunks(sink, recent, index, bases && { bases, previous: older?.previous })
     const sending = send(
@@ -70,6 +72,7 @@ export async function transfer(options: MemoryTransfer): Promise<Transferred> {
         lane: pair.sender,
         source,
         chunker: loan.chunker,
+        windows,
         compression: createCompressionControl({ mode: compression }),
         unaskedBytes,
         pace: () => 0,

@@ -2,8 +2,9 @@ import { readFileSync, truncateSync } from 'node:fs'
 import test from 'ava'
 import { FluidError } from '../../protocol/errors.ts'
 import type { RangeSet } from '../../protocol/extent.ts'
-import { WINDOW_BYTES } from '../../protocol/limits.ts'
+import { NEAR_ROUND_TRIP_MS, NEAR_WINDOWS, WINDOW_BYTES, WINDOWS_PER_LANE } from '../../protocol/limits.ts'
 import { CHUNKING_FASTCDC_64K } from '../../transfer/chunker.ts'
+import type { LaneJob } from '../../transfer/lane-job.ts'
 import { LanePool } from '../../transfer/lane-pool.ts'
 import { createPacer } from '../../transfer/pacer.ts'
 import { journaledDigest } from '../../transfer/root.ts'
@@ -237,3 +238,25 @@ test('Outbound fails when the thread of its lanes is lost, and addLane() is fals
   attempt.proxy.refusing = true
   t.deepEqual(await attempt.openLanes(2), [false, false])
 })
+
+for (const [roundTripMs, windows] of [
+  [NEAR_ROUND_TRIP_MS, NEAR_WINDOWS],
+  [NEAR_ROUND_TRIP_MS + 1, WINDOWS_PER_LANE],
+  [undefined, WINDOWS_PER_LANE],
+] as const) {
+  test(`lanes of a line of ${roundTripMs} ms have memory for ${windows} windows`, async (t) => {
+    const sender = new LanePool(1)
+    t.teardown(() => sender[Symbol.asyncDispose]())
+    const jobs: LaneJob[] = []
+    const open = sender.open.bind(sender)
+    sender.open = (job, onReport) => (jobs.push(job), open(job, onReport))
+    const both = await sides(t, content)
+    await using attempt = await openAttempt(both, {
+      pools: { sender, receiver: pools.receiver },
+      roundTripMs,
+    })
+    await attempt.openLanes(1)
+    await attempt.outbound.done
+    t.like(jobs, [{ role: 'send', windows }])
+  })
+}

@@ -4,7 +4,7 @@ import test from 'ava'
 import fc from 'fast-check'
 import { FluidError } from '../../protocol/errors.ts'
 import { RangeSet } from '../../protocol/extent.ts'
-import { UNASKED_BYTES, WINDOW_BYTES } from '../../protocol/limits.ts'
+import { NEAR_WINDOWS, UNASKED_BYTES, WINDOW_BYTES, WINDOWS_PER_LANE } from '../../protocol/limits.ts'
 import { createMemorySink } from '../../transfer/backends/memory.ts'
 import { openChunkIndex, SEED_SCOPE } from '../../transfer/chunk-index.ts'
 import type { JournalRecord } from '../../transfer/journal.ts'
@@ -63,7 +63,8 @@ test('send() and receive() make the sink equal the source, whatever either held,
       fc.boolean(),
       fc.constantFrom('none', 'in place', 'replaced'),
       fc.constantFrom(0, UNASKED_BYTES),
-      async (content, layout, previous, lanes, compression, indexed, compared, unaskedBytes) => {
+      fc.constantFrom(NEAR_WINDOWS, WINDOWS_PER_LANE),
+      async (content, layout, previous, lanes, compression, indexed, compared, unaskedBytes, windows) => {
         const { bytes, sink } = sinkOver(previous, content)
         const expected = referenceManifest(content)
         await chunks.clear(SEED_SCOPE)
@@ -82,7 +83,16 @@ test('send() and receive() make the sink equal the source, whatever either held,
         const older =
           compared === 'none' ? undefined : { previous: compared === 'replaced' ? old : undefined }
         const source = sourceOf(content, layout)
-        const moved = await transfer({ source, sink, lanes, compression, index, older, unaskedBytes })
+        const moved = await transfer({
+          source,
+          sink,
+          lanes,
+          compression,
+          index,
+          older,
+          unaskedBytes,
+          windows,
+        })
         t.true(bytes.equals(content), 'The bytes differ')
         t.true(sameRecords(moved.scanned, moved.placed), 'The sides recorded different windows')
         t.deepEqual(rootOfRecords(content.length, moved.placed), expected.root)
