@@ -46,6 +46,7 @@ export interface WireBooks {
   control(): void
 }
 
+/** Books of one attempt of the job, on this viaduct. */
 export function openBooks({ record }: Job, { stream, relayed }: Viaduct): WireBooks {
   const { counters, wireByPath } = record
   let bookedBytes = counters.wireBytes

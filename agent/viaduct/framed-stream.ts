@@ -77,11 +77,12 @@ export function openFramedStream(stream: Stream, options: FramedStreamOptions): 
     }
   }
 
+  // A connection that ends takes its streams along, and none of them has this event.
+  stream.addEventListener('remoteCloseWrite', () => (sawEnd = true), { once: true })
   void (async () => {
     try {
       await negotiated(stream)
       for await (const bytes of stream) hear(bytes.subarray())
-      sawEnd = true
       end(new FluidError('PEER_UNREACHABLE', `The peer closed the ${name}`, { peer }))
     } catch (error) {
       if (error instanceof FluidError) abort(error)

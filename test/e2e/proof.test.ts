@@ -1,7 +1,10 @@
 /** What is left after a move to prove it: receipts on both sides, and verification that notices one changed byte. */
 import { open } from 'node:fs/promises'
 import ava from 'ava'
-import { startPair, type AgentPair } from '../helpers/agent-process.ts'
+import type { JobRecord } from '../../agent/jobs/job-record.ts'
+import { openStateStore } from '../../agent/state-store.ts'
+import { startPair, type AgentPair, type AgentProcess } from '../helpers/agent-process.ts'
+import { eventually } from '../helpers/eventually.ts'
 import { MiB, noise, overwrite, writeVolume } from '../helpers/volume.ts'
 
 // Each test has two agents of its own: all at once they would only be in each other's way.
@@ -90,4 +93,37 @@ test('verify and receipt refuse a job that is not complete, and one that does no
     t.is(unknown.exit, 2, verb)
     t.like(unknown.lines.at(-1), { type: 'error', code: 'JOB_UNKNOWN' })
   }
+})
+
+/** Changes what an agent that does not run remembers of a job. */
+async function remember(agent: AgentProcess, job: string, change: (record: JobRecord) => JobRecord) {
+  await using store = await openStateStore(agent.home.state)
+  const jobs = store.table<JobRecord>('jobs')
+  await jobs.put(job, change(jobs.get(job)!))
+}
+
+test('a receiver that lacks the sender’s signature is given it when the sender starts again', async (t) => {
+  const pair = await startPair(t)
+  const { job } = await movedVolume(pair)
+  const signed = await pair.alpine.tell('receipt', job)
+  await Promise.all([pair.alpine.stop(), pair.boreal.stop()])
+  // As it is when the line breaks behind the receiver's signature.
+  await remember(pair.alpine, job, (record) => ({ ...record, untold: true }))
+  await remember(pair.boreal, job, (record) => ({
+    ...record,
+    receipt: { ...record.receipt!, senderSignature: '' },
+  }))
+  await pair.boreal.start()
+  t.is((await pair.boreal.run('receipt', job)).exit, 6)
+  await pair.alpine.start()
+  const { bytesByPath: _, ...given } = await eventually(async () => {
+    const { exit, lines } = await pair.boreal.run('receipt', job)
+    return exit === 0 ? lines[0] : undefined
+  })
+  const { bytesByPath: __, ...kept } = signed
+  t.deepEqual(given, kept)
+  t.like(await pair.alpine.tell('verify', job), { match: true })
+  await pair.alpine.stop()
+  await using store = await openStateStore(pair.alpine.home.state)
+  t.like(store.table<JobRecord>('jobs').get(job), { state: 'complete', untold: undefined })
 })
