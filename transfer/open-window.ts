@@ -82,7 +82,8 @@ function wantBitmap(window: OpenWindow): Uint8Array {
   for (let i = 0; i < window.missing.length; i++) {
     if (!window.missing[i]) continue
     const name = Buffer.from(entryDigest(window.entries, i)).toString('latin1')
-    const first = firstOf.get(name)
+    // What comes unasked comes, also what is the same.
+    const first = i < window.unasked ? undefined : firstOf.get(name)
     if (first !== undefined && entryLength(window.entries, first) === entryLength(window.entries, i)) {
       const repeats = window.repeats.get(first)
       if (repeats) repeats.push(i)
