@@ -185,6 +185,14 @@ async function flow(
     },
   })
   job.live = inbound
+  let accounted = false
+  /** Once the lanes have ended, and before anybody hears that the job is over. */
+  const account = () => {
+    if (accounted) return
+    accounted = true
+    books.lanes(inbound.path)
+    reportStages(parts, job)
+  }
   let taken = 0
   const most = mostOf(agreement)
   // Room for the first of them was made before; a lane that is refused counts, so that nobody asks without end.
@@ -227,12 +235,11 @@ async function flow(
     growing?.[Symbol.dispose]()
     await untilPlaced(attempt, inbound)
     await inbound.settle()
-    books.lanes(inbound.path)
+    account()
     await inbound.commit()
     await finish(attempt, placement, journal, complete, inbound.path)
   } finally {
-    books.lanes(inbound.path)
-    reportStages(parts, job)
+    account()
   }
 }
 
