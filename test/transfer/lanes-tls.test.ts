@@ -134,20 +134,21 @@ function outcomeCode(outcome: PromiseSettledResult<unknown>): string {
 
 for (const tls of ['node', 'openssl'] as const) {
   const both = { dialed: tls, accepted: tls }
-  test(`openLane() refuses a dialer that shows another certificate (tls ${tls})`, async (t) => {
+  // Beside all others a lane may take longer than it has.
+  test.serial(`openLane() refuses a dialer that shows another certificate (tls ${tls})`, async (t) => {
     const stranger = await createLaneIdentity('dialing')
     const { accepted, owned } = await tryTlsLanePair({ tls: both, dialer: { shows: stranger } })
+    t.teardown(() => owned.disposeAsync())
     t.is(outcomeCode(accepted), 'LANE_FAILED')
     t.regex((accepted as PromiseRejectedResult).reason.message, /another certificate/)
-    await owned.disposeAsync()
   })
 
-  test(`openLane() refuses a listener that shows another certificate (tls ${tls})`, async (t) => {
+  test.serial(`openLane() refuses a listener that shows another certificate (tls ${tls})`, async (t) => {
     const stranger = await createLaneIdentity('accepting')
     const { dialed, owned } = await tryTlsLanePair({ tls: both, accepter: { shows: stranger } })
+    t.teardown(() => owned.disposeAsync())
     t.is(outcomeCode(dialed), 'LANE_FAILED')
     t.regex((dialed as PromiseRejectedResult).reason.message, /another certificate/)
-    await owned.disposeAsync()
   })
 
   test(`openLane() refuses a dialer that shows no certificate (tls ${tls})`, async (t) => {
