@@ -30,9 +30,9 @@ export interface OutboundOptions {
   readonly chunking: Chunking
   readonly compression: 'auto' | 'on' | 'off'
   /** Rate limits that all hold, see pacer.ts. */
+  readonly pacers: readonly SharedArrayBuffer[]
   /** Of the first chunks of each lane, which the receiver takes before it wants them; none by default. */
   readonly unaskedBytes?: number
-  readonly pacers: readonly SharedArrayBuffer[]
   /** To the receiver, as far as it is known. */
   readonly roundTripMs?: number
   /** The line is known to lose packets. */
@@ -136,16 +136,16 @@ export class Outbound implements AsyncDisposable {
 
   /** Opens a lane; false when it could not be connected. */
   addLane(descriptor: LaneDescriptor): Promise<boolean> {
-    const { source, chunking, compression, pacers } = this.#options
+    const { source, chunking, compression, pacers, unaskedBytes = 0 } = this.#options
     return this.#lanes.add({
-      windows: this.#windows,
-      unaskedBytes: this.#options.unaskedBytes ?? 0,
       role: 'send',
       lane: descriptor,
       sourceUrl: source.url,
       chunking,
       compression,
       pacers,
+      windows: this.#windows,
+      unaskedBytes,
     })
   }
 

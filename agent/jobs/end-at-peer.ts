@@ -5,7 +5,6 @@
 import type { ControlMessageOf, Offer } from '../../protocol/control-message.ts'
 import { FluidError } from '../../protocol/errors.ts'
 import { decodeReceipt } from '../../protocol/receipt.ts'
-import type { ControlStream } from '../viaduct/control-stream.ts'
 import type { Job } from './job.ts'
 import type { JobParts } from '../job-parts.ts'
 import { offerAgain } from './offer-of.ts'
@@ -16,7 +15,7 @@ import { laneEndpoint, openViaduct, type Viaduct } from '../viaduct/viaduct.ts'
 
 /** Throws CANCELLED when the receiver knows, or never knew the job; PEER_UNREACHABLE while it cannot be told. */
 export async function cancelAtPeer(parts: JobParts, job: Job, signal: AbortSignal): Promise<never> {
-  await endAtPeer(parts, job, signal, (stream) =>
+  await offeredAgain(parts, job, signal, ({ stream }) =>
     stream.send({ kind: 'cancel', reason: 'Cancelled by its owner' }),
   )
   throw new FluidError('CANCELLED', 'The job was cancelled')
@@ -25,7 +24,7 @@ export async function cancelAtPeer(parts: JobParts, job: Job, signal: AbortSigna
 /** Resolves when the receiver knows why the job failed here; throws PEER_UNREACHABLE while it cannot be told. */
 export async function failAtPeer(parts: JobParts, job: Job, signal: AbortSignal): Promise<void> {
   const { code, message } = job.record.error!
-  await endAtPeer(parts, job, signal, (stream) => stream.fail(new FluidError(code, message)))
+  await offeredAgain(parts, job, signal, ({ stream }) => stream.fail(new FluidError(code, message)))
 }
 
 /** Resolves when the receiver has the receipt with both signatures; throws PEER_UNREACHABLE while it cannot be given. */
@@ -45,15 +44,6 @@ export async function completeAtPeer(parts: JobParts, job: Job, signal: AbortSig
     await stream.expect('receipt')
     await handOver(job, stream)
   })
-}
-
-async function endAtPeer(
-  parts: JobParts,
-  job: Job,
-  signal: AbortSignal,
-  end: (stream: ControlStream) => Promise<void>,
-): Promise<void> {
-  await offeredAgain(parts, job, signal, ({ stream }) => end(stream))
 }
 
 /** Offers the job as it was, and does `next` once the receiver takes it; nothing, when it does not want it any more. */
