@@ -55,10 +55,8 @@ test('__complete asks the agent of the home on the line', async (t) => {
   t.regex(stdout, /^job-1\t/)
 })
 
-test('__complete is silent and quick when the agent does not answer', async (t) => {
-  const started = performance.now()
+test('__complete is silent, and ends, when the agent does not answer', async (t) => {
   t.deepEqual(await completeWords(['pause', ''], { jobs: () => new Promise(() => {}) }), [])
-  t.true(performance.now() - started < 5_000)
 })
 
 for (const shell of ['bash', 'zsh', 'fish']) {
