@@ -58,8 +58,8 @@ export interface ChunkIndex {
   hasAny(scope: Scope): Promise<boolean>
   /** At once, from this thread; `at` is the digest's position in `digests`. */
   find(scope: Scope, digests: Uint8Array, at: number): ChunkLocation | undefined
-  /** Forgets a location that proved stale. */
-  forget(scope: Scope, digests: Uint8Array, at: number): Promise<void>
+  /** Forgets locations that proved stale, of the digests at these positions. */
+  forget(scope: Scope, digests: Uint8Array, positions: readonly number[]): Promise<void>
   /** The path of an indexed file, unless it was forgotten. */
   pathOf(file: number): string | undefined
   /** The number under which `path` is (or becomes) known. */
@@ -165,13 +165,14 @@ export function openChunkIndex(db: StateLevel): ChunkIndex {
       const view = Buffer.from(value.buffer, value.byteOffset, 12)
       return { file: view.readUInt32LE(0), offset: Number(view.readBigUInt64LE(4)) }
     },
-    async forget(scope, digests, at) {
+    async forget(scope, digests, positions) {
       const batch = db.batch()
-      // A deletion among those that are settled is a newer file over them: none is written without need.
-      for (const prefix of [RECENT_PREFIX, SETTLED_PREFIX]) {
-        const key = keyOf(prefix, scope, digests, at)
-        if (db.getSync(key) !== undefined) batch.del(key)
-      }
+      for (const at of positions)
+        for (const prefix of [RECENT_PREFIX, SETTLED_PREFIX]) {
+          const key = keyOf(prefix, scope, digests, at)
+          // A deletion among those that are settled is a newer file over them: none is written without need.
+          if (db.getSync(key) !== undefined) batch.del(key)
+        }
       await batch.write()
     },
     pathOf(file) {

@@ -65,6 +65,8 @@ export function createHeldChunks(
   const files = new Map<number, number>()
   /** Files of the index that are what the sink itself was before. */
   const former = new Map<number, boolean>()
+  /** Digests of the window that do not lie where the index knows them: their positions. */
+  const stale = new Map<Scope, number[]>()
 
   async function fill(window: OpenWindow): Promise<void> {
     const staged: Candidate[] = []
@@ -79,7 +81,23 @@ export function createHeldChunks(
     await take(window, staged)
     if (window.missingCount === 0) return
     sink.prepare?.(missingRanges(window))
-    await take(window, lookUp(window))
+    try {
+      await take(window, lookUp(window))
+    } finally {
+      forgetStale(window)
+    }
+  }
+
+  function forgetStale({ entries }: OpenWindow): void {
+    for (const [scope, positions] of stale)
+      void index?.chunks.forget(scope, entries, positions).catch(() => {})
+    stale.clear()
+  }
+
+  function noteStale(scope: Scope, entry: number): void {
+    const positions = stale.get(scope)
+    if (positions) positions.push(digestPosition(entry))
+    else stale.set(scope, [digestPosition(entry)])
   }
 
   /** Makes the parts of [from, to) that no entry covers read as zeros. */
@@ -129,7 +147,9 @@ export function createHeldChunks(
       const location = index!.chunks.find(scope, entries, digestPosition(entry))
       if (!location) continue
       const file = isFormer(location.file) ? SINK : location.file
-      return { entry, file, offset: location.offset, scope }
+      // What lies at its own place was looked at before.
+      if (file === SINK && location.offset === entryOffset(entries, entry)) noteStale(scope, entry)
+      else return { entry, file, offset: location.offset, scope }
     }
     return undefined
   }
@@ -203,8 +223,7 @@ export function createHeldChunks(
       } else {
         if ((inPlace || head.file === PREVIOUS) && older?.bases.pay)
           older.bases.keep(window, entry, bytes.subarray(at, at + length), { inPlace })
-        if (scope !== undefined)
-          void index?.chunks.forget(scope, entries, digestPosition(entry)).catch(() => {})
+        if (scope !== undefined) noteStale(scope, entry)
         flush()
         at += length
         from = at

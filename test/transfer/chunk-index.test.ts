@@ -71,8 +71,7 @@ test('settle() changes nothing about what is found, forgotten, cleared and added
   for (let i = 0; i < 9_000; i++) t.deepEqual(find(old, i)?.offset, i * 2 ** 40)
   // The first two digests are in both.
   t.deepEqual([find(old, 1)?.file, find(old, 2)?.file, find(recent, 39)?.file], [2, 1, 2])
-  await index.forget(ONE, old, DIGEST_AT)
-  await index.forget(ONE, old, 5 * ENTRY_BYTES + DIGEST_AT)
+  await index.forget(ONE, old, [DIGEST_AT, 5 * ENTRY_BYTES + DIGEST_AT])
   t.deepEqual([find(old, 0), find(old, 5), find(old, 6)?.file], [undefined, undefined, 1])
   await index.clear(NEXT)
   t.false(await index.hasAny(NEXT))
@@ -124,7 +123,7 @@ test('forget() takes one chunk of one scope', async (t) => {
   const list = entries(3)
   await index.add(ONE, 1, list)
   await index.add(NEXT, 1, list)
-  await index.forget(ONE, list, ENTRY_BYTES + DIGEST_AT)
+  await index.forget(ONE, list, [ENTRY_BYTES + DIGEST_AT])
   t.deepEqual(
     [0, 1, 2].map((i) => index.find(ONE, list, i * ENTRY_BYTES + DIGEST_AT) !== undefined),
     [true, false, true],

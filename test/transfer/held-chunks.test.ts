@@ -12,13 +12,14 @@ import {
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import fc from 'fast-check'
-import { entryCount } from '../../protocol/manifest.ts'
+import { digestPosition, entryCount } from '../../protocol/manifest.ts'
 import { createMemorySink } from '../../transfer/backends/memory.ts'
 import { openChunkIndex, type ChunkIndex } from '../../transfer/chunk-index.ts'
 import { createHeldChunks } from '../../transfer/held-chunks.ts'
 import { openWindow, type OpenWindow } from '../../transfer/open-window.ts'
 import { createRecentTable, openRecentTable } from '../../transfer/recent-chunks.ts'
 import type { Sink } from '../../transfer/sink.ts'
+import { eventually } from '../helpers/eventually.ts'
 import { entriesOf } from '../helpers/rogue-lane.ts'
 import { stateLevel } from '../helpers/state-level.ts'
 import { tempDir } from '../helpers/temp-dir.ts'
@@ -30,11 +31,11 @@ const CHUNK = 32_768
 const SIZE = 20 * CHUNK
 const content = noise(SIZE, 1)
 
+const chunkOf = (i: number) => content.subarray(i * CHUNK, (i + 1) * CHUNK)
+
 /** Entries of `content` for the chunks named, each at its own place. */
 function entriesFor(chunks: readonly number[]): Uint8Array {
-  return entriesOf(
-    chunks.map((i) => ({ offset: i * CHUNK, bytes: content.subarray(i * CHUNK, (i + 1) * CHUNK) })),
-  )
+  return entriesOf(chunks.map((i) => ({ offset: i * CHUNK, bytes: chunkOf(i) })))
 }
 
 const ALL = Array.from({ length: 20 }, (_, i) => i)
@@ -255,6 +256,32 @@ for (const [what, change] of stale) {
     if (what.includes('link')) t.is(window.missingCount, 20)
   })
 }
+
+test('fill() forgets what the index knows of the file that is updated in place, without reading it once more', async (t) => {
+  const { chunks, path } = await indexed(t)
+  const target = watchedSink(Buffer.from(content))
+  for (const i of [3, 7]) target.bytes[i * CHUNK] ^= 1
+  // Chunk 9 lies where chunk 10 was, as far as the index knows.
+  await chunks.add(MINE, await chunks.numberOf(path), entriesOf([{ offset: 10 * CHUNK, bytes: chunkOf(9) }]))
+  target.bytes[9 * CHUNK] ^= 1
+  let read = 0
+  const sink: Sink = {
+    ...target.sink,
+    former: path,
+    read(into, offset) {
+      read += into.length
+      return target.sink.read(into, offset)
+    },
+  }
+  const window = openWindow(1, 0, SIZE, entriesFor(ALL))
+  await fill({ ...target, sink }, window, chunks)
+  t.is(window.missingCount, 3)
+  // Chunk 9 is looked for at two places.
+  t.is(read, SIZE + CHUNK)
+  const known = (i: number) => chunks.find(MINE, window.entries, digestPosition(i)) !== undefined
+  await eventually(() => !known(3) || undefined)
+  t.deepEqual([3, 7, 9, 2, 10].map(known), [false, false, false, true, true])
+})
 
 test('fill() never takes a wrong byte where the index names a file it has forgotten', async (t) => {
   const { chunks } = await indexed(t)
