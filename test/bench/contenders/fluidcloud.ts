@@ -14,6 +14,8 @@ const HELD_NAME = 'before.raw'
 const WARM_UP_BYTES = 64 * 2 ** 20
 const WARM_UP_DISKS = 8
 const WARM_UP_MS = 15_000
+/** Where disks are upgraded: one block of 4 KiB in so many bytes. */
+const UPGRADED_EVERY_BYTES = 256 * 1024
 
 /** With these options of `move`. */
 export function fluidcloud(...options: readonly string[]): Contender {
@@ -62,7 +64,7 @@ function mover(
     async move(task) {
       const { source, held, folder, line } = task
       await using agents = await startAgents(line, folder)
-      await warmUp(agents, task, disks)
+      await warmUp(agents, task, { disks, options })
       if (held) await hold(agents, held, task)
       const { figures, result } = await measure(line, () =>
         runMove(line.sender, agents.sender, source, NAME, options),
@@ -81,21 +83,37 @@ function mover(
 
 /**
  * Agents run for months, and are measured as such: moves before, half of them compressible, have their threads started and
- * their code compiled. One does not: what runs once a window is compiled after hundreds of them.
+ * their code compiled. One does not: what runs once a window is compiled after hundreds of them. Where the task is about a
+ * version that is held, every second of these disks is the one before after an upgrade, moved over it with `options`.
  */
 async function warmUp(
   { sender }: AgentPair,
-  { line, folder }: Task,
-  disks: number = WARM_UP_DISKS,
+  { line, folder, held }: Task,
+  { disks = WARM_UP_DISKS, options = [] }: { disks?: number; options?: readonly string[] } = {},
 ): Promise<void> {
   const path = join(folder, 'warm-up.raw')
   const until = performance.now() + WARM_UP_MS
+  let content: Buffer = Buffer.alloc(0)
   for (let disk = 0; disk < disks && performance.now() < until; disk++) {
-    const random = randomBytes(WARM_UP_BYTES)
-    await writeFile(path, [random, Buffer.from(random.toString('hex').slice(0, WARM_UP_BYTES))])
-    await runMove(line.sender, sender, path, `warm-up-${disk}.raw`)
+    const upgrades = held !== undefined && disk % 2 === 1
+    if (upgrades)
+      for (let at = 0; at < content.length; at += UPGRADED_EVERY_BYTES) randomBytes(4096).copy(content, at)
+    else content = halfCompressible()
+    await writeFile(path, content)
+    await runMove(
+      line.sender,
+      sender,
+      path,
+      `warm-up-${upgrades ? disk - 1 : disk}.raw`,
+      upgrades ? options : [],
+    )
   }
   await rm(path, { force: true })
+}
+
+function halfCompressible(): Buffer {
+  const random = randomBytes(WARM_UP_BYTES)
+  return Buffer.concat([random, Buffer.from(random.toString('hex').slice(0, WARM_UP_BYTES))])
 }
 
 /** The disk of the task and `other` at once, as two jobs between the same agents. */
