@@ -83,10 +83,17 @@ export type FromLane =
   | { readonly type: 'opened'; readonly path: LanePath }
   /** Ready to take one more window. */
   | { readonly type: 'next' }
-  /** A window was read: its manifest entries. */
+  /** A window was read, by a lane that only reads: its manifest entries. */
   | { readonly type: 'scanned'; readonly start: number; readonly end: number; readonly entries: Uint8Array }
   /** All wanted chunks of the window were handed to the line. */
-  | { readonly type: 'sent'; readonly start: number; readonly sentBytes: number; readonly dataBytes: number }
+  | {
+      readonly type: 'sent'
+      readonly start: number
+      readonly end: number
+      readonly entries: Uint8Array
+      readonly sentBytes: number
+      readonly dataBytes: number
+    }
   /** The sender announced a window; `missing`: it holds chunks that were not here. */
   | { readonly type: 'announced'; readonly start: number; readonly end: number; readonly missing: boolean }
   /** A window is on the target's disk, though not yet durable. */

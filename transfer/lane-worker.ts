@@ -100,8 +100,7 @@ async function runSend(job: SendJob, lane: Lane, port: LanePort): Promise<void> 
       compression: createCompressionControl({ mode: job.compression }),
       unaskedBytes: job.unaskedBytes,
       pace: (bytes) => pacers.reduce((waitMs, pacer) => Math.max(waitMs, pacer.take(bytes)), 0),
-      onScanned: ({ start, end, entries }) => port.report({ type: 'scanned', start, end, entries }),
-      onSent: ({ start, sentBytes, dataBytes }) => port.report({ type: 'sent', start, sentBytes, dataBytes }),
+      onSent: (window) => port.report({ type: 'sent', ...window }),
     },
     port.signal,
   )

@@ -16,9 +16,9 @@ import type { TransferCounters } from './transfer-counters.ts'
 import { windows, type Window } from './window.ts'
 import { WindowTurns } from './window-turns.ts'
 
-/** A window handed to a lane; what the target held of it is known once it was sent. */
+/** A window that was sent, and how much of it the target held. */
 interface UnacknowledgedWindow extends JournalRecord {
-  dedupedBytes: number
+  readonly dedupedBytes: number
 }
 
 export interface OutboundOptions {
@@ -193,20 +193,15 @@ export class Outbound implements AsyncDisposable {
     if (report.type === 'next') {
       this.#turns.ask(lane)
       void this.#serve()
-    } else if (report.type === 'scanned') {
-      const { start, end, entries } = report
-      this.#unacknowledged.set(start, { start, end, entries, dedupedBytes: 0 })
-      // The receiver's word comes another way, and can be here before the lane's own.
-      if (this.#durable.contains(start, end)) this.acknowledge([]).catch(this.#outcome.reject)
     } else if (report.type === 'sent') {
+      const { start, end, entries, sentBytes, dataBytes } = report
+      this.#unacknowledged.set(start, { start, end, entries, dedupedBytes: dataBytes - sentBytes })
+      counters.sentBytes += sentBytes
       this.#turns.sent(lane, performance.now())
       this.#underWay--
       void this.#serve()
-      counters.sentBytes += report.sentBytes
-      const dedupedBytes = report.dataBytes - report.sentBytes
-      const window = this.#unacknowledged.get(report.start)
-      if (window) window.dedupedBytes = dedupedBytes
-      else counters.dedupedBytes += dedupedBytes
+      // The receiver's word comes another way, and can be here before the lane's own.
+      if (this.#durable.contains(start, end)) this.acknowledge([]).catch(this.#outcome.reject)
     }
   }
 

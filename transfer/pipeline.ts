@@ -15,7 +15,7 @@ import { pack } from './pack.ts'
 import type { OpenWindow, OpenWindows } from './open-window.ts'
 import { answer, store, verify, type Answering } from './place.ts'
 import type { RecentChunks } from './recent-chunks.ts'
-import { createSlotPool, scan, type ScannedWindow } from './scan.ts'
+import { createSlotPool, scan } from './scan.ts'
 import type { Source } from './source.ts'
 import { createExchange } from './want.ts'
 import type { Window } from './window.ts'
@@ -33,7 +33,6 @@ export interface Sending {
   readonly unaskedBytes: number
   /** Milliseconds to wait before this many bytes may be sent. */
   pace(bytes: number): number
-  onScanned(window: ScannedWindow): void
   onSent(window: SentWindow): void
 }
 
@@ -51,7 +50,6 @@ export async function send(
   const sent = pipe(
     planned,
     scan(source, chunker, slots, signal),
-    (scanned) => tap(scanned, sending.onScanned),
     exchange.want(windows - 1),
     pack(compression),
     writeFrames(lane, exchange, compression, sending.pace, signal),
@@ -82,13 +80,6 @@ export async function receive(receiving: Receiving, signal: AbortSignal): Promis
     (placed) => drain(placed, receiving.onPlaced),
   )
   await lane.end()
-}
-
-async function* tap<T>(items: AsyncIterable<T>, see: (item: T) => void): AsyncGenerator<T> {
-  for await (const item of items) {
-    see(item)
-    yield item
-  }
 }
 
 async function drain<T>(items: AsyncIterable<T>, take: (item: T) => void): Promise<void> {

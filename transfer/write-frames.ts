@@ -16,6 +16,8 @@ const FRAMES_IN_FLIGHT = 3
 
 /** A window whose wanted chunks are all handed to the line. */
 export interface SentWindow extends Range {
+  /** Its manifest entries. */
+  readonly entries: Uint8Array
   readonly sentBytes: number
   readonly dataBytes: number
 }
@@ -79,7 +81,8 @@ export function writeFrames(
       } finally {
         window.release()
       }
-      yield { start: window.start, end: window.end, sentBytes, dataBytes: window.dataBytes }
+      const { start, end, entries, dataBytes } = window
+      yield { start, end, entries, sentBytes, dataBytes }
     }
   }
 }

@@ -76,8 +76,10 @@ export async function transfer(options: MemoryTransfer): Promise<Transferred> {
         compression: createCompressionControl({ mode: compression }),
         unaskedBytes,
         pace: () => 0,
-        onScanned: ({ start, end, entries }) => void scanned.push({ start, end, entries }),
-        onSent: (window) => void (sentBytes += window.sentBytes),
+        onSent: ({ start, end, entries, ...window }) => {
+          scanned.push({ start, end, entries })
+          sentBytes += window.sentBytes
+        },
       },
       signal,
     )
