@@ -8,6 +8,7 @@
 import { RangeSet, type Range } from '../protocol/extent.ts'
 import { ENTRY_BYTES, entryCount, entryOffset } from '../protocol/manifest.ts'
 import { dataBytesOf, type StateLevel } from './chunk-index.ts'
+import { LeadingDigest } from './leading-digest.ts'
 
 const PREFIX = Buffer.from('jr', 'latin1')
 
@@ -22,6 +23,7 @@ export class Journal {
   readonly #job: Uint8Array
   #done: RangeSet
   #dataBytes = 0
+  #leading: LeadingDigest | undefined
 
   private constructor(db: StateLevel, job: Uint8Array, done: RangeSet) {
     this.#db = db
@@ -51,6 +53,19 @@ export class Journal {
     return this.#dataBytes
   }
 
+  /** From now on what is recorded is digested on the way, if nothing is yet; until something recorded is taken back. */
+  digestAlong(sizeBytes: number, chunking: string): void {
+    if (this.#leading?.isOf(sizeBytes, chunking)) return
+    this.#leading = this.#done.totalBytes === 0 ? new LeadingDigest(sizeBytes, chunking) : undefined
+  }
+
+  /** Hands over what was digested of the volume's beginning, which may be nothing; digesting along ends. */
+  takeLeading(sizeBytes: number, chunking: string): LeadingDigest {
+    const leading = this.#leading
+    this.#leading = undefined
+    return leading?.isOf(sizeBytes, chunking) ? leading : new LeadingDigest(sizeBytes, chunking)
+  }
+
   /** Records windows, in one write unless they overlap; with `durable`, they have reached the disk when this resolves. */
   async append(records: readonly JournalRecord[], options: { durable: boolean }): Promise<void> {
     let group: JournalRecord[] = []
@@ -77,19 +92,22 @@ export class Journal {
     }
   }
 
-  /** Recorded windows in order. */
-  async *records(): AsyncGenerator<JournalRecord> {
-    for await (const [key, value] of this.#db.iterator({ gte: this.#key(0), lte: this.#key(Infinity) })) {
+  /** Recorded windows in order; those that begin at `from` or later. */
+  async *records(from = 0): AsyncGenerator<JournalRecord> {
+    for await (const [key, value] of this.#db.iterator({ gte: this.#key(from), lte: this.#key(Infinity) })) {
       yield decode(key, value)
     }
   }
 
-  /** Recorded windows in order with `pending` among them, which hold where they lie: of what is recorded there, the rest. */
-  async *recordsWith(pending: readonly JournalRecord[]): AsyncGenerator<JournalRecord> {
+  /**
+   * Recorded windows in order with `pending` among them, which hold where they lie: of what is recorded there, the rest. Those
+   * that begin at `from` or later.
+   */
+  async *recordsWith(pending: readonly JournalRecord[], from = 0): AsyncGenerator<JournalRecord> {
     const anew = new RangeSet(pending)
     const sorted = pending.toSorted((a, b) => a.start - b.start)
     let next = 0
-    for await (const record of this.records()) {
+    for await (const record of this.records(from)) {
       for (const { start, end } of new RangeSet([record]).removeAll(anew)) {
         while (next < sorted.length && sorted[next].start < start) yield sorted[next++]
         yield { start, end, entries: between(record.entries, start, end) }
@@ -100,6 +118,7 @@ export class Journal {
 
   /** Removes everything recorded of the job. */
   async clear(): Promise<void> {
+    this.#leading = undefined
     await this.#db.clear({ gte: this.#key(0), lte: this.#key(Infinity) })
     this.#done = new RangeSet()
     this.#dataBytes = 0
@@ -109,11 +128,15 @@ export class Journal {
     const batch = this.#db.batch()
     for (const { start, end, entries } of records) batch.put(this.#key(start), encode(end, entries))
     await batch.write({ sync: durable })
-    for (const { start, end } of records) this.#done.add(start, end)
+    for (const record of records) {
+      this.#done.add(record.start, record.end)
+      this.#leading?.add(record)
+    }
   }
 
   /** Takes [start, end) out of what is recorded, keeping the parts of records that reach beyond it. */
   async #cut({ start, end }: Range, { durable }: { durable: boolean }): Promise<void> {
+    this.#leading = undefined
     const batch = this.#db.batch()
     const [before] = await this.#db
       .iterator({ gte: this.#key(0), lt: this.#key(start), reverse: true, limit: 1 })

@@ -1,23 +1,14 @@
 /** The root of a volume: from the journal of a job, or by reading the volume again in all worker threads. */
 import { FluidError } from '../protocol/errors.ts'
-import { createRoot, ENTRY_BYTES } from '../protocol/manifest.ts'
 import type { Chunking } from './chunker.ts'
-import { dataBytesOf } from './chunk-index.ts'
 import type { Journal, JournalRecord } from './journal.ts'
 import type { LaneHandle, LanePool } from './lane-pool.ts'
+import { LeadingDigest, type VolumeDigest } from './leading-digest.ts'
 import type { Source } from './source.ts'
 import { windows } from './window.ts'
 
 /** Windows read, or being read, that the consumer has not taken: they wait for one that is slow. */
 const MAX_WINDOWS_AHEAD = 64
-
-/** A volume's root and the sums that go into its receipt. */
-export interface VolumeDigest {
-  /** 32 bytes. */
-  readonly root: Uint8Array
-  readonly chunks: number
-  readonly dataBytes: number
-}
 
 /**
  * The root of what the journal holds, and of windows that are `pending`: on their way into it. Throws VERIFY_MISMATCH unless
@@ -37,7 +28,13 @@ export async function journaledDigest(
       `The journal lacks ${missing} of ${sizeBytes} bytes of the volume`,
     )
   }
-  return digestOfRecords(journal.recordsWith(pending), sizeBytes, chunking)
+  let digest = journal.takeLeading(sizeBytes, chunking)
+  // What was read once more holds, not what was digested of it.
+  if (pending.some(({ start, end }) => journal.done.intersects(start, end)))
+    digest = new LeadingDigest(sizeBytes, chunking)
+  if (digest.end < sizeBytes)
+    for await (const record of journal.recordsWith(pending, digest.end)) digest.add(record)
+  return digest.finish()
 }
 
 /** Reads the whole volume with every thread of the pool; `onRead` hears how far it is, in bytes of the volume. */
@@ -47,7 +44,9 @@ export async function readDigest(
   chunking: Chunking,
   options: { lanes: number; signal: AbortSignal; onRead?: (bytes: number) => void },
 ): Promise<VolumeDigest> {
-  return digestOfRecords(readRecords(pool, volume, chunking, options), volume.source.sizeBytes, chunking)
+  const digest = new LeadingDigest(volume.source.sizeBytes, chunking)
+  for await (const record of readRecords(pool, volume, chunking, options)) digest.add(record)
+  return digest.finish()
 }
 
 /** The manifest entries of a volume, window by window in order, read by `lanes` threads. */
@@ -121,16 +120,4 @@ export async function* readRecords(
     for (const lane of handles) lane.abort()
     await Promise.all(handles.map(({ closed }) => closed))
   }
-}
-
-async function digestOfRecords(records: AsyncIterable<JournalRecord>, sizeBytes: number, chunking: string) {
-  const root = createRoot(sizeBytes, chunking)
-  let chunks = 0
-  let dataBytes = 0
-  for await (const { entries } of records) {
-    root.update(entries)
-    chunks += entries.length / ENTRY_BYTES
-    dataBytes += dataBytesOf(entries)
-  }
-  return { root: root.digest(), chunks, dataBytes }
 }

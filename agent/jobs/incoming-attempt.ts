@@ -155,6 +155,7 @@ async function flow(
   const { counters } = job.record
   const recent = createRecentTable(recentChunksOf(agreement))
   await remember(journal, recent)
+  journal.digestAlong(agreement.sizeBytes, agreement.chunking)
   counters.resumedBytes = Math.max(counters.resumedBytes, journal.dataBytes)
   // Of what is likely here already nothing comes unasked.
   const unaskedBytes = placement.previous === undefined ? UNASKED_BYTES : undefined

@@ -97,6 +97,7 @@ async function converse(
     error: undefined,
     pathReason: undefined,
   })
+  journal.digestAlong(source.sizeBytes, chunking)
   if (committed.contains(0, source.sizeBytes)) await reread(attempt, viaduct, chunking)
   job.record.counters.resumedBytes = Math.max(job.record.counters.resumedBytes, journal.dataBytes)
 

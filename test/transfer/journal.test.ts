@@ -4,7 +4,9 @@ import fc from 'fast-check'
 import { RangeSet } from '../../protocol/extent.ts'
 import { ENTRY_BYTES, entryOffset, writeEntry } from '../../protocol/manifest.ts'
 import { Journal, type JournalRecord } from '../../transfer/journal.ts'
+import { LeadingDigest } from '../../transfer/leading-digest.ts'
 import { createMemoryLevel } from '../../transfer/memory-level.ts'
+import { journaledDigest } from '../../transfer/root.ts'
 import { collect } from '../helpers/collect.ts'
 import { stateLevel } from '../helpers/state-level.ts'
 
@@ -97,6 +99,63 @@ for (const kind of ['level', 'memory'] as const) {
     )
   })
 }
+
+test('journaledDigest() of what was digested along is that of the records, whatever was taken back meanwhile', async (t) => {
+  const level = createMemoryLevel()
+  const volume = [CELLS * CELL, 'x'] as const
+  let led = 0
+  await fc.assert(
+    fc.asyncProperty(
+      fc.oneof(steps, fc.constant<Step[]>([])),
+      fc.array(windowArbitrary, { maxLength: 3 }),
+      fc.boolean(),
+      async (list, news, again) => {
+        const job = randomBytes(16)
+        let journal = await Journal.open(level, job)
+        journal.digestAlong(...volume)
+        for (const step of list) {
+          if (again) journal.digestAlong(...volume)
+          if (step === 'clear') await journal.clear()
+          else if (step === 'reopen') journal = await Journal.open(level, job)
+          else if ('forget' in step)
+            await journal.forget(
+              step.forget.map(({ first, last }) => ({ start: first * CELL, end: last * CELL })),
+            )
+          else
+            for (const { first, last, version } of step)
+              await journal.append([record(first, last, version)], { durable: false })
+        }
+        const covered = new RangeSet()
+        const pending = news
+          .map(({ first, last, version }) => record(first, last, version))
+          .filter(({ start, end }) => {
+            if (covered.intersects(start, end)) return false
+            covered.add(start, end)
+            return true
+          })
+        const missing = journal.done
+          .clone()
+          .addAll(pending)
+          .complement(CELLS * CELL)
+        // From the end on, so that all of it has to wait for what lies before.
+        for (const { start, end } of [...missing].reverse())
+          await journal.append([record(start / CELL, end / CELL, 77)], { durable: false })
+        const whole = await collect((await Journal.open(level, job)).recordsWith(pending))
+        const expected = new LeadingDigest(...volume)
+        for (const one of whole) expected.add(one)
+        const { takeLeading } = Journal.prototype
+        journal.takeLeading = (...of) => {
+          const leading = takeLeading.apply(journal, of)
+          if (leading.end > 0) led++
+          return leading
+        }
+        t.deepEqual(await journaledDigest(journal, ...volume, pending), expected.finish())
+      },
+    ),
+    { numRuns: 200, includeErrorInReport: true },
+  )
+  t.true(led > 40, `${led} began with what was digested along`)
+})
 
 test('recordsWith() has pending windows hold where they lie, and the rest of what is recorded there', async (t) => {
   const { level } = await stateLevel(t)
