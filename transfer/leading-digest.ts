@@ -55,8 +55,9 @@ export class LeadingDigest {
   /** Takes a window; one that was taken before changes nothing. It overlaps no other. */
   add(record: DigestedWindow): void {
     if (record.start !== this.#end) {
+      if (record.start < this.#end || this.#ahead.has(record.start)) return
       const bytes = this.#aheadBytes + record.entries.length
-      if (record.start < this.#end || bytes > MAX_AHEAD_BYTES) return
+      if (bytes > MAX_AHEAD_BYTES) return
       this.#ahead.set(record.start, record)
       this.#aheadBytes = bytes
       return

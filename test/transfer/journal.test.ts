@@ -45,6 +45,19 @@ const windowArbitrary = fc
     fc.integer({ min: 1, max: 255 }),
   )
   .map(([first, cells, version]) => ({ first, last: Math.min(first + cells, CELLS), version }))
+
+/** Records of those that overlap none before them. */
+function apart(windows: readonly { first: number; last: number; version: number }[]): JournalRecord[] {
+  const covered = new RangeSet()
+  return windows
+    .map(({ first, last, version }) => record(first, last, version))
+    .filter(({ start, end }) => {
+      if (covered.intersects(start, end)) return false
+      covered.add(start, end)
+      return true
+    })
+}
+
 type Forget = { forget: { first: number; last: number }[] }
 type Step = 'clear' | 'reopen' | Forget | { first: number; last: number; version: number }[]
 const steps: fc.Arbitrary<Step[]> = fc.array(
@@ -125,14 +138,7 @@ test('journaledDigest() of what was digested along is that of the records, whate
             for (const { first, last, version } of step)
               await journal.append([record(first, last, version)], { durable: false })
         }
-        const covered = new RangeSet()
-        const pending = news
-          .map(({ first, last, version }) => record(first, last, version))
-          .filter(({ start, end }) => {
-            if (covered.intersects(start, end)) return false
-            covered.add(start, end)
-            return true
-          })
+        const pending = apart(news)
         const missing = journal.done
           .clone()
           .addAll(pending)
@@ -166,15 +172,12 @@ test('recordsWith() has pending windows hold where they lie, and the rest of wha
       async (recorded, news) => {
         const journal = await Journal.open(level, randomBytes(16))
         const model = Array.from<number | undefined>({ length: CELLS })
-        const recordOf = ({ first, last, version }: (typeof recorded)[number]) => record(first, last, version)
-        await journal.append(recorded.map(recordOf), { durable: false })
+        await journal.append(
+          recorded.map(({ first, last, version }) => record(first, last, version)),
+          { durable: false },
+        )
         for (const { first, last, version } of recorded) model.fill(version, first, last)
-        const covered = new RangeSet()
-        const pending = news.map(recordOf).filter(({ start, end }) => {
-          if (covered.intersects(start, end)) return false
-          covered.add(start, end)
-          return true
-        })
+        const pending = apart(news)
         for (const { start, end, entries } of pending)
           model.fill(entries[ENTRY_BYTES - 1], start / CELL, end / CELL)
         t.deepEqual(cellsOf(t, await collect(journal.recordsWith(pending))), model)
