@@ -6,7 +6,7 @@ import type { Offer } from '../protocol/control-message.ts'
 import { answerOffer } from '../protocol/offer.ts'
 import { discardPlacement } from '../transfer/backends/discard.ts'
 import { createMemoryLevel } from '../transfer/memory-level.ts'
-import { onWish, volatileJob } from './bench-peer.ts'
+import { UNATTENDED, volatileJob } from './bench-peer.ts'
 import { runIncoming } from './jobs/incoming-attempt.ts'
 import { roomOf, type IncomingRoom } from './jobs/incoming-room.ts'
 import { capabilities, type JobParts } from './job-parts.ts'
@@ -68,7 +68,7 @@ export function createBenchAnswers(parts: JobParts, room: IncomingRoom): BenchAn
           viaduct,
           room: taken,
           signal: stream.signal,
-          onWish,
+          ...UNATTENDED,
           place: async ({ sizeBytes }) => discardPlacement(sizeBytes),
           cpuMs,
         })

@@ -56,7 +56,7 @@ export async function benchPeer(
     fingerprint: snapshot,
     journal,
     signal,
-    onWish,
+    ...UNATTENDED,
   }).catch(refuse)
   const { user, system } = process.cpuUsage(cpuBefore)
   // Afterwards: the peer answers one ping at a time, and refuses a second benchmark before.
@@ -80,10 +80,11 @@ export function volatileJob(record: JobRecord): Job {
   return new Job(record, { put: async () => {} }, (peer) => peer)
 }
 
-/** Nobody can pause a benchmark; whoever asked for it goes away to end it. */
-export function onWish(): Disposable {
-  return { [Symbol.dispose]() {} }
-}
+/** Nobody can pause a benchmark: whoever asked for it goes away to end it. It takes all cores. */
+export const UNATTENDED = {
+  onWish: (): Disposable => ({ [Symbol.dispose]() {} }),
+  moving: () => 1,
+} as const
 
 function benchRecord(peer: string, bytes: number, lanes: number | undefined): JobRecord {
   return freshRecord({

@@ -109,6 +109,11 @@ export class Inbound implements AsyncDisposable {
     return this.#lanes.lineFull
   }
 
+  /** The other end is on this machine, or in this rack; false while nothing is known. */
+  get near(): boolean {
+    return this.#lanes.near
+  }
+
   /** Opens a lane; false when it could not be connected. */
   addLane(descriptor: LaneDescriptor): Promise<boolean> {
     const { sinkUrl, sink, sizeBytes, statePath, scopes, recent, comparesBlocks, previous } = this.#options

@@ -70,6 +70,11 @@ export class LaneSet implements AsyncDisposable {
     return full * 2 > this.open
   }
 
+  /** An open lane says that the other end is near. */
+  get near(): boolean {
+    return [...this.#lanes.values()].some(({ line }) => line?.near === true)
+  }
+
   /** Opens a lane; resolves to false when it could not be connected, which is told nowhere else. */
   add(job: LaneJob): Promise<boolean> {
     const counters = this.#counters

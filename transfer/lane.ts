@@ -50,6 +50,8 @@ export interface LineState {
   readonly full: boolean
   /** It loses packets though none wait. */
   readonly loses: boolean
+  /** The other end is on this machine, or in this rack. */
+  readonly near: boolean
 }
 
 /** The key and certificate this side shows on its TLS lanes; made afresh by each agent process. */

@@ -134,6 +134,11 @@ export class Outbound implements AsyncDisposable {
     return this.#lanes.lineFull
   }
 
+  /** The other end is on this machine, or in this rack; false while nothing is known. */
+  get near(): boolean {
+    return this.#lanes.near
+  }
+
   /** Opens a lane; false when it could not be connected. */
   addLane(descriptor: LaneDescriptor): Promise<boolean> {
     const { source, chunking, compression, pacers, unaskedBytes = 0 } = this.#options

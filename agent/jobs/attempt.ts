@@ -20,6 +20,8 @@ export interface OutgoingAttempt {
   readonly signal: AbortSignal
   /** Called when the job's owner asks for a pause or its end while the attempt runs. */
   onWish(listener: () => void): Disposable
+  /** Jobs that move at this agent now, this one among them. */
+  moving(): number
 }
 
 export interface IncomingAttempt {
@@ -32,6 +34,7 @@ export interface IncomingAttempt {
   readonly room: Pick<HeldRoom, 'grow'>
   readonly signal: AbortSignal
   onWish(listener: () => void): Disposable
+  moving(): number
   /** Opens the place for the volume; where the job's record says unless given. */
   place?(options: PlacementOptions): Promise<Placement>
   /** Processor time so far, told with the receipt; of benchmarks only. */

@@ -249,7 +249,7 @@ async function flow(
  * no more lanes.
  */
 async function dialSender(
-  { parts, job, agreement, offer, viaduct, room }: IncomingAttempt,
+  { parts, job, agreement, offer, viaduct, room, moving }: IncomingAttempt,
   inbound: Inbound,
   { at, early, roundTripMs }: { at: HostPort | undefined; early: EarlySockets; roundTripMs: number },
 ): Promise<Disposable> {
@@ -277,6 +277,8 @@ async function dialSender(
     wireBytes: () => job.record.counters.wireBytes,
     leftBytes: () => agreement.sizeBytes - inbound.doneBytes,
     lineFull: () => inbound.lineFull,
+    near: () => inbound.near,
+    sharing: () => ({ jobs: moving() }),
     paused: () => isPaused(viaduct.stream.state),
     open: async (from, to) => (room.grow((to - from) * INCOMING_LANE_BYTES) ? await open(from, to) : 0),
   })

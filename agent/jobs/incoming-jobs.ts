@@ -14,6 +14,7 @@ import { createBenchAnswers, type BenchAnswers } from '../bench-answer.ts'
 import { openControlStream, type ControlStream } from '../viaduct/control-stream.ts'
 import { runIncoming } from './incoming-attempt.ts'
 import type { Job } from './job.ts'
+import type { JobSignals } from './job-runs.ts'
 import { capabilities, helloOf, type JobParts } from '../job-parts.ts'
 import { freshRecord } from './job-record.ts'
 import { createIncomingRoom, roomOf, type IncomingRoom } from './incoming-room.ts'
@@ -30,7 +31,7 @@ export interface IncomingRegistry extends VerifySubjects {
   /** Runs `attempt` as the job's only one: waits for, or ends, the one before. */
   runAlone(
     job: Job,
-    attempt: (signals: { signal: AbortSignal; onWish(listener: () => void): Disposable }) => Promise<void>,
+    attempt: (signals: Pick<JobSignals, 'signal' | 'onWish' | 'moving'>) => Promise<void>,
   ): Promise<void>
   /** Resolves when the job's owner says yes; rejects when it ends otherwise, CANCELLED when either side ends it. */
   approval(job: Job, stream: ControlStream): Promise<void>
@@ -144,7 +145,10 @@ async function answer(
   const facts = await factsOf(parts, registry.all(), peer, target, known)
   const question = {
     // Each lane is a client of an NBD server, which may allow only a few.
-    offer: target?.kind === 'nbd' ? { ...offer, mostLanes: undefined } : offer,
+    offer:
+      target?.kind === 'nbd'
+        ? { ...offer, mostLanes: Math.min(offer.mostLanes ?? 0, parts.config.limits.lanes) }
+        : offer,
     hello: await viaduct.hello,
     ours: capabilities(parts),
     grant,
@@ -196,7 +200,7 @@ async function answer(
     return
   }
   await job.update({ allocatedBytes: offer.allocatedBytes }, { durable: false })
-  await registry.runAlone(job, async ({ signal: stopped, onWish }) => {
+  await registry.runAlone(job, async ({ signal: stopped, onWish, moving }) => {
     const revoked = new AbortController()
     const signal = AbortSignal.any([stopped, revoked.signal])
     const ended = AbortSignal.any([signal, stream.signal])
@@ -211,7 +215,7 @@ async function answer(
     heedGrant()
     try {
       const { agreement } = reply
-      await runIncoming({ parts, job, offer, agreement, viaduct, room: taken, signal: ended, onWish })
+      await runIncoming({ parts, job, offer, agreement, viaduct, room: taken, signal: ended, onWish, moving })
     } catch (error) {
       await settle(parts, registry, job, asFluidError(signal.aborted ? signal.reason : error), signal)
       throw error

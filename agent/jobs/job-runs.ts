@@ -1,14 +1,20 @@
 /** The jobs that run at present, each once: how their owners' wishes, their peers' return and the agent's end reach them. */
 import type { Logger } from 'pino'
 import { FluidError } from '../../protocol/errors.ts'
+import type { JobState } from '../api.ts'
 import type { Job } from './job.ts'
 import { createPlaces, type Places } from './places.ts'
+
+/** In these states a job uses cores, or is about to. */
+const MOVING: ReadonlySet<JobState> = new Set<JobState>(['connecting', 'running', 'verifying'])
 
 /** How the owner's wishes and the mesh reach a running job. */
 export interface JobSignals {
   /** Aborted when the agent stops. */
   readonly signal: AbortSignal
   onWish(listener: () => void): Disposable
+  /** Jobs that move now, or are about to, in either direction. */
+  moving(): number
   /** A place among the jobs that run; none, and at once, when the owner wants the job to pause or to end. */
   place(): Promise<Disposable>
   /** Resolves after `ms`, sooner when the peer connects or the owner has a wish. */
@@ -23,6 +29,7 @@ export interface JobRun {
 }
 
 interface Running extends JobRun {
+  readonly job: Job
   readonly wishes: Set<() => void>
 }
 
@@ -63,6 +70,7 @@ export class JobRuns {
         wishes.add(listener)
         return { [Symbol.dispose]: () => void wishes.delete(listener) }
       },
+      moving: () => this.#moving(),
       place: () => this.#place(job, signals),
       wait: (ms) => this.#wait(job, ms, wishes, abort.signal),
     }
@@ -73,7 +81,7 @@ export class JobRuns {
       .finally(() => {
         if (this.#running.get(job.id) === running) this.#running.delete(job.id)
       })
-    const running: Running = { abort, wishes, ended }
+    const running: Running = { job, abort, wishes, ended }
     this.#running.set(job.id, running)
     return running
   }
@@ -93,6 +101,10 @@ export class JobRuns {
     this.#stopping.abort(new FluidError('INTERRUPTED', 'The agent is stopping'))
     for (const { abort } of this.#running.values()) abort.abort(this.stopping.reason)
     await Promise.allSettled([...this.#running.values()].map(({ ended }) => ended))
+  }
+
+  #moving(): number {
+    return [...this.#running.values()].filter(({ job }) => MOVING.has(job.record.state)).length
   }
 
   async #place(job: Job, { signal, onWish }: JobSignals): Promise<Disposable> {

@@ -8,25 +8,30 @@ import { laneCount, mostLanes } from '../viaduct/lane-count.ts'
 /** What of a job's record goes into its offer. */
 type Offered = Pick<JobRecord, 'job' | 'destination' | 'source' | 'options' | 'bench'>
 
-/** The offer of a job; without an endpoint it is a dry run. */
+/** The offer of a job, one of `jobs` that move now; without an endpoint it is a dry run. */
 export async function offerOf(
   parts: JobParts,
   record: Offered,
   source: PreparedSource,
   snapshot: string,
-  { roundTripMs = Infinity, endpoint }: { roundTripMs?: number; endpoint?: LaneEndpoint },
+  {
+    roundTripMs = Infinity,
+    endpoint,
+    jobs = 1,
+  }: { roundTripMs?: number; endpoint?: LaneEndpoint; jobs?: number },
 ): Promise<Offer> {
   const { lanes: asked } = record.options
   const line = { roundTripMs, most: parts.config.limits.lanes }
+  const most = mostLanes(asked, line, { jobs })
   return {
     ...commonOffer(parts, record, endpoint),
     sizeBytes: source.sizeBytes,
     allocatedBytes: await source.allocatedBytes(),
     sourceFormat: source.format,
     snapshot,
-    lanes: laneCount(asked, line),
+    lanes: laneCount(asked, line, { jobs }),
     // Each lane is a client of an NBD server, which may allow only a few.
-    mostLanes: source.format === 'nbd' ? undefined : mostLanes(asked, line),
+    mostLanes: most !== undefined && source.format === 'nbd' ? Math.min(most, line.most) : most,
     label: record.source.slice(-200).replace(/[^\x20-\x7e]/g, '?'),
   }
 }

@@ -38,11 +38,11 @@ export async function agreeUnlessCancelled(
 
 /** Offers the volume and waits for a signed agreement that says what was offered. */
 async function agree(
-  { parts, job, source, snapshot }: OutgoingAttempt,
+  { parts, job, source, snapshot, moving }: OutgoingAttempt,
   { stream, hello, roundTripMs }: Viaduct,
   endpoint: LaneEndpoint,
 ): Promise<Agreed> {
-  const offer = await offerOf(parts, job.record, source, snapshot, { roundTripMs, endpoint })
+  const offer = await offerOf(parts, job.record, source, snapshot, { roundTripMs, endpoint, jobs: moving() })
   await stream.send({ kind: 'offer', ...offer })
   await hello
   for (;;) {

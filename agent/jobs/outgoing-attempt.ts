@@ -268,7 +268,7 @@ async function hear(
 
 /** The receiver could not dial us: dial it, and fall back to streams of the mesh. Dispose it to add no more lanes. */
 async function openLanesToPeer(
-  { parts, job, source, signal }: OutgoingAttempt,
+  { parts, job, source, signal, moving }: OutgoingAttempt,
   viaduct: Viaduct,
   outbound: Outbound,
   { agreement, endpoint, moveOver }: Agreed & Moving,
@@ -294,6 +294,8 @@ async function openLanesToPeer(
       wireBytes: () => job.record.counters.wireBytes,
       leftBytes: () => source.sizeBytes - outbound.doneBytes,
       lineFull: () => outbound.lineFull,
+      near: () => outbound.near,
+      sharing: () => ({ jobs: moving() }),
       paused: () => isPaused(stream.state),
       open,
     })

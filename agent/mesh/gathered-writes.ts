@@ -6,8 +6,9 @@
  * an answer of a few messages took a round trip more than it has to.
  */
 import type { ConnectionEncrypter, MessageStream } from '@libp2p/interface'
-import { Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import { override } from './override.ts'
+import { tcpSocketOf } from './tcp-socket.ts'
 
 /** The encrypter, which is the first to be handed each connection, with the writes of those over TCP gathered. */
 export function gatheringWrites<C>(
@@ -28,10 +29,9 @@ export function gatheringWrites<C>(
   }
 }
 
-/** No part of libp2p's interface: a connection that has no such socket is left as it is. */
-function gather(connection: MessageStream & { readonly socket?: unknown }): void {
-  const { socket } = connection
-  if (socket instanceof Socket) gatherWrites(socket)
+function gather(connection: MessageStream): void {
+  const socket = tcpSocketOf(connection)
+  if (socket) gatherWrites(socket)
 }
 
 /** Has the socket hold what is written until what happens at this moment is dealt with. */

@@ -2,24 +2,43 @@
 import { availableParallelism } from 'node:os'
 import { MAX_LANES, NEAR_ROUND_TRIP_MS } from '../../protocol/limits.ts'
 
-/**
- * Far away, lanes make up for the window and the losses of each: `most`. Nearby, one lane a core is all that CPUs can
- * feed, and more only push each other's data out of the caches (a quarter more CPU for four lanes on two cores).
- */
-export function laneCount(
-  asked: number | undefined,
-  line: { readonly roundTripMs: number; readonly most: number },
-  cores = availableParallelism(),
-): number {
-  if (asked !== undefined) return asked
-  return line.roundTripMs > NEAR_ROUND_TRIP_MS ? line.most : Math.min(line.most, cores)
+/** The line to the peer, and `most` lanes by configuration. */
+export interface Line {
+  readonly roundTripMs: number
+  readonly most: number
 }
 
-/** Up to how many more may be added, see lane-growth.ts: on far lines, unless the owner says how many there are. */
-export function mostLanes(
-  asked: number | undefined,
-  line: { readonly roundTripMs: number; readonly most: number },
-): number | undefined {
-  const grows = asked === undefined && line.roundTripMs > NEAR_ROUND_TRIP_MS && line.most < MAX_LANES
-  return grows ? MAX_LANES : undefined
+/** Who shares this machine: the jobs that move at present. */
+export interface Sharing {
+  readonly jobs: number
+  readonly cores?: number
+}
+
+/**
+ * Far away, lanes make up for the window and the losses of each: `most`. Nearby, one lane a core is all that CPUs can
+ * feed, those of all jobs together: more only push each other's data out of the caches (a quarter more CPU for four
+ * lanes on two cores).
+ */
+export function laneCount(asked: number | undefined, line: Line, sharing: Sharing): number {
+  if (asked !== undefined) return asked
+  return isFar(line) ? line.most : nearLanes(line.most, sharing)
+}
+
+/**
+ * Up to how many there may be in all once lanes are added, see lane-growth.ts; undefined: as many as it begins with, as
+ * always when the owner says how many. On far lines; nearby for when other jobs have ended.
+ */
+export function mostLanes(asked: number | undefined, line: Line, sharing: Sharing): number | undefined {
+  if (asked !== undefined) return undefined
+  const most = isFar(line) ? MAX_LANES : nearLanes(line.most, { ...sharing, jobs: 1 })
+  return most > laneCount(asked, line, sharing) ? most : undefined
+}
+
+/** The lanes of one near job, at least one. */
+export function nearLanes(most: number, { jobs, cores = availableParallelism() }: Sharing): number {
+  return Math.max(1, Math.min(most, Math.floor(cores / Math.max(1, jobs))))
+}
+
+function isFar({ roundTripMs }: Line): boolean {
+  return roundTripMs > NEAR_ROUND_TRIP_MS
 }

@@ -1,9 +1,11 @@
 /**
- * How many lanes a job has on a far line: it begins with few, and the side that dials adds more while that brings
- * something. A line that loses packets gives each connection only a share; a sound one is full with four, and shows it by
- * packets that wait in its queue.
+ * How many lanes a job has: it begins with few, and the side that dials adds more.
+ *
+ * On a far line, while that brings something. A line that loses packets gives each connection only a share; a sound one
+ * is full with four, and shows it by packets that wait in its queue. Nearby, once fewer jobs share the cores.
  */
 import type { Agreement } from '../../protocol/control-message.ts'
+import { nearLanes, type Sharing } from './lane-count.ts'
 
 /** More lanes are worth it when they bring a tenth. */
 const GAIN = 1.1
@@ -17,6 +19,10 @@ const MEASURE_ROUND_TRIPS = 8
 /** No lane is added for what will be over before it pays. */
 const WORTH_MS = 3_000
 const TICK_MS = 100
+/** Nearby, jobs that follow each other closely leave cores for a moment: only what is left for so many ticks is taken. */
+const LEFT_TICKS = 3
+/** A near lane takes 10 to 20 ms to open; with less than this left, bytes, it brings nothing. */
+const WORTH_BYTES = 64 * 1024 * 1024
 
 /** Lanes that an agreement allows in all. */
 export function mostOf({ lanes, mostLanes = lanes }: Pick<Agreement, 'lanes' | 'mostLanes'>): number {
@@ -98,6 +104,21 @@ export function createLaneGrowth({
   }
 }
 
+/**
+ * The lanes of a job nearby, never fewer than before: asked at every tick with what is left, bytes, and who shares the cores
+ * now.
+ */
+export function createLaneShare({ lanes, most }: { readonly lanes: number; readonly most: number }) {
+  let count = lanes
+  let ticks = 0
+  return (leftBytes: number, sharing: Sharing): number => {
+    const share = nearLanes(most, sharing)
+    ticks = share > count && leftBytes > WORTH_BYTES ? ticks + 1 : 0
+    if (ticks >= LEFT_TICKS) count = share
+    return count
+  }
+}
+
 /** What the growth of an attempt works on. */
 export interface GrowingLanes {
   /** Opened so far. */
@@ -108,6 +129,10 @@ export interface GrowingLanes {
   wireBytes(): number
   leftBytes(): number
   lineFull(): boolean
+  /** The peer is on this machine, or in this rack. */
+  near(): boolean
+  /** Who shares the cores of this side now. */
+  sharing(): Sharing
   paused(): boolean
   /** Opens the lanes numbered from one number to another; how many opened. */
   open(from: number, to: number): Promise<number>
@@ -115,20 +140,23 @@ export interface GrowingLanes {
 
 /** Adds lanes while that helps, until disposed, or until one cannot be opened. */
 export function growLanes(growing: GrowingLanes): Disposable {
-  const { lanes, most, roundTripMs, wireBytes, leftBytes, lineFull, paused, open } = growing
+  const { lanes, most, roundTripMs, wireBytes, leftBytes, lineFull, near, sharing, paused, open } = growing
   if (lanes === 0 || lanes >= most) return { [Symbol.dispose]() {} }
   const growth = createLaneGrowth({ lanes, most, roundTripMs })
+  const shareOf = createLaneShare({ lanes, most })
   let count = lanes
   let opening = false
   const timer = setInterval(() => {
     if (opening) return
     if (paused()) return growth.interrupt()
-    const wanted = growth.observe({
-      at: performance.now(),
-      wireBytes: wireBytes(),
-      leftBytes: leftBytes(),
-      lineFull: lineFull(),
-    })
+    const wanted = near()
+      ? shareOf(leftBytes(), sharing())
+      : growth.observe({
+          at: performance.now(),
+          wireBytes: wireBytes(),
+          leftBytes: leftBytes(),
+          lineFull: lineFull(),
+        })
     if (wanted <= count) return
     const from = count
     count = wanted

@@ -1,12 +1,13 @@
 /**
- * What is known of a connection to a peer: how far it is, by pings of our own, because the ping service of libp2p counts
- * whole milliseconds only; whether its line loses packets, as lanes saw; and which minor both ends speak.
+ * What is known of a connection to a peer: how far it is, by the kernel and by pings of our own, because the ping service
+ * of libp2p counts whole milliseconds only; whether its line loses packets, as lanes saw; and which minor both ends speak.
  */
 import { randomBytes } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Connection } from '@libp2p/interface'
 import { FluidError } from '../../protocol/errors.ts'
 import { NEAR_ROUND_TRIP_MS } from '../../protocol/limits.ts'
+import { leastRoundTripMs } from '../mesh/tcp-socket.ts'
 
 const PING_PROTOCOL = '/ipfs/ping/1.0.0'
 const PING_BYTES = 32
@@ -21,7 +22,7 @@ const LOSSY_MS = 10 * 60_000
 const PATIENCE_MS = 2 * NEAR_ROUND_TRIP_MS
 
 export interface LineMeter {
-  /** The shortest round trip so far, ms; Infinity while none is known. A peer may be busy, but no line is faster than it is. */
+  /** The shortest round trip so far, ms; Infinity while none is known. No line is faster than it is. */
   readonly shortestMs: number
   /** Resolves when the pings are over. */
   readonly settled: Promise<void>
@@ -37,16 +38,19 @@ export interface LineMeter {
 const meters = new WeakMap<Connection, LineMeter>()
 
 /**
- * The meter of a connection. The first call sends a few pings beside whatever else goes on, so that nobody waits for
+ * The meter of a connection. The kernel knows best how far the other end of a TCP connection is, however busy both are; but
+ * not what lies behind a proxy there, which pings show. The first call sends a few pings beside whatever else goes on, so that nobody waits for
  * them; they end as soon as one shows that the peer is near.
  */
 export function lineMeter(connection: Connection): LineMeter {
   const known = meters.get(connection)
   if (known) return known
-  let shortestMs = Infinity
+  const kernelMs = leastRoundTripMs(connection) ?? Infinity
+  let answeredMs = Infinity
   let heard = false
+  let over = false
   let lossyUntil = -Infinity
-  const note = (roundTripMs: number) => void (shortestMs = Math.min(shortestMs, roundTripMs))
+  const note = (roundTripMs: number) => void (answeredMs = Math.min(answeredMs, roundTripMs))
   const measure = async () => {
     for await (const ms of pings(connection, AbortSignal.timeout(PING_TIMEOUT_MS))) {
       heard = true
@@ -54,13 +58,16 @@ export function lineMeter(connection: Connection): LineMeter {
       if (ms <= NEAR_ROUND_TRIP_MS) return
     }
   }
-  const settled = measure().catch(() => {
-    // A peer that answers no ping is asked again another time.
-    if (!heard) meters.delete(connection)
-  })
+  const settled = measure().then(
+    () => void (over = true),
+    () => {
+      // A peer that answers no ping is asked again another time.
+      if (!heard) meters.delete(connection)
+    },
+  )
   const meter: LineMeter = {
     get shortestMs() {
-      return shortestMs
+      return over && answeredMs >= DOUBTFUL_MS ? answeredMs : Math.min(kernelMs, answeredMs)
     },
     settled,
     note,

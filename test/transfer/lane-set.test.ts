@@ -6,7 +6,7 @@ import { createCounters } from '../../transfer/transfer-counters.ts'
 
 const JOB: ScanJob = { role: 'scan', sourceUrl: 'raw:/nowhere', chunking: 'fixed-v1/65536' }
 const NOTHING = { wireSentBytes: 0, wireReceivedBytes: 0 }
-const SOUND = { full: false, loses: false }
+const SOUND = { full: false, loses: false, near: false }
 
 /** A set whose lanes the test speaks for. */
 function setOf(listener: Partial<LaneListener> = {}) {
@@ -55,4 +55,14 @@ test('lineFull is what most of the open lanes say', (t) => {
     lanes[i].say({ type: 'counters', ...NOTHING, line: { ...SOUND, full: true } })
     t.deepEqual([before, set.lineFull], [i === 2, full])
   }
+})
+
+test('near is what an open lane says, and false while none says anything', (t) => {
+  const { set, add } = setOf()
+  const [first, second] = [add(), add()]
+  t.false(set.near)
+  first.say({ type: 'counters', ...NOTHING, line: SOUND })
+  t.false(set.near)
+  second.say({ type: 'counters', ...NOTHING, line: { ...SOUND, near: true } })
+  t.true(set.near)
 })

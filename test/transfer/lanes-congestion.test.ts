@@ -24,9 +24,9 @@ test('CongestionControl begins with CUBIC, near and far', (t) => {
 
 test('observe() tells a line that loses packets though none wait in its queue', (t) => {
   const { look } = controlOf(FAR)
-  t.deepEqual(look({ repeats: 3 }), { full: false, loses: false })
-  t.deepEqual(look({ repeats: 3 }), { full: false, loses: false })
-  t.deepEqual(look({ repeats: 4, roundTripMs: 42 }), { full: false, loses: true })
+  t.deepEqual(look({ repeats: 3 }), { full: false, loses: false, near: false })
+  t.deepEqual(look({ repeats: 3 }), { full: false, loses: false, near: false })
+  t.deepEqual(look({ repeats: 4, roundTripMs: 42 }), { full: false, loses: true, near: false })
 })
 
 test('observe() takes no overflow of a queue for losses of the line', (t) => {
@@ -56,4 +56,10 @@ test('expectLosses() goes over to BBR, but not nearby, nor where there is no TCP
   const none = controlOf(undefined)
   none.control.expectLosses()
   t.deepEqual(none.chosen, [])
+})
+
+test('observe() tells whether the other end is near, however busy it is', (t) => {
+  const { look } = controlOf(FAR)
+  t.true(look({ roundTripMs: 30, leastRoundTripMs: 0.1 }).near)
+  t.false(look({ roundTripMs: 0.1, leastRoundTripMs: undefined }).near)
 })

@@ -52,11 +52,15 @@ export class CongestionControl {
   /** Looks at the line; call it a few times a second. */
   observe(): LineState {
     const state = this.#kernel.state(this.#fd)
-    if (!state) return { full: false, loses: false }
+    if (!state) return { full: false, loses: false, near: false }
     if (takesLonger(state, EMPTY_SHARE)) this.#lossyLooks = 0
     else if (state.repeats > this.#repeats) this.#lossyLooks++
     this.#repeats = state.repeats
-    return { full: takesLonger(state, FULL_SHARE), loses: this.#lossyLooks >= LOSSY_LOOKS }
+    return {
+      full: takesLonger(state, FULL_SHARE),
+      loses: this.#lossyLooks >= LOSSY_LOOKS,
+      near: state.leastRoundTripMs !== undefined && state.leastRoundTripMs <= NEAR_MS,
+    }
   }
 
   /** The line loses packets: this lane sees it, or another. */

@@ -169,7 +169,7 @@ export class TlsLane implements Lane {
   }
 
   observeLine(): LineState {
-    if (this.#socket.destroyed || !this.#congestion) return { full: false, loses: false }
+    if (this.#socket.destroyed || !this.#congestion) return { full: false, loses: false, near: false }
     return this.#congestion.observe()
   }
 

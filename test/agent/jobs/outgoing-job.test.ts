@@ -52,6 +52,7 @@ async function run(
   await runOutgoingJob(parts, job, {
     signal: stop.signal,
     onWish: () => ({ [Symbol.dispose]() {} }),
+    moving: () => 1,
     place,
     async wait(ms) {
       waits.push(ms)

@@ -4,23 +4,37 @@ import { laneCount, mostLanes } from '../../../agent/viaduct/lane-count.ts'
 
 const near = { roundTripMs: 0.2, most: 4 }
 const far = { roundTripMs: 40, most: 4 }
+const alone = { jobs: 1, cores: 2 }
 
 test('laneCount() is what the owner says', (t) => {
-  t.is(laneCount(7, near, 2), 7)
-  t.is(laneCount(1, far, 2), 1)
+  t.is(laneCount(7, near, alone), 7)
+  t.is(laneCount(1, far, alone), 1)
 })
 
 test('laneCount() is the most far away, and follows the cores nearby', (t) => {
-  t.is(laneCount(undefined, far, 2), 4)
+  t.is(laneCount(undefined, far, { jobs: 8, cores: 2 }), 4)
   t.deepEqual(
-    [1, 2, 4, 16].map((cores) => laneCount(undefined, near, cores)),
+    [1, 2, 4, 16].map((cores) => laneCount(undefined, near, { jobs: 1, cores })),
     [1, 2, 4, 4],
   )
 })
 
+test('laneCount() of near jobs is their part of the cores, and one at least', (t) => {
+  t.deepEqual(
+    [0, 1, 2, 3, 4, 8, 16, 64].map((jobs) => laneCount(undefined, near, { jobs, cores: 16 })),
+    [4, 4, 4, 4, 4, 2, 1, 1],
+  )
+})
+
 test('mostLanes() lets lanes be added far away, unless the owner says how many there are', (t) => {
-  t.is(mostLanes(undefined, far), MAX_LANES)
-  t.is(mostLanes(undefined, near), undefined)
-  t.is(mostLanes(4, far), undefined)
-  t.is(mostLanes(undefined, { ...far, most: MAX_LANES }), undefined)
+  t.is(mostLanes(undefined, far, alone), MAX_LANES)
+  t.is(mostLanes(4, far, alone), undefined)
+  t.is(mostLanes(undefined, { ...far, most: MAX_LANES }, alone), undefined)
+})
+
+test('mostLanes() lets a near job that began beside others have its part when they have ended', (t) => {
+  t.is(mostLanes(undefined, near, alone), undefined)
+  t.is(mostLanes(undefined, near, { jobs: 8, cores: 2 }), 2)
+  t.is(mostLanes(undefined, near, { jobs: 8, cores: 64 }), undefined)
+  t.is(mostLanes(1, near, { jobs: 8, cores: 2 }), undefined)
 })

@@ -1,8 +1,9 @@
 import test from 'ava'
-import { createLaneGrowth, growLanes, mostOf } from '../../../agent/viaduct/lane-growth.ts'
+import { createLaneGrowth, createLaneShare, growLanes, mostOf } from '../../../agent/viaduct/lane-growth.ts'
 import { eventually } from '../../helpers/eventually.ts'
 
 const MiB = 2 ** 20
+const FAR = { near: () => false, sharing: () => ({ jobs: 1 }) }
 const line = { lanes: 4, most: 48, roundTripMs: 40 }
 
 /** Lets the growth see a line on which `lanes` lanes carry `rateOf(lanes, at)` bytes a second; lanes after each second. */
@@ -96,6 +97,22 @@ test('createLaneGrowth() measures anew after an interruption', (t) => {
   }
 })
 
+test('createLaneShare() takes what other jobs left, once they stay away', (t) => {
+  const share = createLaneShare({ lanes: 1, most: 4 })
+  const seen = [8, 8, 2, 8, 2, 2, 2, 2, 1, 1, 1, 8].map((jobs) => share(1024 * MiB, { jobs, cores: 8 }))
+  t.deepEqual(seen, [1, 1, 1, 1, 1, 1, 4, 4, 4, 4, 4, 4])
+})
+
+test('createLaneShare() adds nothing for what is over soon, nor beyond the most', (t) => {
+  const alone = { jobs: 1, cores: 64 }
+  const over = createLaneShare({ lanes: 1, most: 4 })
+  const full = createLaneShare({ lanes: 4, most: 4 })
+  for (let tick = 0; tick < 10; tick++) {
+    t.is(over(MiB, alone), 1)
+    t.is(full(1024 * MiB, alone), 4)
+  }
+})
+
 test('mostOf() is the lanes of an agreement that says no more', (t) => {
   t.is(mostOf({ lanes: 4 }), 4)
   t.is(mostOf({ lanes: 4, mostLanes: 48 }), 48)
@@ -118,6 +135,7 @@ test('growLanes() opens lanes numbered on from those there are, no more than agr
     },
     leftBytes: () => 2 ** 50,
     lineFull: () => false,
+    ...FAR,
     paused: () => false,
     async open(from, to) {
       opened.push([from, to])
@@ -145,10 +163,38 @@ test('growLanes() does nothing when no lane opened, or no more are agreed on', (
       wireBytes: () => 0,
       leftBytes: () => 0,
       lineFull: () => false,
+      ...FAR,
       paused: () => false,
       open: async () => (never(), 0),
     })
     growing[Symbol.dispose]()
   }
   t.pass()
+})
+
+test('growLanes() gives a near job its share of the cores when others have ended, whatever the rate', async (t) => {
+  const opened: [from: number, to: number][] = []
+  let jobs = 8
+  let looks = 0
+  using _growing = growLanes({
+    lanes: 1,
+    most: 2,
+    roundTripMs: 30,
+    wireBytes: () => 0,
+    leftBytes: () => 2 ** 40,
+    lineFull: () => false,
+    near: () => true,
+    sharing() {
+      if (++looks === 5) jobs = 1
+      return { jobs, cores: 2 }
+    },
+    paused: () => false,
+    async open(from, to) {
+      t.true(looks > 5)
+      opened.push([from, to])
+      return to - from
+    },
+  })
+  await eventually(() => opened.length > 0 || undefined)
+  t.deepEqual(opened, [[1, 2]])
 })
