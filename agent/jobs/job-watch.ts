@@ -1,21 +1,38 @@
 /** Waiting for jobs to change: for whoever follows them, and for whoever needs one to be over. */
 import { PROGRESS_INTERVAL_MS } from '../../protocol/limits.ts'
-import type { JobReport } from '../api.ts'
+import type { JobReport, JobState } from '../api.ts'
 import type { Job } from './job.ts'
 
-/** Reports on the jobs until each is over or rests with an error; `more` names those that count from then on. */
+/**
+ * Reports on the jobs until each is over or rests with an error; `more` names those that count from then on. A change of
+ * state is told at once, all else every PROGRESS_INTERVAL_MS.
+ */
 export async function* watchJobs(more: () => Iterable<Job>, signal: AbortSignal): AsyncGenerator<JobReport> {
   const followed = new Set<Job>()
   for (;;) {
     for (const job of more()) followed.add(job)
+    const told = new Map<Job, JobState>()
     for (const job of followed) {
+      told.set(job, job.record.state)
       // What is over is reported once more, and then left.
       if (job.over || restsWithError(job)) followed.delete(job)
       yield job.report()
     }
     if (followed.size === 0 || signal.aborted) return
-    await changed([...followed], signal)
+    await stateChanged(told, signal)
   }
+}
+
+/** Resolves when the state of one of the jobs is not the one that was told, or after PROGRESS_INTERVAL_MS. */
+async function stateChanged(told: ReadonlyMap<Job, JobState>, signal: AbortSignal): Promise<void> {
+  const until = performance.now() + PROGRESS_INTERVAL_MS
+  const asTold = () => [...told].every(([job, state]) => job.record.state === state)
+  for (
+    let left = PROGRESS_INTERVAL_MS;
+    left > 0 && asTold() && !signal.aborted;
+    left = until - performance.now()
+  )
+    await changed([...told.keys()], signal, left)
 }
 
 /** Resolves when the job is over, or after `ms`. */
@@ -24,8 +41,8 @@ export async function overWithin(job: Job, ms: number): Promise<void> {
   while (!job.over && !deadline.aborted) await changed([job], deadline)
 }
 
-/** Resolves at the next change of one of the jobs, or after PROGRESS_INTERVAL_MS. */
-export function changed(jobs: readonly Job[], signal: AbortSignal): Promise<void> {
+/** Resolves at the next change of one of the jobs, or after `ms`. */
+export function changed(jobs: readonly Job[], signal: AbortSignal, ms = PROGRESS_INTERVAL_MS): Promise<void> {
   return new Promise((resolve) => {
     const watches = jobs.map((job) => job.watch(() => done()))
     const done = () => {
@@ -34,7 +51,7 @@ export function changed(jobs: readonly Job[], signal: AbortSignal): Promise<void
       signal.removeEventListener('abort', done)
       resolve()
     }
-    const timer = setTimeout(done, PROGRESS_INTERVAL_MS)
+    const timer = setTimeout(done, ms)
     signal.addEventListener('abort', done, { once: true })
   })
 }
