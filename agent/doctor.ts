@@ -13,6 +13,7 @@ import { seekData, seekHole } from '../transfer/linux.ts'
 import type { AgentApi, CheckReport, StatusReport } from './api.ts'
 import { loadConfig, type Config } from './config.ts'
 import { openHome, type Home } from './home.ts'
+import { arePackagesPacked } from './quick-start.js'
 import { formatBytes } from './units.ts'
 
 const MIN_NODE = 24
@@ -34,6 +35,7 @@ export async function runDoctor(home: Home, agent: AgentApi | undefined): Promis
   const config = await loadConfig(home.config).catch((error: unknown) => error as FluidError)
   const local = await Promise.all([
     checkNode(),
+    checkStart(),
     checkHome(home),
     checkConfig(home, config),
     checkAgent(home, status),
@@ -78,6 +80,16 @@ async function checkNode(): Promise<CheckReport> {
     'node',
     `${process.version} is older than ${MIN_NODE}`,
     `Install Node ${MIN_NODE}, or run npm ci and use npm run`,
+  )
+}
+
+async function checkStart(): Promise<CheckReport> {
+  const name = 'start'
+  if (arePackagesPacked()) return ok(name, 'packages are put together')
+  return warn(
+    name,
+    'packages are loaded one by one: commands and agents start later',
+    'npm run postinstall, after whatever npm installed without its scripts',
   )
 }
 

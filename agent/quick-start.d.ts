@@ -3,6 +3,7 @@ export declare const ROOT: string
 export declare const PACKED: string
 export declare function startQuickly(env: NodeJS.ProcessEnv): void
 export declare function installedState(): string
+export declare function arePackagesPacked(): boolean
 
 /** The index of what was packed, index.json in PACKED. */
 export interface PackedIndex {

@@ -59,6 +59,11 @@ export function installedState() {
   return `${size} ${Math.floor(mtimeMs / 1000)}`
 }
 
+/** Whether packages are put together, of what is installed now. */
+export function arePackagesPacked() {
+  return packedFiles().size > 0
+}
+
 function usePackedPackages() {
   const files = packedFiles()
   registerHooks({

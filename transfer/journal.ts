@@ -8,14 +8,10 @@
 import { RangeSet, type Range } from '../protocol/extent.ts'
 import { ENTRY_BYTES, entryCount, entryOffset } from '../protocol/manifest.ts'
 import { dataBytesOf, type StateLevel } from './chunk-index.ts'
+import type { JournalRecord } from './journal-record.ts'
 import { LeadingDigest } from './leading-digest.ts'
 
 const PREFIX = Buffer.from('jr', 'latin1')
-
-/** A window that became durable: its range and its manifest entries. */
-export interface JournalRecord extends Range {
-  readonly entries: Uint8Array
-}
 
 /** The durable windows of one job. One instance at a time. */
 export class Journal {

@@ -6,9 +6,9 @@
  * journal in the end, with all behind it.
  */
 import { FluidError } from '../protocol/errors.ts'
-import type { Range } from '../protocol/extent.ts'
 import { createRoot, entryCount, type Root } from '../protocol/manifest.ts'
 import { dataBytesOf } from './chunk-index.ts'
+import type { JournalRecord } from './journal-record.ts'
 
 /** A volume's root and the sums that go into its receipt. */
 export interface VolumeDigest {
@@ -16,10 +16,6 @@ export interface VolumeDigest {
   readonly root: Uint8Array
   readonly chunks: number
   readonly dataBytes: number
-}
-
-interface DigestedWindow extends Range {
-  readonly entries: Uint8Array
 }
 
 /** Entries of windows ahead: of some 6 GiB of usual data. */
@@ -30,7 +26,7 @@ export class LeadingDigest {
   readonly #chunking: string
   readonly #root: Root
   /** Windows behind a gap, by their start. */
-  readonly #ahead = new Map<number, DigestedWindow>()
+  readonly #ahead = new Map<number, JournalRecord>()
   #aheadBytes = 0
   #end = 0
   #chunks = 0
@@ -53,7 +49,7 @@ export class LeadingDigest {
   }
 
   /** Takes a window; one that was taken before changes nothing. It overlaps no other. */
-  add(record: DigestedWindow): void {
+  add(record: JournalRecord): void {
     if (record.start !== this.#end) {
       if (record.start < this.#end || this.#ahead.has(record.start)) return
       const bytes = this.#aheadBytes + record.entries.length
@@ -62,7 +58,7 @@ export class LeadingDigest {
       this.#aheadBytes = bytes
       return
     }
-    for (let next: DigestedWindow | undefined = record; next; next = this.#ahead.get(this.#end)) {
+    for (let next: JournalRecord | undefined = record; next; next = this.#ahead.get(this.#end)) {
       if (this.#ahead.delete(next.start)) this.#aheadBytes -= next.entries.length
       this.#root.update(next.entries)
       this.#chunks += entryCount(next.entries)

@@ -1,7 +1,8 @@
 /** The root of a volume: from the journal of a job, or by reading the volume again in all worker threads. */
 import { FluidError } from '../protocol/errors.ts'
 import type { Chunking } from './chunker.ts'
-import type { Journal, JournalRecord } from './journal.ts'
+import type { Journal } from './journal.ts'
+import type { JournalRecord } from './journal-record.ts'
 import type { LaneHandle, LanePool } from './lane-pool.ts'
 import { LeadingDigest, type VolumeDigest } from './leading-digest.ts'
 import type { Source } from './source.ts'

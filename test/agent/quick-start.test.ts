@@ -62,6 +62,20 @@ test('packages come from their own folders when none are packed, or others were 
   t.is(await program(root, 'start.js'), 'default newer old')
 })
 
+test('arePackagesPacked() is false before, and once others were installed', async (t) => {
+  const root = await makeCheckout(t)
+  await writeFile(
+    join(root, 'agent', 'tell.js'),
+    "import { arePackagesPacked } from './quick-start.js'\nconsole.log(arePackagesPacked())",
+  )
+  const told = [await program(root, 'tell.js')]
+  await program(root, 'pack-packages.ts')
+  told.push(await program(root, 'tell.js'))
+  await writeFile(join(root, 'node_modules/.package-lock.json'), '{ "packages": {} }')
+  told.push(await program(root, 'tell.js'))
+  t.deepEqual(told, ['false', 'true', 'false'])
+})
+
 test('a package that does not come out as it is stays where it is', async (t) => {
   const root = await makeCheckout(t)
   // It exports more when it is asked from a folder of its own.

@@ -1,6 +1,7 @@
 import test from 'ava'
 import { ENTRY_BYTES, writeEntry } from '../../protocol/manifest.ts'
-import { Journal, type JournalRecord } from '../../transfer/journal.ts'
+import { Journal } from '../../transfer/journal.ts'
+import type { JournalRecord } from '../../transfer/journal-record.ts'
 import { createMemoryLevel } from '../../transfer/memory-level.ts'
 import { collect } from '../helpers/collect.ts'
 
