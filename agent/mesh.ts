@@ -1,5 +1,6 @@
 /** An agent's standing in the mesh: its node, who it trusts, what they may do. Wires the parts and owns their closing. */
 import { join } from 'node:path'
+import { RELAY_LEAST_BYTES } from '../protocol/limits.ts'
 import type { Config } from './config.ts'
 import { openAddressBook } from './mesh/address-book.ts'
 import { type ConnectionPolicy, createConnectionPolicy } from './mesh/connection-policy.ts'
@@ -65,7 +66,9 @@ export async function openMesh(options: MeshOptions): Promise<Mesh> {
     config.relay && relayQuota
       ? {
           quota: relayQuota,
-          accounts: stack.use(await openRelayAccounts({ store, now, ...relayQuota })),
+          accounts: stack.use(
+            await openRelayAccounts({ store, now, leastBytes: RELAY_LEAST_BYTES, ...relayQuota }),
+          ),
           forAll: config.relayFor === 'all',
           stunPort: config.webrtc ? config.stunPort : undefined,
         }

@@ -293,6 +293,8 @@ export const MAX_RELAYS_TRIED = 8
 export const MAX_RELAY_ACCOUNTS = 4096
 export const RELAY_SAVE_MS = 5_000
 export const RELAY_SAVE_BYTES = 64 * MiB
+/** What is left of a quota is used up when it is less: a connection that is cut while both greet brings nobody anything. */
+export const RELAY_LEAST_BYTES = 64 * KiB
 /** STUN at a relay: answers to all hosts together, and relays that are asked for their port, and how long. */
 export const STUN_ANSWERS_PER_SECOND = 50
 export const STUN_ANSWER_BURST = 100

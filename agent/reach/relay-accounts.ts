@@ -41,12 +41,15 @@ export async function openRelayAccounts({
   store,
   bytes: most,
   peerBytes: mostOfPeer = Math.ceil(most * PEER_SHARE),
+  leastBytes = 0,
   now = Date.now,
 }: {
   readonly store: StateStore
   /** Carried in 24 hours for all together, and for one peer: PEER_SHARE of it unless given. */
   readonly bytes: number
   readonly peerBytes?: number
+  /** Up to so much left is too little to be of use: the quota is used up. */
+  readonly leastBytes?: number
   /** Unix time, ms. */
   readonly now?: () => number
 }): Promise<RelayAccounts> {
@@ -60,6 +63,12 @@ export async function openRelayAccounts({
   function today(peer: string): RelayAccount {
     const account = accounts.get(peer)
     return account && now() - account.since < DAY_MS ? account : { peer, since: now(), bytes: 0 }
+  }
+
+  /** What is left of `quota` for `peer`. */
+  function leftOf(peer: string, quota: number): number {
+    const left = quota - today(peer).bytes
+    return left > leastBytes ? left : 0
   }
 
   function put(account: RelayAccount): void {
@@ -92,8 +101,7 @@ export async function openRelayAccounts({
   const timer = setInterval(save, RELAY_SAVE_MS)
   timer.unref()
   return {
-    left: (...peers) =>
-      Math.max(0, Math.min(most - today(ALL).bytes, ...peers.map((peer) => mostOfPeer - today(peer).bytes))),
+    left: (...peers) => Math.min(leftOf(ALL, most), ...peers.map((peer) => leftOf(peer, mostOfPeer))),
     spend(bytes, ...peers) {
       for (const peer of [ALL, ...peers]) {
         const account = today(peer)
@@ -107,7 +115,7 @@ export async function openRelayAccounts({
       quotaBytes: most,
       peerQuotaBytes: mostOfPeer,
       spentBy: [...accounts.keys()]
-        .filter((peer) => peer !== ALL && today(peer).bytes >= mostOfPeer)
+        .filter((peer) => peer !== ALL && leftOf(peer, mostOfPeer) === 0)
         .slice(0, 16),
     }),
     async [Symbol.asyncDispose]() {

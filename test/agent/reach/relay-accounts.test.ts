@@ -8,7 +8,7 @@ import { tempDir } from '../../helpers/temp-dir.ts'
 const HOUR_MS = 60 * 60_000
 
 /** Accounts over a store that stays when they are closed and opened again. */
-async function open(t: ExecutionContext, quota: { bytes: number; peerBytes?: number }) {
+async function open(t: ExecutionContext, quota: { bytes: number; peerBytes?: number; leastBytes?: number }) {
   const store = await openStateStore(join(await tempDir(t), 'state'))
   t.teardown(() => store[Symbol.asyncDispose]())
   const clock = { now: Date.parse('2026-11-26') }
@@ -27,6 +27,20 @@ test('what a relay carried is counted for both ends and for all', async (t) => {
   accounts.spend(400, 'd')
   t.is(accounts.left('e'), 200)
   t.deepEqual(accounts.report(), { bytes: 800, quotaBytes: 1000, peerQuotaBytes: 400, spentBy: ['a', 'd'] })
+})
+
+test('what is left is used up when it is too little to be of use', async (t) => {
+  const { accounts } = await open(t, { bytes: 1000, peerBytes: 400, leastBytes: 50 })
+  accounts.spend(349, 'a')
+  t.is(accounts.left('a'), 51)
+  t.deepEqual(accounts.report().spentBy, [])
+  accounts.spend(1, 'a')
+  t.is(accounts.left('a'), 0)
+  t.deepEqual(accounts.report().spentBy, ['a'])
+  accounts.spend(350, 'b')
+  t.is(accounts.left('c'), 300)
+  accounts.spend(250, 'c')
+  t.is(accounts.left('d'), 0)
 })
 
 test('a relay that starts again goes on counting', async (t) => {
