@@ -1,8 +1,8 @@
 /** All relocations of the agent: kept, gone on with after a crash, told what their owners want, watched. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { FluidError } from '../../protocol/errors.ts'
-import { PROGRESS_INTERVAL_MS } from '../../protocol/limits.ts'
 import type { RelocationReport } from '../api.ts'
+import { changed } from '../changed.ts'
 import type { Table } from '../state-store.ts'
 import { crashPoint } from './crash-point.ts'
 import type { RelocationRecord } from './relocation-record.ts'
@@ -287,19 +287,4 @@ function isWished({ record: { state, wanted, committed } }: Relocation): boolean
 function isSettled({ record, over }: Relocation): boolean {
   if (over || record.state === 'paused') return true
   return record.state === 'live' && record.committed === true && record.wanted === 'run'
-}
-
-/** Resolves at the next change of one of them, or after PROGRESS_INTERVAL_MS. */
-function changed(relocations: readonly Relocation[], signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer)
-      for (const watch of watches) watch[Symbol.dispose]()
-      signal.removeEventListener('abort', done)
-      resolve()
-    }
-    const watches = relocations.map((relocation) => relocation.watch(() => done()))
-    const timer = setTimeout(done, PROGRESS_INTERVAL_MS)
-    signal.addEventListener('abort', done, { once: true })
-  })
 }

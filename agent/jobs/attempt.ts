@@ -5,10 +5,14 @@ import type { Journal } from '../../transfer/journal.ts'
 import type { PreparedSource } from '../../transfer/prepared-source.ts'
 import type { HeldRoom } from './incoming-room.ts'
 import type { Job } from './job.ts'
+import type { JobSignals } from './job-runs.ts'
 import type { JobParts } from '../job-parts.ts'
 import type { Viaduct } from '../viaduct/viaduct.ts'
 
-export interface OutgoingAttempt {
+/** What an attempt hears of its owner and of the other jobs. */
+export type AttemptSignals = Pick<JobSignals, 'signal' | 'onWish' | 'moving'>
+
+export interface OutgoingAttempt extends AttemptSignals {
   readonly parts: JobParts
   readonly job: Job
   readonly source: PreparedSource
@@ -17,14 +21,9 @@ export interface OutgoingAttempt {
   /** What source.fingerprint() said when the attempt began. */
   readonly fingerprint: string
   readonly journal: Journal
-  readonly signal: AbortSignal
-  /** Called when the job's owner asks for a pause or its end while the attempt runs. */
-  onWish(listener: () => void): Disposable
-  /** Jobs that move at this agent now, this one among them. */
-  moving(): number
 }
 
-export interface IncomingAttempt {
+export interface IncomingAttempt extends AttemptSignals {
   readonly parts: JobParts
   readonly job: Job
   readonly offer: Offer
@@ -32,9 +31,6 @@ export interface IncomingAttempt {
   readonly viaduct: Viaduct
   /** What the lanes it begins with, and the rest of it, may take. */
   readonly room: Pick<HeldRoom, 'grow'>
-  readonly signal: AbortSignal
-  onWish(listener: () => void): Disposable
-  moving(): number
   /** Opens the place for the volume; where the job's record says unless given. */
   place?(options: PlacementOptions): Promise<Placement>
   /** Processor time so far, told with the receipt; of benchmarks only. */

@@ -12,9 +12,9 @@ import { answerOffer } from '../../protocol/offer.ts'
 import type { Destination } from '../../transfer/destination.ts'
 import { createBenchAnswers, type BenchAnswers } from '../bench-answer.ts'
 import { openControlStream, type ControlStream } from '../viaduct/control-stream.ts'
+import type { AttemptSignals } from './attempt.ts'
 import { runIncoming } from './incoming-attempt.ts'
 import type { Job } from './job.ts'
-import type { JobSignals } from './job-runs.ts'
 import { capabilities, helloOf, type JobParts } from '../job-parts.ts'
 import { freshRecord } from './job-record.ts'
 import { createIncomingRoom, roomOf, type IncomingRoom } from './incoming-room.ts'
@@ -29,10 +29,7 @@ export interface IncomingRegistry extends VerifySubjects {
   all(): Iterable<Job>
   add(record: Job['record']): Promise<Job>
   /** Runs `attempt` as the job's only one: waits for, or ends, the one before. */
-  runAlone(
-    job: Job,
-    attempt: (signals: Pick<JobSignals, 'signal' | 'onWish' | 'moving'>) => Promise<void>,
-  ): Promise<void>
+  runAlone(job: Job, attempt: (signals: AttemptSignals) => Promise<void>): Promise<void>
   /** Resolves when the job's owner says yes; rejects when it ends otherwise, CANCELLED when either side ends it. */
   approval(job: Job, stream: ControlStream): Promise<void>
   /** Removes what a job staged, when no attempt of it runs. */

@@ -12,8 +12,9 @@ const MOVING: ReadonlySet<JobState> = new Set<JobState>(['connecting', 'running'
 export interface JobSignals {
   /** Aborted when the agent stops. */
   readonly signal: AbortSignal
+  /** Called when the job's owner asks for a pause or its end. */
   onWish(listener: () => void): Disposable
-  /** Jobs that move now, or are about to, in either direction. */
+  /** Jobs that move at this agent now, or are about to, in either direction; the one that asks among them. */
   moving(): number
   /** A place among the jobs that run; none, and at once, when the owner wants the job to pause or to end. */
   place(): Promise<Disposable>

@@ -1,6 +1,7 @@
 /** Waiting for jobs to change: for whoever follows them, and for whoever needs one to be over. */
 import { PROGRESS_INTERVAL_MS } from '../../protocol/limits.ts'
 import type { JobReport, JobState } from '../api.ts'
+import { changed } from '../changed.ts'
 import type { Job } from './job.ts'
 
 /**
@@ -27,33 +28,17 @@ export async function* watchJobs(more: () => Iterable<Job>, signal: AbortSignal)
 async function stateChanged(told: ReadonlyMap<Job, JobState>, signal: AbortSignal): Promise<void> {
   const until = performance.now() + PROGRESS_INTERVAL_MS
   const asTold = () => [...told].every(([job, state]) => job.record.state === state)
-  for (
-    let left = PROGRESS_INTERVAL_MS;
-    left > 0 && asTold() && !signal.aborted;
-    left = until - performance.now()
-  )
+  for (;;) {
+    const left = until - performance.now()
+    if (left <= 0 || signal.aborted || !asTold()) return
     await changed([...told.keys()], signal, left)
+  }
 }
 
 /** Resolves when the job is over, or after `ms`. */
 export async function overWithin(job: Job, ms: number): Promise<void> {
   const deadline = AbortSignal.timeout(ms)
   while (!job.over && !deadline.aborted) await changed([job], deadline)
-}
-
-/** Resolves at the next change of one of the jobs, or after `ms`. */
-export function changed(jobs: readonly Job[], signal: AbortSignal, ms = PROGRESS_INTERVAL_MS): Promise<void> {
-  return new Promise((resolve) => {
-    const watches = jobs.map((job) => job.watch(() => done()))
-    const done = () => {
-      clearTimeout(timer)
-      for (const watch of watches) watch[Symbol.dispose]()
-      signal.removeEventListener('abort', done)
-      resolve()
-    }
-    const timer = setTimeout(done, ms)
-    signal.addEventListener('abort', done, { once: true })
-  })
 }
 
 function restsWithError({ record }: Job): boolean {

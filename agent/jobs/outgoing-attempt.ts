@@ -27,7 +27,8 @@ import { growLanes, mostOf } from '../viaduct/lane-growth.ts'
 import { whyNotPunched } from '../mesh/punch.ts'
 import { isRelayed } from '../mesh/relay.ts'
 import { renewedAtPeer } from './rounds.ts'
-import { isFar, laneEndpoint, openViaduct, widened, type Viaduct } from '../viaduct/viaduct.ts'
+import { isFar } from '../viaduct/round-trip.ts'
+import { laneEndpoint, openViaduct, widened, type Viaduct } from '../viaduct/viaduct.ts'
 
 /** In these states the receiver owes an answer, credit or checkpoints. A person's approval, or a pause, may take for ever. */
 const OWED: ReadonlySet<State> = new Set<State>(['offered', 'accepted', 'flowing', 'completing'])

@@ -12,7 +12,8 @@ import type { Job } from './job.ts'
 import { signedBody, signedBytes } from './signed-body.ts'
 import type { ControlStream } from '../viaduct/control-stream.ts'
 import { withVerdict } from '../viaduct/peer-verdict.ts'
-import { isFar, type Viaduct } from '../viaduct/viaduct.ts'
+import { isFar } from '../viaduct/round-trip.ts'
+import type { Viaduct } from '../viaduct/viaduct.ts'
 
 /** Throws SOURCE_CHANGED when the source was written to since the attempt began. */
 export async function requireUnchanged({ job, source, fingerprint }: OutgoingAttempt): Promise<void> {

@@ -1,6 +1,7 @@
 /** How many lanes a job asks for. */
 import { availableParallelism } from 'node:os'
-import { MAX_LANES, NEAR_ROUND_TRIP_MS } from '../../protocol/limits.ts'
+import { MAX_LANES } from '../../protocol/limits.ts'
+import { isFar } from './round-trip.ts'
 
 /** The line to the peer, and `most` lanes by configuration. */
 export interface Line {
@@ -37,8 +38,4 @@ export function mostLanes(asked: number | undefined, line: Line, sharing: Sharin
 /** The lanes of one near job, at least one. */
 export function nearLanes(most: number, { jobs, cores = availableParallelism() }: Sharing): number {
   return Math.max(1, Math.min(most, Math.floor(cores / Math.max(1, jobs))))
-}
-
-function isFar({ roundTripMs }: Line): boolean {
-  return roundTripMs > NEAR_ROUND_TRIP_MS
 }

@@ -38,9 +38,9 @@ export interface LineMeter {
 const meters = new WeakMap<Connection, LineMeter>()
 
 /**
- * The meter of a connection. The kernel knows best how far the other end of a TCP connection is, however busy both are; but
- * not what lies behind a proxy there, which pings show. The first call sends a few pings beside whatever else goes on, so that nobody waits for
- * them; they end as soon as one shows that the peer is near.
+ * The meter of a connection. The kernel knows best how far the other end of a TCP connection is, however busy both are;
+ * but not what lies behind a proxy there, which pings show. The first call sends a few pings beside whatever else goes
+ * on, so that nobody waits for them; they end as soon as one shows that the peer is near.
  */
 export function lineMeter(connection: Connection): LineMeter {
   const known = meters.get(connection)
@@ -79,6 +79,11 @@ export function lineMeter(connection: Connection): LineMeter {
   }
   meters.set(connection, meter)
   return meter
+}
+
+/** Whether a round trip is worth saving; false where none was measured. */
+export function isFar({ roundTripMs = 0 }: { readonly roundTripMs?: number }): boolean {
+  return roundTripMs > NEAR_ROUND_TRIP_MS
 }
 
 /** What the meter knows; where it leaves in doubt whether the peer is near, it has a little more time. */

@@ -4,12 +4,7 @@ import type { Multiaddr } from '@multiformats/multiaddr'
 import type { Hello, LaneEndpoint } from '../../protocol/control-message.ts'
 import { asFluidError, FluidError } from '../../protocol/errors.ts'
 import { OFFER_AHEAD_MINOR, VIADUCT_PROTOCOL } from '../../protocol/ids.ts'
-import {
-  HANDSHAKE_TIMEOUT_MS,
-  MAX_ADDRESSES,
-  NEAR_ROUND_TRIP_MS,
-  TOKEN_BYTES,
-} from '../../protocol/limits.ts'
+import { HANDSHAKE_TIMEOUT_MS, MAX_ADDRESSES, TOKEN_BYTES } from '../../protocol/limits.ts'
 import { agreedMinor } from '../../protocol/offer.ts'
 import { dataAddrs, hostOf } from '../mesh/addresses.ts'
 import { openControlStream, type ControlStream } from './control-stream.ts'
@@ -84,11 +79,6 @@ export async function openViaduct(
     await stream.fail(error)
     throw error
   }
-}
-
-/** Whether a round trip is worth saving; false where none was measured. */
-export function isFar({ roundTripMs = 0 }: Pick<Viaduct, 'roundTripMs'>): boolean {
-  return roundTripMs > NEAR_ROUND_TRIP_MS
 }
 
 function unreachable(peer: string, cause: unknown): FluidError {
