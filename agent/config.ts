@@ -216,7 +216,8 @@ name = ${JSON.stringify(name)}
 # Jobs that run at the same time; the others wait.
 # jobs = ${MAX_JOBS_RUNNING}
 
-# Data connections of one job. To a far peer they are what it begins with: more are added while they bring more.
+# Data connections that a job begins with, nearby at most one a core. More are added: to a far peer while they bring
+# more, nearby while there are cores for them.
 # lanes = ${DEFAULT_LANES}
 
 # Rate of all jobs together, such as "100MiB/s" or "1Gbit/s".

@@ -42,6 +42,8 @@ export const WINDOWS_AHEAD = 256
 /** Lanes of one job. */
 export const MAX_LANES = 64
 export const DEFAULT_LANES = 4
+/** Up to so many a near job adds where there are cores for them: 16 brought no more, since they write one file. */
+export const NEAR_LANES = 8
 /** Up to here one lane's window is no limit: 4 MiB, the kernel's usual most, at 8 ms is 500 MiB/s. */
 export const NEAR_ROUND_TRIP_MS = 8
 /** Lanes this agent agrees to: each costs it up to INCOMING_LANE_BYTES of memory. */

@@ -1,9 +1,9 @@
 /** How many lanes a job asks for. */
 import { availableParallelism } from 'node:os'
-import { MAX_LANES } from '../../protocol/limits.ts'
+import { MAX_LANES, NEAR_LANES } from '../../protocol/limits.ts'
 import { isFar } from './round-trip.ts'
 
-/** The line to the peer, and `most` lanes by configuration. */
+/** The line to the peer, and the lanes that a job begins with by configuration, at `most`. */
 export interface Line {
   readonly roundTripMs: number
   readonly most: number
@@ -27,11 +27,11 @@ export function laneCount(asked: number | undefined, line: Line, sharing: Sharin
 
 /**
  * Up to how many there may be in all once lanes are added, see lane-growth.ts; undefined: as many as it begins with, as
- * always when the owner says how many. On far lines; nearby for when other jobs have ended.
+ * always when the owner says how many. Nearby as many as there are cores for, once no other jobs share them.
  */
 export function mostLanes(asked: number | undefined, line: Line, sharing: Sharing): number | undefined {
   if (asked !== undefined) return undefined
-  const most = isFar(line) ? MAX_LANES : nearLanes(line.most, { ...sharing, jobs: 1 })
+  const most = isFar(line) ? MAX_LANES : nearLanes(Math.max(line.most, NEAR_LANES), { ...sharing, jobs: 1 })
   return most > laneCount(asked, line, sharing) ? most : undefined
 }
 

@@ -2,7 +2,7 @@
  * How many lanes a job has: it begins with few, and the side that dials adds more.
  *
  * On a far line, while that brings something. A line that loses packets gives each connection only a share; a sound one
- * is full with four, and shows it by packets that wait in its queue. Nearby, once fewer jobs share the cores.
+ * is full with four, and shows it by packets that wait in its queue. Nearby, while there are cores that no other job has.
  */
 import type { Agreement } from '../../protocol/control-message.ts'
 import { nearLanes, type Sharing } from './lane-count.ts'
@@ -19,7 +19,7 @@ const MEASURE_ROUND_TRIPS = 8
 /** No lane is added for what will be over before it pays. */
 const WORTH_MS = 3_000
 const TICK_MS = 100
-/** Nearby, jobs that follow each other closely leave cores for a moment: only what is left for so many ticks is taken. */
+/** Nearby, jobs that follow each other closely leave cores for a moment: only what is free for so many ticks is taken. */
 const LEFT_TICKS = 3
 /** A near lane takes 10 to 20 ms to open; with less than this left, bytes, it brings nothing. */
 const WORTH_BYTES = 64 * 1024 * 1024

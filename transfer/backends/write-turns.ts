@@ -3,7 +3,8 @@
  *
  * Outside, because half of what a receiving lane costs is the kernel's copy into the page cache: meanwhile its thread
  * decrypts and digests the next frame. One at a time, because the kernel lets one writer into a file: two of them
- * only spin on its lock. Turns are kept in each thread for itself, so that no lock is needed here.
+ * only spin on its lock. Turns are kept in each thread for itself, so that no lock is needed here; threads still meet, up to
+ * four, where cores have nothing better to do.
  */
 import { fstatSync, write } from 'node:fs'
 import { targetWriteError } from './bounds.ts'

@@ -1,5 +1,5 @@
 import test from 'ava'
-import { MAX_LANES } from '../../../protocol/limits.ts'
+import { MAX_LANES, NEAR_LANES } from '../../../protocol/limits.ts'
 import { laneCount, mostLanes } from '../../../agent/viaduct/lane-count.ts'
 
 const near = { roundTripMs: 0.2, most: 4 }
@@ -32,9 +32,14 @@ test('mostLanes() lets lanes be added far away, unless the owner says how many t
   t.is(mostLanes(undefined, { ...far, most: MAX_LANES }, alone), undefined)
 })
 
-test('mostLanes() lets a near job that began beside others have its part when they have ended', (t) => {
+test('mostLanes() lets a near job have more than it begins with, where there are cores for them', (t) => {
   t.is(mostLanes(undefined, near, alone), undefined)
   t.is(mostLanes(undefined, near, { jobs: 8, cores: 2 }), 2)
-  t.is(mostLanes(undefined, near, { jobs: 8, cores: 64 }), undefined)
+  t.deepEqual(
+    [4, 6, 16, 64].map((cores) => mostLanes(undefined, near, { jobs: 1, cores })),
+    [undefined, 6, NEAR_LANES, NEAR_LANES],
+  )
+  t.is(mostLanes(undefined, near, { jobs: 8, cores: 64 }), NEAR_LANES)
+  t.is(mostLanes(undefined, { ...near, most: 16 }, { jobs: 8, cores: 64 }), 16)
   t.is(mostLanes(1, near, { jobs: 8, cores: 2 }), undefined)
 })
