@@ -51,6 +51,15 @@ export async function openLoopback(): Promise<CountingLine & AsyncDisposable> {
   })
 }
 
+/** The same line, both ends of which share the first `cores` processors. */
+export function onCores(line: Line, cores: number): Line {
+  const confined = (end: End): End => ({
+    ...end,
+    command: (program, args) => end.command('taskset', ['-c', `0-${cores - 1}`, program, ...args]),
+  })
+  return { ...line, sender: confined(line.sender), receiver: confined(line.receiver) }
+}
+
 /** A packet of a connection has so many bytes of headers, IP's and TCP's with its timestamp. */
 const HEADER_BYTES = 52
 

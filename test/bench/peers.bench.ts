@@ -5,6 +5,7 @@
  * Where the target is on tmpfs and the host takes free pages back, free memory is held in a file and given out as
  * contenders need it, so that faults on the host are not measured (resident-memory.ts).
  */
+import { fewerCores } from './cases/cores.ts'
 import { largeIndex } from './cases/index-size.ts'
 import { killed } from './cases/killed.ts'
 import { parallelJobs } from './cases/parallel.ts'
@@ -18,7 +19,7 @@ import { USAGE } from './usage.ts'
 
 const overLoopback = [incompressible, realDisk, realDiskImage, upgradedDisk, upgradedElsewhere]
 const overLines = [cleanLine, lossyLine, diskOverLine, machineAndVolume]
-const cases = [...overLoopback, ...overLines, killed, parallelJobs, largeIndex, farApart]
+const cases = [...overLoopback, ...overLines, killed, parallelJobs, largeIndex, farApart, fewerCores]
 const options = optionsOrExit()
 const memoryHeld = options.hold && wantsHeldMemory(options.target)
 await using memory = memoryHeld ? await holdFreeMemory(options.work) : unheldMemory

@@ -5,8 +5,10 @@ import { promisify } from 'node:util'
 import { isMostlyHole, dataExtents } from './holes.ts'
 
 const STEP_BYTES = 4 * 2 ** 20
+/** What both programs exit with when the two differ, rather than failing. */
+const DIFFERENT = 1
 
-/** An image holds the volume, not the same bytes. */
+/** An image holds the volume, not the same bytes. Throws when they cannot be compared. */
 export async function isSame(source: string, target: string): Promise<boolean> {
   if (await isMostlyHole(source)) return await hasSameData(source, target)
   const [program, ...args] = source.endsWith('.qcow2')
@@ -14,7 +16,10 @@ export async function isSame(source: string, target: string): Promise<boolean> {
     : ['cmp', '--silent', source, target]
   return await promisify(execFile)(program, args).then(
     () => true,
-    () => false,
+    (error: { code?: unknown }) => {
+      if (error.code === DIFFERENT) return false
+      throw error
+    },
   )
 }
 

@@ -18,6 +18,7 @@ Cases:
   9       eight jobs at once, and --bwlimit
   10      the next move to a receiver that knows 16 million chunks
   sparse  a terabyte of hole with 200 MiB of data scattered in it
+  cores   case 1 on one core, on two, on four and so on; needs taskset
 
 Options:
   --case LIST            cases, or all (1,2,3)

@@ -54,9 +54,9 @@ export async function compare(comparison: Comparison, bench: Bench): Promise<rea
   })
   for (const { contender, median, runs, ...rest } of summaries) {
     const { name, traits } = contender
-    const cpuSecondsPerGiB = perGiB(median.cpuSeconds, rest.movedBytes)
     const head = { bench: 'peers', case: id, ...facts, contender: name, ...traits }
-    report.json({ ...head, ...rest, ...median, cpuSecondsPerGiB, runs })
+    const perGiB = cpuSecondsPerGiB({ median, ...rest })
+    report.json({ ...head, ...rest, ...median, cpuSecondsPerGiB: perGiB, runs })
   }
   return summaries
 }
@@ -83,7 +83,7 @@ async function takeTurns(
           if (held) await warmData(held)
           using _running = report.running(turn)
           const { target, ...figures } = await contender.move({ source, held, line, folder })
-          if (run === 1 && target !== undefined) entry.same = await isSame(source, target)
+          if (run === 1 && target !== undefined) entry.same = await compared(source, target, report)
           entry.runs.push(figures)
         })
         const { seconds, cpuSeconds } = entry.runs.at(-1)!
@@ -103,6 +103,14 @@ async function takeTurns(
       return { contender, runs, same, median, movedBytes, bytesPerSecond: movedBytes / median.seconds }
     }),
   )
+}
+
+/** Undefined when nobody can tell. */
+async function compared(source: string, target: string, report: Report): Promise<boolean | undefined> {
+  return await isSame(source, target).catch((error: unknown) => {
+    report.progress(`${basename(target)} was not compared with its source: ${String(error)}`)
+    return undefined
+  })
 }
 
 function isPresent(contender: Contender, { contenders }: Options, report: Report): boolean {
@@ -130,16 +138,20 @@ const LEGEND = [
 function rowsOf(summaries: readonly Summary[]): string[][] {
   const [first] = summaries
   const ours = first.contender.name.startsWith(OURS) ? first : undefined
-  return summaries.map(({ contender: { name, traits }, median, movedBytes, bytesPerSecond, same }) => [
-    same === false ? `${name} (NOT THE SAME BYTES)` : name,
-    median.seconds.toFixed(2),
-    ours === undefined ? '' : `${(ours.bytesPerSecond / bytesPerSecond).toFixed(2)}x`,
-    (bytesPerSecond / 2 ** 20).toFixed(0),
-    perGiB(median.cpuSeconds, movedBytes).toFixed(2),
-    formatBytes(median.wireBytes),
-    peaksOf(median),
-    TRAITS.map((trait) => (traits[trait] ? 'y' : '-')).join(' '),
-  ])
+  return summaries.map((summary) => {
+    const { contender, median, bytesPerSecond, same } = summary
+    const { name, traits } = contender
+    return [
+      same === false ? `${name} (NOT THE SAME BYTES)` : name,
+      median.seconds.toFixed(2),
+      ours === undefined ? '' : `${(ours.bytesPerSecond / bytesPerSecond).toFixed(2)}x`,
+      (bytesPerSecond / 2 ** 20).toFixed(0),
+      cpuSecondsPerGiB(summary).toFixed(2),
+      formatBytes(median.wireBytes),
+      peaksOf(median),
+      TRAITS.map((trait) => (traits[trait] ? 'y' : '-')).join(' '),
+    ]
+  })
 }
 
 function peaksOf({ peakRssBytes, senderRssBytes, receiverRssBytes }: Figures): string {
@@ -147,6 +159,7 @@ function peaksOf({ peakRssBytes, senderRssBytes, receiverRssBytes }: Figures): s
   return `${Math.round(senderRssBytes / 2 ** 20)}+${formatBytes(receiverRssBytes)}`
 }
 
-function perGiB(seconds: number, bytes: number): number {
-  return seconds / (bytes / 2 ** 30)
+/** Of data that was moved, both ends together. */
+export function cpuSecondsPerGiB({ median, movedBytes }: Pick<Summary, 'median' | 'movedBytes'>): number {
+  return median.cpuSeconds / (movedBytes / 2 ** 30)
 }
