@@ -89,7 +89,8 @@ function reportFailure(
   terminal: Terminal,
 ): number {
   if (thrown instanceof CommanderError && thrown.exitCode === 0) return 0
-  const error = thrown instanceof CommanderError ? usageError(thrown) : asFluidError(thrown)
+  const error =
+    thrown instanceof CommanderError ? usageError(thrown, helpOf(program, argv)) : asFluidError(thrown)
   const options = program.opts<GlobalOptions>()
   // A command line that could not be parsed may not have come as far as --json.
   const json = options.json ?? beforeDashes(argv).includes('--json')
@@ -106,14 +107,28 @@ function beforeDashes(argv: readonly string[]): readonly string[] {
   return end === -1 ? argv : argv.slice(0, end)
 }
 
-/** commander's complaint as ours: its suggestion becomes the hint. */
-function usageError(error: CommanderError): FluidError {
-  if (error.code === 'commander.help') return new FluidError('USAGE', 'A command is missing')
+/** The command line that explains the command of `argv`. */
+function helpOf(program: Command, argv: readonly string[]): string {
+  const path = [program.name()]
+  let command = program
+  for (const word of beforeDashes(argv)) {
+    const next = command.commands.find((each) => each.name() === word || each.aliases().includes(word))
+    if (!next) continue
+    command = next
+    path.push(next.name())
+  }
+  return [...path, '--help'].join(' ')
+}
+
+/** commander's complaint as ours: its suggestion becomes the hint, else where to read on. */
+function usageError(error: CommanderError, help: string): FluidError {
+  const see = `See ${help}`
+  if (error.code === 'commander.help') return new FluidError('USAGE', 'A command is missing', { hint: see })
   const [first, ...rest] = error.message.replace(/^error: /, '').split('\n')
   const suggestion = rest
     .join(' ')
     .replace(/^\(|\)$/g, '')
     .trim()
   const message = first.charAt(0).toUpperCase() + first.slice(1).replace(/\.$/, '')
-  return new FluidError('USAGE', message, suggestion ? { hint: suggestion } : {})
+  return new FluidError('USAGE', message, { hint: suggestion || see })
 }
