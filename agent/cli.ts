@@ -2,7 +2,7 @@
 import { Command, CommanderError } from 'commander'
 import manifest from '../package.json' with { type: 'json' }
 import { ERRORS, FluidError, asFluidError } from '../protocol/errors.ts'
-import { styleOf, type GlobalOptions, type Runtime } from './commands/command.ts'
+import { placeAfter, styleOf, type GlobalOptions, type Runtime } from './commands/command.ts'
 import { formatError } from './output/error-text.ts'
 import { errorFields, formatEvent } from './output/ndjson.ts'
 import type { Terminal } from './output/terminal.ts'
@@ -109,15 +109,10 @@ function beforeDashes(argv: readonly string[]): readonly string[] {
 
 /** The command line that explains the command of `argv`. */
 function helpOf(program: Command, argv: readonly string[]): string {
-  const path = [program.name()]
-  let command = program
-  for (const word of beforeDashes(argv)) {
-    const next = command.commands.find((each) => each.name() === word || each.aliases().includes(word))
-    if (!next) continue
-    command = next
-    path.push(next.name())
-  }
-  return [...path, '--help'].join(' ')
+  const names = ['--help']
+  for (let at: Command | null = placeAfter(program, beforeDashes(argv)).command; at; at = at.parent)
+    names.unshift(at.name())
+  return names.join(' ')
 }
 
 /** commander's complaint as ours: its suggestion becomes the hint, else where to read on. */

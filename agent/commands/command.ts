@@ -10,6 +10,41 @@ import { createStyle, wantsColor, wantsUnicode, type Style } from '../output/sty
 import type { Screen, Terminal } from '../output/terminal.ts'
 import { parseDuration, parseRate, parseSize } from '../units.ts'
 
+/** Where a command line is when some of its words are read. */
+export interface Place {
+  readonly command: Command
+  /** Words so far that are neither commands nor options. */
+  readonly operands: number
+  /** The option whose value comes next. */
+  readonly pending?: Option
+}
+
+/** Reads `words`, which are all after the program's name. */
+export function placeAfter(program: Command, words: readonly string[]): Place {
+  let command = program
+  let operands = 0
+  let pending: Option | undefined
+  for (const word of words) {
+    if (pending) {
+      pending = undefined
+    } else if (word.startsWith('-')) {
+      pending = optionsOf(command).find(
+        (option) => option.required && (option.long === word || option.short === word),
+      )
+    } else {
+      const below = command.commands.find((each) => each.name() === word)
+      if (below) command = below
+      else operands++
+    }
+  }
+  return { command, operands, pending }
+}
+
+/** Of the command, and of those above it. */
+export function optionsOf(command: Command): Option[] {
+  return command.parent ? [...command.options, ...optionsOf(command.parent)] : [...command.options]
+}
+
 /** One run of the program. `exit` is its status so far; what ends the run early exits with it. */
 export interface Runtime {
   readonly terminal: Terminal

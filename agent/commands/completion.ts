@@ -5,7 +5,7 @@ import { connectAgent } from '../control/client.ts'
 import type { Home } from '../home.ts'
 import { isFinished } from '../output/progress.ts'
 import { printable } from '../output/text.ts'
-import { action, createContext, describe, type Runtime } from './command.ts'
+import { action, createContext, describe, optionsOf, placeAfter, type Runtime } from './command.ts'
 
 /** Names only the agent knows. */
 export interface Names {
@@ -61,32 +61,13 @@ export async function complete(
   ask: () => Promise<Names>,
 ): Promise<Candidate[]> {
   const current = words.at(-1) ?? ''
-  let command = program
-  let operands = 0
-  let pending: Command['options'][number] | undefined
-  for (const word of words.slice(0, -1)) {
-    if (pending) {
-      pending = undefined
-    } else if (word.startsWith('-')) {
-      pending = optionsOf(command).find(
-        (option) => option.required && (option.long === word || option.short === word),
-      )
-    } else {
-      const below = command.commands.find((each) => each.name() === word)
-      if (below) command = below
-      else operands++
-    }
-  }
+  const { command, operands, pending } = placeAfter(program, words.slice(0, -1))
   const all = pending
     ? valuesOf(pending.argChoices)
     : current.startsWith('-')
       ? flagsOf(command)
       : await wordsOf(command, operands, ask)
   return all.filter(({ word }) => word.startsWith(current))
-}
-
-function optionsOf(command: Command): Command['options'][number][] {
-  return command.parent ? [...command.options, ...optionsOf(command.parent)] : [...command.options]
 }
 
 function flagsOf(command: Command): Candidate[] {

@@ -149,6 +149,7 @@ const misuse: readonly [argv: string, message: RegExp, hint: RegExp][] = [
   ['move disk.raw', /Missing required argument/, /^See fluidcloud move --help$/],
   ['pair ticket --folder x', /Unknown option '--folder'/, /^See fluidcloud pair ticket --help$/],
   ['--home x --folder y', /Unknown option '--folder'/, /^See fluidcloud --help$/],
+  ['--home pair move', /Missing required argument/, /^See fluidcloud move --help$/],
   ['move disk.raw nowhere', /names a peer but no destination/, /PEER:NAME/],
   ['move disk.raw a/b', /is not PEER:DST/, /PEER:NAME/],
   ['move disk.raw :x', /not a peer's name/, /pair list/],

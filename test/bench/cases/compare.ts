@@ -36,6 +36,8 @@ export interface Summary {
   /** Data that was moved, holes not counted. */
   readonly movedBytes: number
   readonly bytesPerSecond: number
+  /** Of data that was moved, both ends together. */
+  readonly cpuSecondsPerGiB: number
   /** Whether the target was the same as the source; undefined when it cannot be compared. */
   readonly same?: boolean
 }
@@ -55,8 +57,7 @@ export async function compare(comparison: Comparison, bench: Bench): Promise<rea
   for (const { contender, median, runs, ...rest } of summaries) {
     const { name, traits } = contender
     const head = { bench: 'peers', case: id, ...facts, contender: name, ...traits }
-    const perGiB = cpuSecondsPerGiB({ median, ...rest })
-    report.json({ ...head, ...rest, ...median, cpuSecondsPerGiB: perGiB, runs })
+    report.json({ ...head, ...rest, ...median, runs })
   }
   return summaries
 }
@@ -100,7 +101,15 @@ async function takeTurns(
       const median = medians(runs)
       const all = await Promise.all([contender.source ?? common, ...besides].map(dataBytes))
       const movedBytes = all.reduce((sum, bytes) => sum + bytes, 0)
-      return { contender, runs, same, median, movedBytes, bytesPerSecond: movedBytes / median.seconds }
+      return {
+        contender,
+        runs,
+        same,
+        median,
+        movedBytes,
+        bytesPerSecond: movedBytes / median.seconds,
+        cpuSecondsPerGiB: median.cpuSeconds / (movedBytes / 2 ** 30),
+      }
     }),
   )
 }
@@ -138,28 +147,19 @@ const LEGEND = [
 function rowsOf(summaries: readonly Summary[]): string[][] {
   const [first] = summaries
   const ours = first.contender.name.startsWith(OURS) ? first : undefined
-  return summaries.map((summary) => {
-    const { contender, median, bytesPerSecond, same } = summary
-    const { name, traits } = contender
-    return [
-      same === false ? `${name} (NOT THE SAME BYTES)` : name,
-      median.seconds.toFixed(2),
-      ours === undefined ? '' : `${(ours.bytesPerSecond / bytesPerSecond).toFixed(2)}x`,
-      (bytesPerSecond / 2 ** 20).toFixed(0),
-      cpuSecondsPerGiB(summary).toFixed(2),
-      formatBytes(median.wireBytes),
-      peaksOf(median),
-      TRAITS.map((trait) => (traits[trait] ? 'y' : '-')).join(' '),
-    ]
-  })
+  return summaries.map(({ contender: { name, traits }, median, bytesPerSecond, cpuSecondsPerGiB, same }) => [
+    same === false ? `${name} (NOT THE SAME BYTES)` : name,
+    median.seconds.toFixed(2),
+    ours === undefined ? '' : `${(ours.bytesPerSecond / bytesPerSecond).toFixed(2)}x`,
+    (bytesPerSecond / 2 ** 20).toFixed(0),
+    cpuSecondsPerGiB.toFixed(2),
+    formatBytes(median.wireBytes),
+    peaksOf(median),
+    TRAITS.map((trait) => (traits[trait] ? 'y' : '-')).join(' '),
+  ])
 }
 
 function peaksOf({ peakRssBytes, senderRssBytes, receiverRssBytes }: Figures): string {
   if (senderRssBytes === undefined || receiverRssBytes === undefined) return formatBytes(peakRssBytes)
   return `${Math.round(senderRssBytes / 2 ** 20)}+${formatBytes(receiverRssBytes)}`
-}
-
-/** Of data that was moved, both ends together. */
-export function cpuSecondsPerGiB({ median, movedBytes }: Pick<Summary, 'median' | 'movedBytes'>): number {
-  return median.cpuSeconds / (movedBytes / 2 ** 30)
 }

@@ -6,7 +6,7 @@ import { rsyncOverSsh } from '../contenders/ssh.ts'
 import { onCores, openLoopback } from '../line.ts'
 import { incompressibleFile } from '../workloads.ts'
 import type { Case } from './case.ts'
-import { compare, cpuSecondsPerGiB, type Summary } from './compare.ts'
+import { compare, type Summary } from './compare.ts'
 
 const BYTES = 4 * 2 ** 30
 
@@ -38,7 +38,7 @@ export const fewerCores: Case = {
       ['', ...found.map(({ cores }) => coresOf(cores))],
       names.flatMap((name) => [
         [`${name}, MiB/s`, ...row(name, ({ bytesPerSecond }) => (bytesPerSecond / 2 ** 20).toFixed(0))],
-        [`${name}, CPU s/GiB`, ...row(name, (summary) => cpuSecondsPerGiB(summary).toFixed(2))],
+        [`${name}, CPU s/GiB`, ...row(name, ({ cpuSecondsPerGiB }) => cpuSecondsPerGiB.toFixed(2))],
       ]),
       { mark: 'fluidcloud' },
     )
