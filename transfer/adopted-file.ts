@@ -13,7 +13,7 @@ import { lstat, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
 import { FluidError } from '../protocol/errors.ts'
 import { errnoOf, reason, targetWriteError } from './backends/bounds.ts'
-import { writeZeros } from './backends/raw.ts'
+import { writeZeros } from './backends/positional-io.ts'
 import { pathIn, type DestinationFolder } from './destination-name.ts'
 import { isOpenElsewhere, punchHole, renameNoReplace } from './linux.ts'
 import {

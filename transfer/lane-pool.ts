@@ -2,6 +2,7 @@
 import { availableParallelism } from 'node:os'
 import { MessageChannel, Worker, type Transferable } from 'node:worker_threads'
 import { FluidError } from '../protocol/errors.ts'
+import { FEW_CORES } from './backends/write-turns.ts'
 import type { FromLane, LaneJob, OpenLane, ToLane } from './lane-job.ts'
 
 /** The main thread's end of a lane. */
@@ -33,8 +34,8 @@ export class LanePool implements AsyncDisposable {
   /** Opens a lane for `job`; `onReport` hears everything it says, `closed` last, exactly once. */
   open(job: LaneJob, onReport: (message: FromLane) => void): LaneHandle {
     if (this.#disposed) throw new FluidError('INTERRUPTED', 'Opening a lane in a pool that is closed')
-    const leavesCore = job.role === 'receive' && !job.rereads
-    const slot = this.#leastLoaded(leavesCore ? Math.max(1, this.#cores - 1) : this.#cores)
+    const leavesCore = job.role === 'receive' && !job.rereads && this.#cores > FEW_CORES
+    const slot = this.#leastLoaded(leavesCore ? this.#cores - 1 : this.#cores)
     const { port1, port2 } = new MessageChannel()
     slot.lanes++
     const closed = new Promise<void>((resolve) => {
@@ -80,9 +81,9 @@ export class LanePool implements AsyncDisposable {
   }
 
   /**
-   * The thread of the first `threads` that carries fewest lanes. Receiving lanes leave a core alone: they write into one
-   * file, whose lock lets only one thread in, and the kernel needs a core for the network. Those that mostly read and digest
-   * what is there do not.
+   * The thread of the first `threads` that carries fewest lanes. Receiving lanes leave a core alone: they have others write
+   * into one file, whose lock lets only one thread in, and the kernel needs a core for the network. Those that mostly read
+   * and digest what is there do not; nor do those of few cores, who write themselves (write-turns.ts).
    */
   #leastLoaded(threads: number) {
     const slots = this.#workers.slice(0, threads)

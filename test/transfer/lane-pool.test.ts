@@ -130,21 +130,30 @@ test.serial(
   },
 )
 
-test.serial('receiving lanes leave a core alone, unless most of their work is to read', async (t) => {
-  for (const rereads of [false, true]) {
-    let threads = 0
-    const count = () => void threads++
-    process.on('worker', count)
-    {
-      await using pool = new LanePool(2)
-      const lanes = [receiving(rereads), receiving(rereads)].map((each) => pool.open(each, () => {}))
-      for (const lane of lanes) lane.abort()
-      await Promise.all(lanes.map(({ closed }) => closed))
-    }
-    process.off('worker', count)
-    t.is(threads, rereads ? 2 : 1)
+test.serial(
+  'receiving lanes leave one of several cores alone, unless most of their work is to read',
+  async (t) => {
+    t.is(await threadsOf(3, false), 2)
+    t.is(await threadsOf(3, true), 3)
+    t.is(await threadsOf(2, false), 2)
+    t.is(await threadsOf(1, false), 1)
+  },
+)
+
+/** Threads that as many receiving lanes as there are cores take. */
+async function threadsOf(cores: number, rereads: boolean): Promise<number> {
+  let threads = 0
+  const count = () => void threads++
+  process.on('worker', count)
+  {
+    await using pool = new LanePool(cores)
+    const lanes = Array.from({ length: cores }, () => pool.open(receiving(rereads), () => {}))
+    for (const lane of lanes) lane.abort()
+    await Promise.all(lanes.map(({ closed }) => closed))
   }
-})
+  process.off('worker', count)
+  return threads
+}
 
 /** A job whose lane nobody answers. */
 function receiving(rereads: boolean): ReceiveJob {

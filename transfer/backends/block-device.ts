@@ -11,8 +11,8 @@ import type { Sink } from '../sink.ts'
 import type { Source } from '../source.ts'
 import { checkBounds, errnoOf, reason, targetSyncError, targetWriteError } from './bounds.ts'
 import { wholeRange } from './file-extents.ts'
-import { readBack, readFully, writeFully, writeZeros } from './raw.ts'
-import { openWriteTurns, OUTSIDE_WRITE_BYTES } from './write-turns.ts'
+import { readBack, readFully, writeZeros } from './positional-io.ts'
+import { openWriteTurns } from './write-turns.ts'
 
 const fsyncOf = promisify(fsync)
 const fdatasyncOf = promisify(fdatasync)
@@ -80,8 +80,7 @@ export async function openBlockSink(path: string): Promise<Sink> {
     write(bytes, offset) {
       checkBounds(sizeBytes, offset, bytes.length)
       if (lost) throw lost
-      if (bytes.length >= OUTSIDE_WRITE_BYTES) return turns.write(bytes, offset)
-      writeFully(fd, bytes, offset)
+      return turns.write(bytes, offset)
     },
     zero(offset, lengthBytes) {
       checkBounds(sizeBytes, offset, lengthBytes)

@@ -1,21 +1,20 @@
 /**
  * Raw image files with their holes. Reads and small writes are positional and synchronous: they run in a lane's own
- * thread, where a system call into the page cache is cheaper than any hand-over. Large writes take turns outside it.
+ * thread, where a system call into the page cache is cheaper than any hand-over. Large writes take turns (write-turns.ts).
  */
-import { closeSync, constants, fdatasync, fstatSync, openSync, readSync, writeSync } from 'node:fs'
+import { closeSync, constants, fdatasync, fstatSync, openSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { promisify } from 'node:util'
 import { FluidError } from '../../protocol/errors.ts'
 import { adviseDontNeed, adviseWillNeed, punchHole } from '../linux.ts'
 import type { Sink } from '../sink.ts'
 import type { Source } from '../source.ts'
-import { checkBounds, sourceReadError, targetReadError, targetSyncError, targetWriteError } from './bounds.ts'
+import { checkBounds, targetSyncError, targetWriteError } from './bounds.ts'
 import { fileExtents, openFileExtents, tellsHoles } from './file-extents.ts'
-import { openWriteTurns, OUTSIDE_WRITE_BYTES } from './write-turns.ts'
+import { readBack, readFully, shrunk, writeZeros } from './positional-io.ts'
+import { openWriteTurns } from './write-turns.ts'
 
 const fdatasyncOf = promisify(fdatasync)
-/** What zero() writes where holes cannot be punched. */
-const ZEROS = Buffer.alloc(1024 * 1024)
 
 /** Bytes a millisecond from which on they came from the page cache: fetching ahead costs more there than it brings. */
 const CACHED_BYTES_PER_MS = 1024 * 1024
@@ -70,26 +69,6 @@ function openSource(path: string): number {
   throw new FluidError('SOURCE_MISSING', `${path} is not a regular file`)
 }
 
-function shrunk(path: string, sizeBytes: number, expectedBytes: number): FluidError {
-  const message = `${path} ended at ${sizeBytes} bytes, short of the ${expectedBytes} it had`
-  return new FluidError('SOURCE_CHANGED', message, { offset: sizeBytes })
-}
-
-/** Fills `target` from `offset`; used for files and block devices. Throws SOURCE_CHANGED at an early end, SOURCE_READ otherwise. */
-export function readFully(fd: number, target: Uint8Array, offset: number, path: string): void {
-  let done = 0
-  while (done < target.length) {
-    let count: number
-    try {
-      count = readSync(fd, target, done, target.length - done, offset + done)
-    } catch (error) {
-      throw sourceReadError(error, offset + done)
-    }
-    if (count === 0) throw shrunk(path, offset + done, offset + target.length)
-    done += count
-  }
-}
-
 /**
  * Opens an existing file of full size for writing, never through a symbolic link; anything never
  * written is a hole. After a failed sync() every write and sync fails: the system reports the loss once only.
@@ -112,8 +91,7 @@ export async function openRawSink(path: string): Promise<Sink> {
     write(bytes, offset) {
       checkBounds(sizeBytes, offset, bytes.length)
       if (lost) throw lost
-      if (bytes.length >= OUTSIDE_WRITE_BYTES) return turns.write(bytes, offset)
-      writeFully(fd, bytes, offset)
+      return turns.write(bytes, offset)
     },
     zero(offset, lengthBytes) {
       checkBounds(sizeBytes, offset, lengthBytes)
@@ -153,33 +131,5 @@ function punched(fd: number, offset: number, lengthBytes: number): boolean {
     return punchHole(fd, offset, lengthBytes)
   } catch (error) {
     throw targetWriteError(error, offset)
-  }
-}
-
-/** Writes all of `bytes`, going on after short writes; used for files and block devices. */
-export function writeFully(fd: number, bytes: Uint8Array, offset: number): void {
-  let done = 0
-  while (done < bytes.length) {
-    try {
-      done += writeSync(fd, bytes, done, bytes.length - done, offset + done)
-    } catch (error) {
-      throw targetWriteError(error, offset + done)
-    }
-  }
-}
-
-/** Writes zeros the long way. */
-export function writeZeros(fd: number, offset: number, lengthBytes: number): void {
-  for (let done = 0; done < lengthBytes; done += ZEROS.length) {
-    writeFully(fd, ZEROS.subarray(0, Math.min(ZEROS.length, lengthBytes - done)), offset + done)
-  }
-}
-
-/** Fills `target` from what was written; any failure is the target's. */
-export function readBack(fd: number, target: Uint8Array, offset: number, path: string): void {
-  try {
-    readFully(fd, target, offset, path)
-  } catch (error) {
-    throw targetReadError((error as Error).cause ?? error, offset)
   }
 }
