@@ -63,6 +63,8 @@ export function createHeldChunks(
   const scratch = Buffer.allocUnsafeSlow(WINDOW_BYTES)
   const sampling = createLookupSampling<Candidate>()
   const files = new Map<number, number>()
+  /** What could not be opened: not looked into again, nor looked up, by this lane. The index still knows it. */
+  const gone = new Set<number>()
   /** Files of the index that are what the sink itself was before. */
   const former = new Map<number, boolean>()
   /** Digests of the window that do not lie where the index knows them: their positions. */
@@ -126,7 +128,7 @@ export function createHeldChunks(
     }
     const indexed = index && sampling.among(unknown, (entry) => locateInIndex(window, entry))
     // Hardly the chunk itself, but maybe what it was.
-    const looks = older?.previous !== undefined && older.bases.pay
+    const looks = older?.previous !== undefined && older.bases.pay && !gone.has(PREVIOUS)
     for (const entry of unknown) {
       const candidate = indexed?.get(entry)
       if (candidate) candidates.set(entry, candidate)
@@ -145,7 +147,7 @@ export function createHeldChunks(
   function locateInIndex({ entries }: OpenWindow, entry: number): Candidate | undefined {
     for (const scope of index?.scopes ?? []) {
       const location = index!.chunks.find(scope, entries, digestPosition(entry))
-      if (!location) continue
+      if (!location || gone.has(location.file)) continue
       const file = isFormer(location.file) ? SINK : location.file
       // What lies at its own place was looked at before.
       if (file === SINK && location.offset === entryOffset(entries, entry)) noteStale(scope, entry)
@@ -257,14 +259,18 @@ export function createHeldChunks(
   function open(file: number): number | undefined {
     const known = files.get(file)
     if (known !== undefined) return known
+    if (gone.has(file)) return undefined
     const path = file === PREVIOUS ? older?.previous : index?.chunks.pathOf(file)
-    if (path === undefined) return undefined
+    const fd = path === undefined ? undefined : openIfThere(path)
+    if (fd === undefined) {
+      gone.add(file)
+      return undefined
+    }
     if (files.size >= OPEN_FILES) {
-      const [oldest, fd] = files.entries().next().value!
-      closeSync(fd)
+      const [oldest, fdOfOldest] = files.entries().next().value!
+      closeSync(fdOfOldest)
       files.delete(oldest)
     }
-    const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
     files.set(file, fd)
     return fd
   }
@@ -302,6 +308,14 @@ export function createHeldChunks(
       for (const fd of files.values()) closeSync(fd)
       files.clear()
     },
+  }
+}
+
+function openIfThere(path: string): number | undefined {
+  try {
+    return openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+  } catch {
+    return undefined
   }
 }
 

@@ -187,6 +187,22 @@ test('fill() looks only into the scopes it was given, the first that knows first
   t.is(window.missingCount, 0)
 })
 
+test('fill() no longer counts on a file that is gone: what another knows as well is taken from there', async (t) => {
+  const { chunks, path } = await indexed(t)
+  const other = join(await tempDir(t), 'other')
+  writeFileSync(other, content)
+  await chunks.add(THEIRS, await chunks.numberOf(other), entriesFor(ALL))
+  rmSync(path)
+  const target = watchedSink()
+  using held = createHeldChunks(target.sink, table(), { chunks, scopes: [MINE, THEIRS] })
+  const [before, after] = [openWindow(1, 0, SIZE, entriesFor(ALL)), openWindow(2, 0, SIZE, entriesFor(ALL))]
+  await held.fill(before)
+  t.is(before.missingCount, 20)
+  await held.fill(after)
+  t.is(after.missingCount, 0)
+  t.true(target.bytes.equals(content))
+})
+
 test('fill() uses what was placed elsewhere in this stream', async (t) => {
   const target = watchedSink()
   content.copy(target.bytes, 10 * CHUNK, 0, CHUNK)
