@@ -109,8 +109,10 @@ async function scanWindow(
       const step = Math.min(STEP_BYTES, extent.length - have)
       let clock = startStage()
       const reading = source.read(bytes.subarray(at + have, at + have + step), extent.offset + have)
-      if (reading) await reading
-      clock = endStage('read', clock)
+      if (reading) {
+        await waitStage('wait-read', reading)
+        clock = startStage()
+      } else clock = endStage('read', clock)
       have += step
       scanner.feed(have, have === extent.length)
       clock = endStage('cut', clock)

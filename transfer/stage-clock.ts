@@ -2,9 +2,10 @@
  * Where the time of a thread goes, stage by stage, for those who make it faster: with FLUIDCLOUD_PROFILE=1 in the
  * environment of an agent each job tells it in the log (agent/jobs/stage-report.ts). Without, a stage costs one comparison.
  *
- * Stages run to their end without giving the thread away, so their times are processor time, unless they are waits: of
- * these several may pass at once, one of each lane.
+ * Stages run to their end without giving the thread away to another lane. Their times are processor time of the thread, not
+ * what passes while others have its core. Waits are time that passes: several may at once, one of each lane.
  */
+import { threadCpuMs } from './linux.ts'
 
 /** What a thread does, and what its lanes wait for. */
 export type Stage =
@@ -16,6 +17,7 @@ export type Stage =
   | 'decompress'
   | 'verify'
   | 'write'
+  | 'wait-read'
   | 'wait-slot'
   | 'wait-want'
   | 'wait-line'
@@ -30,15 +32,15 @@ export const PROFILING = process.env.FLUIDCLOUD_PROFILE === '1'
 let times: StageTimes = {}
 let cpuTakenMs = 0
 
-/** Now, for spend(); 0 when nothing is measured. */
+/** When a stage begins, for endStage(); 0 when nothing is measured. */
 export function startStage(): number {
-  return PROFILING ? performance.now() : 0
+  return PROFILING ? threadCpuMs() : 0
 }
 
-/** Counts the time since `began` to `stage`, and gives the present for the stage that follows. */
+/** Counts the processor time since `began` to `stage`, and gives the present for the stage that follows. */
 export function endStage(stage: Stage, began: number): number {
   if (!PROFILING) return 0
-  const now = performance.now()
+  const now = threadCpuMs()
   addStage(stage, now - began)
   return now
 }
@@ -64,8 +66,7 @@ export function takeStageTimes(): StageTimes | undefined {
   if (!PROFILING) return undefined
   const taken = times
   times = {}
-  const { user, system } = process.threadCpuUsage()
-  taken.cpu = (user + system) / 1000 - cpuTakenMs
+  taken.cpu = threadCpuMs() - cpuTakenMs
   cpuTakenMs += taken.cpu
   return taken
 }

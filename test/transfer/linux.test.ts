@@ -18,6 +18,7 @@ import {
   setCongestionControl,
   startWriteback,
   tcpState,
+  threadCpuMs,
   zeroRange,
 } from '../../transfer/linux.ts'
 import { tempDir } from '../helpers/temp-dir.ts'
@@ -136,4 +137,15 @@ test('tcpState() is that of the connection, and undefined for what is no TCP soc
   t.is(tcpState(file), undefined)
   t.false(setCongestionControl(file, 'reno'))
   t.false(setBufferBytes(file, 'receive', 64 * 1024))
+})
+
+test('threadCpuMs() counts what the thread does, not what passes', (t) => {
+  const before = threadCpuMs()
+  const began = performance.now()
+  while (threadCpuMs() - before < 20);
+  // The clock is read in another way, hence the millisecond.
+  t.true(performance.now() - began >= 19)
+  const idle = threadCpuMs()
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100)
+  t.true(threadCpuMs() - idle < 50)
 })
