@@ -6,6 +6,7 @@
  */
 import type { Range } from '../protocol/extent.ts'
 import { digestPosition, ENTRY_BYTES, writeEntry } from '../protocol/manifest.ts'
+import { MAX_WINDOW_CHUNKS } from '../protocol/limits.ts'
 import { createChunkList, type ChunkList, type Chunker } from './chunker.ts'
 import { digestInto } from './hasher.ts'
 import type { Source } from './source.ts'
@@ -69,6 +70,8 @@ export function createSlotPool(slots: number): SlotPool {
 /** The stage: windows in, scanned windows out, in order. */
 export function scan(source: Source, chunker: Chunker, slots: SlotPool, signal: AbortSignal) {
   const lists = new Map<number, ChunkList>()
+  // Of the window that is scanned: what is announced is a copy of as many as it has.
+  const entries = Buffer.allocUnsafeSlow(MAX_WINDOW_CHUNKS * ENTRY_BYTES)
   return async function* (windows: AsyncIterable<Window>): AsyncGenerator<ScannedWindow> {
     for await (const window of windows) {
       const slot = await waitStage('wait-slot', slots.take(signal))
@@ -80,7 +83,7 @@ export function scan(source: Source, chunker: Chunker, slots: SlotPool, signal: 
         given = true
       }
       try {
-        yield await scanWindow(window, source, chunker, slot, list, release)
+        yield await scanWindow(window, source, chunker, { slot, list, entries, release })
       } catch (error) {
         release()
         throw error
@@ -89,16 +92,21 @@ export function scan(source: Source, chunker: Chunker, slots: SlotPool, signal: 
   }
 }
 
+/** What a window is scanned with. */
+interface ScanMemory {
+  readonly slot: number
+  readonly list: ChunkList
+  readonly entries: Buffer
+  release(): void
+}
+
 async function scanWindow(
   window: Window,
   source: Source,
   chunker: Chunker,
-  slot: number,
-  list: ChunkList,
-  release: () => void,
+  { slot, list, entries, release }: ScanMemory,
 ): Promise<ScannedWindow> {
   const bytes = chunker.slot(slot)
-  const entries = Buffer.allocUnsafe(list.lengths.length * ENTRY_BYTES)
   let written = 0
   let dataBytes = 0
   list.count = 0
