@@ -115,7 +115,8 @@ test('a machine that was held as its lease was made longer is let run again', as
   const handover = await stage.fill(request)
   await using target = await stage.open(request)
   await verdictOf(target.start(handover, grantor()))
-  await stage.cloud.pause('web')
+  // It may be let run again each time before pause() sees that it halted.
+  await stage.cloud.pause('web').catch((error) => t.regex(error.message, /did not take SIGSTOP/))
   await stage.stateIs('web', 'running')
   await target.abort('enough')
   t.deepEqual(await stage.leftovers(), [])
