@@ -42,6 +42,7 @@ const SO_BUFFER = { send: 7, receive: 8 } as const
 // From <bits/socket.h>.
 const MSG_DONTWAIT = 0x40
 const MSG_NOSIGNAL = 0x4000
+const MSG_MORE = 0x8000
 // From <time.h>.
 const CLOCK_THREAD_CPUTIME_ID = 3
 
@@ -234,11 +235,18 @@ export function setBufferBytes(fd: number, way: 'send' | 'receive', bytes: numbe
 
 /**
  * Hands bytes at a native address to a connected socket: how many it took, 0 when it has no room now, is broken, or there is
- * no such call here. The caller writes the rest through Node, which tells what is broken, and sees to the order.
+ * no such call here. The caller writes the rest through Node, which tells what is broken, and sees to the order. With `more`
+ * a segment that is not full waits for what the caller sends at once.
  */
-export function sendNow(fd: number, bytes: unknown, length: number): number {
+export function sendNow(
+  fd: number,
+  bytes: unknown,
+  length: number,
+  { more = false }: { readonly more?: boolean } = {},
+): number {
   if (!libc) return 0
-  return Math.max(0, Number(libc.send(fd, bytes, length, MSG_DONTWAIT | MSG_NOSIGNAL)))
+  const flags = MSG_DONTWAIT | MSG_NOSIGNAL | (more ? MSG_MORE : 0)
+  return Math.max(0, Number(libc.send(fd, bytes, length, flags)))
 }
 
 const timespec = Buffer.alloc(16)

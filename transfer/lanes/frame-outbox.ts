@@ -10,7 +10,9 @@ import { LANE_END } from './frame-inbox.ts'
 /** Payloads up to this many bytes are copied behind their header, so that both share one TLS record. */
 const SMALL_PAYLOAD_BYTES = 15 * 1024
 
-/** Where the bytes go, in order; `done` is called when the kernel has them, or with an error. */
+/**
+ * Where the bytes go, in order; `done` is called when the kernel has them, or with an error. Without it more is written at once.
+ */
 export interface ByteWriter {
   write(bytes: Uint8Array, done?: (error?: Error | null) => void): unknown
   /** No more follow. */

@@ -67,7 +67,8 @@ export class SealingWriter implements ByteWriter {
       const end = Math.min(bytes.byteLength, at + SEALABLE_BYTES)
       this.#session.write(bytes.subarray(at, end))
       at = end
-      const waiting = this.#send()
+      // What follows at once shares its segments: a tail of each piece would wake the receiver for a few bytes.
+      const waiting = this.#send({ more: at < bytes.byteLength || !done })
       if (!waiting) continue
       this.#socket.write(waiting, (error) => {
         if (error) return // 'error' or 'close' on the socket tells it.
@@ -83,11 +84,11 @@ export class SealingWriter implements ByteWriter {
     if (done) setImmediate(done)
   }
 
-  /** Has the kernel take what is sealed; gives what it did not. */
-  #send(): Uint8Array | undefined {
+  /** Has the kernel take what is sealed; gives what it did not. `more` follows at once. */
+  #send(options: { readonly more: boolean }): Uint8Array | undefined {
     const fd = descriptorOf(this.#socket)
     if (fd !== undefined && this.#socket.writableLength === 0)
-      this.#sentBytes += this.#session.sendSealed((address, length) => sendNow(fd, address, length))
+      this.#sentBytes += this.#session.sendSealed((address, length) => sendNow(fd, address, length, options))
     return this.#session.takeSealed()
   }
 }
