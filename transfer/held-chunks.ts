@@ -6,10 +6,11 @@
  * read and digested; only what matches is used, so a stale hint costs a re-send. Of what lies at a chunk's place and does
  * not match, parts may: see bases.ts. Neighbours are read and written together.
  */
-import { closeSync, constants, openSync, readSync } from 'node:fs'
+import { closeSync, constants, openSync } from 'node:fs'
 import { FluidError } from '../protocol/errors.ts'
 import { WINDOW_BYTES } from '../protocol/limits.ts'
 import { digestPosition, entryLength, entryOffset } from '../protocol/manifest.ts'
+import { openReads, type Reads } from './backends/reads.ts'
 import type { Bases } from './bases.ts'
 import { travellingRanges } from './block-sums.ts'
 import type { ChunkIndex, Scope } from './chunk-index.ts'
@@ -25,7 +26,7 @@ const OPEN_FILES = 16
 /** Bytes read, digested and written together: what the second-level cache holds from one to the next. */
 const RUN_BYTES = 512 * 1024
 
-export interface HeldChunks extends Disposable {
+export interface HeldChunks extends AsyncDisposable {
   /** Marks what it could fill as no longer missing; zeros what the window says is a hole. Keeps bases of the rest. */
   fill(window: OpenWindow): Promise<void>
   /**
@@ -42,6 +43,11 @@ interface Candidate {
   readonly offset: number
   /** Where the index knows it from. */
   readonly scope?: Scope
+}
+
+/** A file of the index, or the version before. */
+interface OpenFile extends Reads {
+  readonly fd: number
 }
 
 const SINK = 0
@@ -62,7 +68,7 @@ export function createHeldChunks(
 ): HeldChunks {
   const scratch = Buffer.allocUnsafeSlow(WINDOW_BYTES)
   const sampling = createLookupSampling<Candidate>()
-  const files = new Map<number, number>()
+  const files = new Map<number, OpenFile>()
   /** What could not be opened: not looked into again, nor looked up, by this lane. The index still knows it. */
   const gone = new Set<number>()
   /** Files of the index that are what the sink itself was before. */
@@ -237,42 +243,33 @@ export function createHeldChunks(
 
   async function readAt(file: number, target: Buffer, offset: number): Promise<boolean> {
     try {
-      if (file === SINK) {
-        const reading = sink.read(target, offset)
-        if (reading) await reading
-        return true
-      }
-      const fd = open(file)
-      if (fd === undefined) return false
-      for (let done = 0; done < target.length;) {
-        const read = readSync(fd, target, done, target.length - done, offset + done)
-        if (read === 0) return false
-        done += read
-      }
-      return true
+      const from = file === SINK ? sink : open(file)
+      const reading = from?.read(target, offset)
+      if (reading) await reading
+      return from !== undefined
     } catch {
       // What cannot be read is not held: it is asked for, and nothing is lost.
       return false
     }
   }
 
-  function open(file: number): number | undefined {
+  function open(file: number): OpenFile | undefined {
     const known = files.get(file)
     if (known !== undefined) return known
     if (gone.has(file)) return undefined
     const path = file === PREVIOUS ? older?.previous : index?.chunks.pathOf(file)
-    const fd = path === undefined ? undefined : openIfThere(path)
-    if (fd === undefined) {
+    const opened = path === undefined ? undefined : openIfThere(path)
+    if (!opened) {
       gone.add(file)
       return undefined
     }
     if (files.size >= OPEN_FILES) {
-      const [oldest, fdOfOldest] = files.entries().next().value!
-      closeSync(fdOfOldest)
+      const [oldest, itsFile] = files.entries().next().value!
       files.delete(oldest)
+      void close(itsFile)
     }
-    files.set(file, fd)
-    return fd
+    files.set(file, opened)
+    return opened
   }
 
   async function complete(
@@ -304,19 +301,26 @@ export function createHeldChunks(
   return {
     fill,
     complete,
-    [Symbol.dispose]() {
-      for (const fd of files.values()) closeSync(fd)
+    async [Symbol.asyncDispose]() {
+      await Promise.all(Array.from(files.values(), close))
       files.clear()
     },
   }
 }
 
-function openIfThere(path: string): number | undefined {
+function openIfThere(path: string): OpenFile | undefined {
   try {
-    return openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+    const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+    return { fd, ...openReads(fd, path, 'target') }
   } catch {
     return undefined
   }
+}
+
+/** Waits for what a lane that was stopped may still read. */
+async function close({ fd, idle }: OpenFile): Promise<void> {
+  await idle()
+  closeSync(fd)
 }
 
 function follows(window: OpenWindow, a: Candidate, b: Candidate): boolean {

@@ -114,7 +114,7 @@ async function runReceive(job: ReceiveJob, lane: Lane, port: LanePort): Promise<
   await using db = job.scopes.length > 0 ? await openStateReader(job.statePath) : undefined
   const bases = job.comparesBlocks ? createBases() : undefined
   const index = db && { chunks: openChunkIndex(db.level), scopes: job.scopes }
-  using held = createHeldChunks(sink, recent, index, bases && { bases, previous: job.previous })
+  await using held = createHeldChunks(sink, recent, index, bases && { bases, previous: job.previous })
   await receive(
     {
       lane,

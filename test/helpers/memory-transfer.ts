@@ -65,7 +65,7 @@ export async function transfer(options: MemoryTransfer): Promise<Transferred> {
     onLanes?.(pair)
     using loan = chunkers.borrow(windows, CHUNKING_FASTCDC_64K)
     const bases = older && createBases()
-    using held = createHeldChunks(sink, recent, index, bases && { bases, previous: older?.previous })
+    await using held = createHeldChunks(sink, recent, index, bases && { bases, previous: older?.previous })
     const sending = send(
       shared(plan),
       {

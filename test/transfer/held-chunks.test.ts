@@ -74,7 +74,7 @@ async function fill(
   chunks?: ChunkIndex,
   scopes = [MINE],
 ): Promise<void> {
-  using held = createHeldChunks(sink, table(), chunks && { chunks, scopes })
+  await using held = createHeldChunks(sink, table(), chunks && { chunks, scopes })
   await held.fill(window)
 }
 
@@ -194,7 +194,7 @@ test('fill() no longer counts on a file that is gone: what another knows as well
   await chunks.add(THEIRS, await chunks.numberOf(other), entriesFor(ALL))
   rmSync(path)
   const target = watchedSink()
-  using held = createHeldChunks(target.sink, table(), { chunks, scopes: [MINE, THEIRS] })
+  await using held = createHeldChunks(target.sink, table(), { chunks, scopes: [MINE, THEIRS] })
   const [before, after] = [openWindow(1, 0, SIZE, entriesFor(ALL)), openWindow(2, 0, SIZE, entriesFor(ALL))]
   await held.fill(before)
   t.is(before.missingCount, 20)
@@ -210,7 +210,7 @@ test('fill() uses what was placed elsewhere in this stream', async (t) => {
   const recent = table()
   recent.put(entries, 12, 10 * CHUNK)
   const window = openWindow(1, 0, CHUNK, entries)
-  using held = createHeldChunks(target.sink, recent)
+  await using held = createHeldChunks(target.sink, recent)
   await held.fill(window)
   t.is(window.missingCount, 0)
   t.deepEqual(target.written, [[0, CHUNK]])
@@ -222,7 +222,7 @@ test('fill() does not believe a place beyond the volume', async (t) => {
   const recent = table()
   recent.put(entries, 12, SIZE - CHUNK + 1)
   const window = openWindow(1, 0, CHUNK, entries)
-  using held = createHeldChunks(target.sink, recent)
+  await using held = createHeldChunks(target.sink, recent)
   await held.fill(window)
   t.is(window.missingCount, 1)
 })
@@ -327,7 +327,7 @@ test('createHeldChunks() keeps few files open, and none once it is disposed', as
   const open = () => readdirSync('/proc/self/fd').filter((fd) => linkOf(fd).startsWith(folder)).length
   const target = watchedSink()
   {
-    using held = createHeldChunks(target.sink, table(), { chunks, scopes: [MINE] })
+    await using held = createHeldChunks(target.sink, table(), { chunks, scopes: [MINE] })
     const window = openWindow(1, 0, SIZE, entriesFor(ALL))
     await held.fill(window)
     t.is(window.missingCount, 0)

@@ -11,7 +11,8 @@ import type { Sink } from '../sink.ts'
 import type { Source } from '../source.ts'
 import { checkBounds, errnoOf, reason, targetSyncError, targetWriteError } from './bounds.ts'
 import { wholeRange } from './file-extents.ts'
-import { readBack, readFully, writeZeros } from './positional-io.ts'
+import { writeZeros } from './positional-io.ts'
+import { openReads } from './reads.ts'
 import { openWriteTurns } from './write-turns.ts'
 
 const fsyncOf = promisify(fsync)
@@ -24,6 +25,7 @@ export async function openBlockSource(path: string): Promise<Source> {
   const fd = openDevice(path, constants.O_RDONLY, 'SOURCE_MISSING')
   const sizeBytes = blockDeviceSize(fd)
   const { rdev } = fstatSync(fd)
+  const reads = openReads(fd, path, 'source')
   let open = true
   return {
     sizeBytes,
@@ -36,7 +38,7 @@ export async function openBlockSource(path: string): Promise<Source> {
     },
     read(target, offset) {
       checkBounds(sizeBytes, offset, target.length)
-      readFully(fd, target, offset, path)
+      return reads.read(target, offset)
     },
     prefetch(offset, lengthBytes) {
       adviseWillNeed(fd, offset, lengthBytes)
@@ -47,6 +49,7 @@ export async function openBlockSource(path: string): Promise<Source> {
       return `block:${sizeBytes}:${rdev}:${await writtenSectors(rdev)}`
     },
     async [Symbol.asyncDispose]() {
+      await reads.idle()
       if (open) closeSync(fd)
       open = false
     },
@@ -71,6 +74,7 @@ async function writtenSectors(rdev: number): Promise<string> {
 export async function openBlockSink(path: string): Promise<Sink> {
   const fd = openDevice(path, constants.O_RDWR, 'TARGET_WRITE')
   const sizeBytes = blockDeviceSize(fd)
+  const reads = openReads(fd, path, 'target')
   const turns = openWriteTurns(fd)
   let open = true
   let lost: FluidError | undefined
@@ -89,7 +93,7 @@ export async function openBlockSink(path: string): Promise<Sink> {
     },
     read(target, offset) {
       checkBounds(sizeBytes, offset, target.length)
-      readBack(fd, target, offset, path)
+      return reads.read(target, offset)
     },
     async *written(from, to) {
       yield* wholeRange(from, Math.min(to, sizeBytes))
@@ -105,7 +109,7 @@ export async function openBlockSink(path: string): Promise<Sink> {
       }
     },
     async [Symbol.asyncDispose]() {
-      await turns.idle()
+      await Promise.all([reads.idle(), turns.idle()])
       if (open) closeSync(fd)
       open = false
     },

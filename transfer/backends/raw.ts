@@ -1,6 +1,7 @@
 /**
- * Raw image files with their holes. Reads and small writes are positional and synchronous: they run in a lane's own
- * thread, where a system call into the page cache is cheaper than any hand-over. Large writes take turns (write-turns.ts).
+ * Raw image files with their holes. Reads and small writes are positional and run in a lane's own thread, where a system call
+ * into the page cache is cheaper than any hand-over, as long as the disk is prompt (reads.ts). Large writes take turns
+ * (write-turns.ts).
  */
 import { closeSync, constants, fdatasync, fstatSync, openSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
@@ -11,7 +12,8 @@ import type { Sink } from '../sink.ts'
 import type { Source } from '../source.ts'
 import { checkBounds, targetSyncError, targetWriteError } from './bounds.ts'
 import { fileExtents, openFileExtents, tellsHoles } from './file-extents.ts'
-import { readBack, readFully, shrunk, writeZeros } from './positional-io.ts'
+import { shrunk, writeZeros } from './positional-io.ts'
+import { openReads } from './reads.ts'
 import { openWriteTurns } from './write-turns.ts'
 
 const fdatasyncOf = promisify(fdatasync)
@@ -23,6 +25,7 @@ const CACHED_BYTES_PER_MS = 1024 * 1024
 export async function openRawSource(path: string): Promise<Source> {
   const fd = openSource(path)
   const { size: sizeBytes } = fstatSync(fd)
+  const reads = openReads(fd, path, 'source')
   let open = true
   let cached = false
   return {
@@ -40,8 +43,9 @@ export async function openRawSource(path: string): Promise<Source> {
     read(target, offset) {
       checkBounds(sizeBytes, offset, target.length)
       const from = performance.now()
-      readFully(fd, target, offset, path)
-      cached = target.length > CACHED_BYTES_PER_MS * (performance.now() - from)
+      const reading = reads.read(target, offset)
+      cached = !reading && target.length > CACHED_BYTES_PER_MS * (performance.now() - from)
+      return reading
     },
     prefetch(offset, lengthBytes) {
       if (!cached) adviseWillNeed(fd, offset, lengthBytes)
@@ -51,6 +55,7 @@ export async function openRawSource(path: string): Promise<Source> {
       return now ? `file:${now.size}:${now.mtimeNs}:${now.ino}:${now.dev}` : 'file:gone'
     },
     async [Symbol.asyncDispose]() {
+      await reads.idle()
       if (open) closeSync(fd)
       open = false
     },
@@ -81,6 +86,7 @@ export async function openRawSink(path: string): Promise<Sink> {
     throw new FluidError('TARGET_WRITE', `${path} is not a regular file`)
   }
   const sizeBytes = found.size
+  const reads = openReads(fd, path, 'target')
   const turns = openWriteTurns(fd)
   const extents = openFileExtents(fd)
   let open = true
@@ -102,7 +108,7 @@ export async function openRawSink(path: string): Promise<Sink> {
     },
     read(target, offset) {
       checkBounds(sizeBytes, offset, target.length)
-      readBack(fd, target, offset, path)
+      return reads.read(target, offset)
     },
     async *written(from, to) {
       yield* extents.within(from, Math.min(to, sizeBytes))
@@ -119,7 +125,7 @@ export async function openRawSink(path: string): Promise<Sink> {
       }
     },
     async [Symbol.asyncDispose]() {
-      await turns.idle()
+      await Promise.all([reads.idle(), turns.idle()])
       if (open) closeSync(fd)
       open = false
     },
