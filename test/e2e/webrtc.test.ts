@@ -47,7 +47,7 @@ for (const killed of ['alpine', 'boreal'] as const) {
   test(`a job over WebRTC resumes after SIGKILL of the ${killed === 'alpine' ? 'sender' : 'receiver'}`, async (t) => {
     const pair = await startUdpPair(t)
     await writeFile(pair.source('disk.raw'), noise(24 * MiB, 1))
-    const job = await pair.alpine.begin(pair.source('disk.raw'), 'boreal:disk.raw', '--bwlimit', '12MiB/s')
+    const job = await pair.alpine.begin(pair.source('disk.raw'), 'boreal:disk.raw', '--bwlimit', '4MiB/s')
     await pair.alpine.until(job, ({ doneBytes }) => doneBytes >= 8 * MiB)
     await pair[killed].kill()
     await pair[killed].start()
