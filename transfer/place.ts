@@ -24,6 +24,7 @@ import { openWindow, wanted, type OpenWindow, type OpenWindows } from './open-wi
 import type { RecentChunks } from './recent-chunks.ts'
 import type { Sink } from './sink.ts'
 import { endStage, startStage, waitStage } from './stage-clock.ts'
+import { WaitingShare } from './waiting-share.ts'
 import { partRanges, stretches } from './window-ranges.ts'
 
 /** Chunks of one frame, decoded and verified. */
@@ -58,8 +59,7 @@ export interface Answering {
 export function answer(open: OpenWindows, answering: Answering) {
   const { lane, sink, held, bases, sizeBytes, unaskedBytes } = answering
   let last = 0
-  let waitedMs = 0
-  let answeredAt = performance.now()
+  const waiting = new WaitingShare(lane)
   let ended = false
   return async function* (frames: AsyncIterable<LaneFrame>): AsyncGenerator<LaneFrame | OpenWindow> {
     for await (const frame of frames) {
@@ -106,12 +106,8 @@ export function answer(open: OpenWindows, answering: Answering) {
       await waitStage('look-up', held.fill(window))
       answering.onAnnounced(window)
       const { bitmaps, based } = wanted(window)
-      const now = performance.now()
-      const idle = Math.min(1, (lane.waited.readMs - waitedMs) / Math.max(1, now - answeredAt))
-      waitedMs = lane.waited.readMs
-      answeredAt = now
       open.set(window.number, window)
-      const idlePermille = Math.round(idle * 1000)
+      const idlePermille = Math.round(waiting.now() * 1000)
       await lane.write(
         { kind: 'want', window: window.number, idlePermille, ...(based && { based }) },
         bitmaps,
