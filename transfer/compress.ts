@@ -7,10 +7,8 @@ import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib'
 import { FluidError } from '../protocol/errors.ts'
 import { DATA_FRAME_BYTES } from '../protocol/limits.ts'
 import { createZstdDecoder, type DecodedFrame, type ZstdDecoder } from './zstd-decoder.ts'
-import { createZstdEncoder, maxEncodedBytes } from './zstd-encoder.ts'
+import { createZstdEncoder, maxEncodedBytes, type ZstdEncoder } from './zstd-encoder.ts'
 
-/** Level 1: higher ones cost more CPU than their gain saves on lines this engine is made for. */
-const COMPRESSION_LEVEL = 1
 /** What must be left at most for a compressed frame to be sent instead of a raw one. */
 const WORTHWHILE_SHARE = 0.97
 /** Room beyond the expected length that lets the decoder see the end of the frame in its first call. */
@@ -22,24 +20,29 @@ const MAX_WINDOW_LOG = Math.log2(DATA_FRAME_BYTES)
 export const FRAME_MEMORY_BYTES = maxEncodedBytes(DATA_FRAME_BYTES)
 
 /**
- * The compressed form of `bytes`, at most a data frame, or undefined when it is not at least 3 % shorter. It lies in
- * `memory`, of FRAME_MEMORY_BYTES, and what was there is lost either way.
+ * The compressed form of `bytes`, at most a data frame, at a level of zstd, or undefined when it is not at least 3 % shorter. It
+ * lies in `memory`, of FRAME_MEMORY_BYTES, and what was there is lost either way.
  */
-export type CompressFrame = (bytes: Uint8Array, memory: Uint8Array) => Uint8Array | undefined
+export type CompressFrame = (bytes: Uint8Array, memory: Uint8Array, level: number) => Uint8Array | undefined
 
-/** A compressor for the frames of one lane. */
+/** A compressor for the frames of one lane. Each level it was ever asked for keeps memory: 10 MiB at level 6. */
 export function createFrameEncoder(): CompressFrame {
-  const encoder = createZstdEncoder(COMPRESSION_LEVEL)
-  return (bytes, memory) => {
-    const encoded = encoder ? encoder.encode(bytes, memory) : encodeOnce(bytes)
+  const encoders = new Map<number, ZstdEncoder | undefined>()
+  const encoderOf = (level: number) => {
+    if (!encoders.has(level)) encoders.set(level, createZstdEncoder(level))
+    return encoders.get(level)
+  }
+  return (bytes, memory, level) => {
+    const encoder = encoderOf(level)
+    const encoded = encoder ? encoder.encode(bytes, memory) : encodeOnce(bytes, level)
     return encoded && encoded.length <= bytes.length * WORTHWHILE_SHARE ? encoded : undefined
   }
 }
 
 /** The same frame by public means, in memory of its own. */
-export function encodeOnce(bytes: Uint8Array): Uint8Array {
+export function encodeOnce(bytes: Uint8Array, level: number): Uint8Array {
   return zstdCompressSync(bytes, {
-    params: { [constants.ZSTD_c_compressionLevel]: COMPRESSION_LEVEL },
+    params: { [constants.ZSTD_c_compressionLevel]: level },
     chunkSize: maxEncodedBytes(bytes.length),
   })
 }

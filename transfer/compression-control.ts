@@ -12,9 +12,11 @@
  * threads wait for those and not for the line). Without slack the line may be any faster than what goes over it, so the
  * estimate falls, ever faster, until slack shows again or nothing is compressed any more. Socket buffers make moments
  * without slack on the slowest line; they change little, as it is an estimate that falls and not the share itself.
+ * Nor does it fall where neither end is hurried: lanes that wait there wait for windows or for answers.
  * Lanes of one thread decide each for itself: what the others do is work to it, and half steps keep them from swinging.
  * Pure and deterministic: time comes in with the observations.
  */
+import { CompressionLevel, NO_SLACK } from './compression-level.ts'
 
 /** Always, never, or as the line asks for. */
 export type CompressionMode = 'auto' | 'on' | 'off'
@@ -49,6 +51,8 @@ export interface CompressionControl {
   shouldCompress(): boolean
   /** Share of frames compressed at present, from 0 to 1. */
   readonly share: number
+  /** Of zstd, for the next frame. */
+  readonly level: number
 }
 
 /**
@@ -59,10 +63,10 @@ const JUDGE_ROUND_TRIPS = 8
 const JUDGE_MS = { least: 50, most: 200 }
 /** Until slack was seen: buffers are still empty, and on a fast line every frame is compressed in vain. */
 const JUDGE_STARTING_MS = 25
-/** Shares of time up to this are no slack. */
-const NO_SLACK = 0.05
 /** Processors that idle for less are busy: where threads take turns at all of them, each now and then waits for another. */
 const BUSY_MACHINE_IDLE = 0.12
+/** Both ends have at least so much time left: neither is what a job waits for. */
+const UNHURRIED = 0.5
 /** By this share the line is thought faster after a judgement without slack, and by twice as much after each further one. */
 const FALL = 0.1
 const FALL_MAX = 0.8
@@ -79,6 +83,8 @@ const MAX_EARNED_BYTES = 256 * 1024 * 1024
 const POOR_RATIO = 0.97
 /** Share of frames that still are tried then. */
 const POOR_SHARE = 0.05
+/** Of so many that were compressed last: on a slow line a judgement sees three frames, which may well be of one archive. */
+const POOR_BYTES = 16 * 1024 * 1024
 
 const NOTHING_SEEN = {
   elapsedMs: 0,
@@ -94,10 +100,15 @@ const NOTHING_SEEN = {
   compressedRawBytes: 0,
 }
 
-/** A control that starts out compressing, unless `mode` says never. */
+/** With less of the frames compressed, processor time is better spent on the others than on a higher level. */
+const MOST_SHARE = 0.8
+
+/** A control that starts out compressing, unless `mode` says never; `mayRaise` is asked before each higher level. */
 export function createCompressionControl({
   mode = 'auto',
-}: { mode?: CompressionMode } = {}): CompressionControl {
+  mayRaise,
+}: { mode?: CompressionMode; mayRaise?: () => boolean } = {}): CompressionControl {
+  const level = new CompressionLevel(mayRaise)
   let share = mode === 'off' ? 0 : 1
   /** Until slack was seen. */
   let starting = true
@@ -110,10 +121,12 @@ export function createCompressionControl({
   /** Error diffusion: what is owed to the next frame; it is compressed when a whole frame is owed. */
   let owed = 0
   let earnedBytes = 0
+  /** Of the frames that were compressed last. */
+  const compressed = { rawBytes: 0, savedBytes: 0 }
   const seen = { ...NOTHING_SEEN }
 
   function observe(frame: FrameObservation): void {
-    if (mode !== 'auto') return
+    if (mode === 'off') return
     const { compressMs, rawBytes, encodedBytes, elapsedMs } = frame
     seen.elapsedMs += elapsedMs
     seen.waitedMs += frame.waitedForLineMs
@@ -135,15 +148,29 @@ export function createCompressionControl({
   }
 
   function judge(): void {
-    const { elapsedMs, rawBytes, encodedBytes, compressMs } = seen
+    const { elapsedMs, compressMs } = seen
     const machineIdleMs = seen.machineIdleMs < BUSY_MACHINE_IDLE * elapsedMs ? 0 : seen.machineIdleMs
-    const slack = Math.min(seen.waitedMs, seen.idleMs, seen.receiverIdleMs, machineIdleMs) / elapsedMs
+    const spareMs = Math.min(seen.idleMs, machineIdleMs)
+    const slack = Math.min(seen.waitedMs, seen.receiverIdleMs, spareMs) / elapsedMs
+    const unhurried = Math.min(seen.receiverIdleMs, spareMs) > UNHURRIED * elapsedMs
+    if (slack > NO_SLACK) starting = false
+    if (mode === 'auto') weigh(slack, spareMs, unhurried)
+    level.judge({
+      slack,
+      short: Math.min(spareMs, seen.receiverIdleMs) <= NO_SLACK * elapsedMs,
+      compressing: compressMs / elapsedMs,
+      most: !starting && share >= MOST_SHARE,
+    })
+  }
+
+  /** How large a share the line and the thread are even with. */
+  function weigh(slack: number, spareMs: number, unhurried: boolean): void {
+    const { elapsedMs, rawBytes, encodedBytes, compressMs } = seen
     const carried = elapsedMs / encodedBytes
     if (slack > NO_SLACK) {
       line = carried
       fall = FALL
-      starting = false
-    } else {
+    } else if (!unhurried) {
       line = Math.min(line, carried) * (1 - fall)
       fall = Math.min(2 * fall, FALL_MAX)
     }
@@ -154,11 +181,24 @@ export function createCompressionControl({
       cost = blend(cost, compressMs / triedBytes)
       saving = blend(saving, savedBytes / triedBytes)
     }
-    const work = Math.max(0, (1 - slack) * elapsedMs - compressMs) / rawBytes
-    const poor = savedBytes < seen.compressedRawBytes * (1 - POOR_RATIO)
+    const work = Math.max(0, elapsedMs - spareMs - compressMs) / rawBytes
+    const poor = isPoor(seen.compressedRawBytes, savedBytes)
     const balanced = line > work ? Math.min(1, (line - work) / (cost + saving * line)) : 0
     share = (share + (poor ? Math.min(POOR_SHARE, balanced) : balanced)) / 2
     if (share < MIN_SHARE) share = 0
+  }
+
+  /** Whether compressing hardly pays: of what was compressed before, and now. */
+  function isPoor(rawBytes: number, savedBytes: number): boolean {
+    compressed.rawBytes += rawBytes
+    compressed.savedBytes += savedBytes
+    const { rawBytes: of } = compressed
+    const poor = of >= POOR_BYTES / 2 && compressed.savedBytes < of * (1 - POOR_RATIO)
+    if (of >= POOR_BYTES) {
+      compressed.rawBytes /= 2
+      compressed.savedBytes /= 2
+    }
+    return poor
   }
 
   function earn(dedupedBytes: number): void {
@@ -185,6 +225,9 @@ export function createCompressionControl({
     shouldCompress,
     get share() {
       return share
+    },
+    get level() {
+      return level.level
     },
   }
 }

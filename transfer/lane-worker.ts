@@ -10,6 +10,7 @@ import { openChunkIndex, type StateLevel } from './chunk-index.ts'
 import { createBases } from './bases.ts'
 import { createChunkerPool } from './chunker-pool.ts'
 import { createCompressionControl } from './compression-control.ts'
+import { RaiseTurns } from './compression-level.ts'
 import { createHeldChunks } from './held-chunks.ts'
 import type { Lane } from './lane.ts'
 import type { FromLane, OpenLane, ReceiveJob, ScanJob, SendJob, ToLane } from './lane-job.ts'
@@ -34,6 +35,7 @@ interface LanePort {
 }
 
 const chunkers = createChunkerPool()
+const raiseTurns = new RaiseTurns()
 
 parentPort!.on('message', ({ job, port }: OpenLane) => {
   void run(job, port)
@@ -97,7 +99,7 @@ async function runSend(job: SendJob, lane: Lane, port: LanePort): Promise<void> 
       source,
       chunker: loan.chunker,
       windows: job.windows,
-      compression: createCompressionControl({ mode: job.compression }),
+      compression: createCompressionControl({ mode: job.compression, mayRaise: () => raiseTurns.take() }),
       unaskedBytes: job.unaskedBytes,
       pace: (bytes) => pacers.reduce((waitMs, pacer) => Math.max(waitMs, pacer.take(bytes)), 0),
       onSent: (window) => port.report({ type: 'sent', ...window }),

@@ -40,16 +40,16 @@ interface Run {
 
 /** What the frames of one lane are made with. */
 interface Press {
-  readonly shouldCompress: () => boolean
+  readonly control: Pick<CompressionControl, 'shouldCompress' | 'level'>
   readonly compress: CompressFrame
   /** For frames that do not lie ready in their window: each use of it is for one frame. */
   readonly memory: FrameMemory
 }
 
 /** The stage. The control is asked once a frame. */
-export function pack(control: Pick<CompressionControl, 'earn' | 'shouldCompress'>) {
+export function pack(control: Pick<CompressionControl, 'earn' | 'shouldCompress' | 'level'>) {
   const press: Press = {
-    shouldCompress: () => control.shouldCompress(),
+    control,
     compress: createFrameEncoder(),
     memory: createFrameMemory(),
   }
@@ -66,7 +66,7 @@ export function pack(control: Pick<CompressionControl, 'earn' | 'shouldCompress'
 }
 
 function* frames(wanted: WantedWindow, press: Press): Generator<DataFrame> {
-  for (const run of runs(wanted, press.shouldCompress)) {
+  for (const run of runs(wanted, press.control)) {
     const { first, count, rawBytes } = run
     const message = { kind: 'data', window: wanted.number, first, count, rawBytes } as const
     const raw = gather(wanted, run, press.memory)
@@ -85,9 +85,9 @@ function* frames(wanted: WantedWindow, press: Press): Generator<DataFrame> {
 type Lent = Pick<DataFrame, 'payload' | 'release'>
 
 /** The shorter form of `raw`, which is released then. */
-function encode(raw: Lent, { compress, memory }: Press): Lent | undefined {
+function encode(raw: Lent, { control, compress, memory }: Press): Lent | undefined {
   const into = memory.take()
-  const payload = compress(raw.payload, into)
+  const payload = compress(raw.payload, into, control.level)
   if (!payload) {
     memory.give(into)
     return undefined
@@ -96,7 +96,7 @@ function encode(raw: Lent, { compress, memory }: Press): Lent | undefined {
   return { payload, release: () => memory.give(into) }
 }
 
-function* runs(wanted: WantedWindow, shouldCompress: () => boolean): Generator<Run> {
+function* runs(wanted: WantedWindow, control: Press['control']): Generator<Run> {
   const { entries } = wanted.window
   const total = entryCount(entries)
   // The chunk that ends a run is the first of the next one: it is not probed twice.
@@ -113,7 +113,7 @@ function* runs(wanted: WantedWindow, shouldCompress: () => boolean): Generator<R
       first++
       continue
     }
-    const may = shouldCompress()
+    const may = control.shouldCompress()
     const compress = may && probe(first)
     let rawBytes = travellingBytes(entries, first, wanted.parts)
     let count = 1

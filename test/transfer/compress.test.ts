@@ -11,6 +11,8 @@ import {
   FRAME_MEMORY_BYTES,
   looksCompressible,
 } from '../../transfer/compress.ts'
+import { LEVELS } from '../../transfer/compression-level.ts'
+import { prose } from '../helpers/volume.ts'
 
 const KiB = 1024
 const text = (length: number) =>
@@ -19,7 +21,8 @@ const text = (length: number) =>
     length,
   )
 const encodeFrame = createFrameEncoder()
-const compressFrame = (bytes: Uint8Array) => encodeFrame(bytes, Buffer.alloc(FRAME_MEMORY_BYTES))
+const compressFrame = (bytes: Uint8Array, level = 1) =>
+  encodeFrame(bytes, Buffer.alloc(FRAME_MEMORY_BYTES), level)
 const textFrame = compressFrame(text(DATA_FRAME_BYTES))!
 
 /** RFC 8878, 3.1.1: magic, descriptor without content size, window of 2^windowLog, then `blocks`. */
@@ -177,20 +180,35 @@ test('createFrameDecoder() keeps what one decoder gave while another decodes', (
   t.deepEqual(Buffer.from(given), first)
 })
 
-test('encodeOnce() gives what the reused encoder gives', (t) => {
-  for (const length of [100, 5000, DATA_FRAME_BYTES]) {
-    const raw = text(length)
-    t.deepEqual(Buffer.from(compressFrame(raw)!), Buffer.from(encodeOnce(raw)))
-    t.deepEqual(Buffer.from(decodeOnce(encodeOnce(raw), length + 64).output), raw)
-  }
+for (const { level } of LEVELS) {
+  test(`encodeOnce() gives what the reused encoder gives, at level ${level}`, (t) => {
+    for (const length of [100, 5000, DATA_FRAME_BYTES]) {
+      const raw = text(length)
+      t.deepEqual(Buffer.from(compressFrame(raw, level)!), Buffer.from(encodeOnce(raw, level)))
+      t.deepEqual(Buffer.from(decodeOnce(encodeOnce(raw, level), length + 64).output), raw)
+    }
+  })
+
+  test(`createFrameEncoder() keeps within the window that a decoder allows, at level ${level}`, (t) => {
+    const raw = prose(DATA_FRAME_BYTES, 1)
+    t.deepEqual(Buffer.from(decompressFrame(compressFrame(raw, level)!, raw.length)), Buffer.from(raw))
+  })
+}
+
+test('createFrameEncoder() makes shorter frames at higher levels, and changes between them at any frame', (t) => {
+  const raw = readFileSync(process.execPath).subarray(0, DATA_FRAME_BYTES)
+  const lengthAt = (level: number) => compressFrame(raw, level)!.length
+  const [first, ...higher] = LEVELS.map(({ level }) => lengthAt(level))
+  for (const length of higher) t.true(length < first)
+  t.is(lengthAt(1), first)
 })
 
 test('createFrameEncoder() gives a frame in the memory it was lent, and nothing of the frame before', (t) => {
   const encode = createFrameEncoder()
   const memory = Buffer.alloc(FRAME_MEMORY_BYTES)
-  const first = encode(text(DATA_FRAME_BYTES), memory)!
+  const first = encode(text(DATA_FRAME_BYTES), memory, 1)!
   t.is(first.buffer, memory.buffer)
-  t.is(encode(randomBytes(DATA_FRAME_BYTES), memory), undefined)
+  t.is(encode(randomBytes(DATA_FRAME_BYTES), memory, 1), undefined)
   const other = Buffer.from('clouds drift '.repeat(5000))
-  t.deepEqual(Buffer.from(decompressFrame(encode(other, memory)!, other.length)), other)
+  t.deepEqual(Buffer.from(decompressFrame(encode(other, memory, 1)!, other.length)), other)
 })

@@ -1,6 +1,7 @@
 import test from 'ava'
 import { createCompressionControl } from '../../transfer/compression-control.ts'
 import type { CompressionMode } from '../../transfer/compression-control.ts'
+import { LEVELS } from '../../transfer/compression-level.ts'
 
 const MiB = 1024 * 1024
 const FRAME_BYTES = MiB
@@ -11,6 +12,9 @@ const COMPRESS = 3 * SECONDS_PER_GIB
 const DECOMPRESS = 1.2 * SECONDS_PER_GIB
 /** What sockets hold on either side of the line. */
 const BUFFER_BYTES = 4 * MiB
+/** What zstd's higher levels leave of what the first one does. */
+const LEFT_AT: Readonly<Record<number, number>> = { 1: 1, 3: 0.93, 6: 0.88 }
+const costAt = (level: number) => LEVELS.find((at) => at.level === level)!.cost
 
 /** Round trips to a receiver in another country, and to one in the same room. */
 const FAR_MS = 40
@@ -42,6 +46,10 @@ interface Outcome {
   readonly fellAfterMiB: number
   readonly share: number
   readonly wireBytes: number
+  /** Of the first lane, at the end. */
+  readonly level: number
+  /** Times at which a lane changed its own. */
+  readonly levelChanges: number
 }
 
 /** Bytes that are in a buffer until a moment. */
@@ -75,6 +83,7 @@ function simulate(line: Line, totalMiB = 1024): Outcome {
     receiving: [] as Held[],
     report: { since: 0, waited: 0, idle: 1 },
     seen: { at: 0, idle: 0 },
+    level: 1,
     last: undefined as { compressMs: number; encodedBytes: number; doneAt: number } | undefined,
   }))
   let seed = 1
@@ -89,6 +98,7 @@ function simulate(line: Line, totalMiB = 1024): Outcome {
   let compressedFrames = 0
   let wireBytes = 0
   let fellAfterMiB = Infinity
+  let levelChanges = 0
 
   for (let i = 0; i < totalMiB; i++) {
     const lane = lanes.reduce((first, other) => (other.freeAt < first.freeAt ? other : first))
@@ -112,10 +122,13 @@ function simulate(line: Line, totalMiB = 1024): Outcome {
     lane.seen = { at: start, idle }
 
     const compressed = control.shouldCompress() && i % 10 < compressible * 10
-    const compressSeconds = compressed ? COMPRESS * spread() : 0
+    const { level } = control
+    if (level !== lane.level) levelChanges++
+    lane.level = level
+    const compressSeconds = compressed ? COMPRESS * costAt(level) * spread() : 0
     const done = start + RAW_PATH * spread() + compressSeconds
     threadFree = done
-    const bytes = compressed ? Math.round(FRAME_BYTES * ratio) : FRAME_BYTES
+    const bytes = compressed ? Math.round(FRAME_BYTES * ratio * LEFT_AT[level]) : FRAME_BYTES
     compressedFrames += compressed ? 1 : 0
     wireBytes += bytes
 
@@ -136,8 +149,8 @@ function simulate(line: Line, totalMiB = 1024): Outcome {
     lane.last = { compressMs: compressSeconds * 1000, encodedBytes: bytes, doneAt: done }
     lane.freeAt = accepted
   }
-  const { share } = lanes[0].control
-  return { seconds: receiverFree, compressedFrames, fellAfterMiB, share, wireBytes }
+  const { share, level } = lanes[0].control
+  return { seconds: receiverFree, compressedFrames, fellAfterMiB, share, wireBytes, level, levelChanges }
 }
 
 const lines: readonly [string, number][] = [
@@ -291,6 +304,73 @@ test('shouldCompress() takes waits for processors that others use for no slownes
   t.is(shareAfter(0.02), 0)
   t.is(shareAfter(0.1), 0)
   t.true(shareAfter(0.6) > 0.9)
+})
+
+test('shouldCompress() keeps on where a lane waits for windows or answers and nobody is hurried', (t) => {
+  const control = createCompressionControl()
+  const frame = {
+    compressMs: 3,
+    rawBytes: MiB,
+    encodedBytes: MiB / 2,
+    idleMs: 95,
+    elapsedMs: 100,
+    receiverIdle: 0.97,
+    machineIdle: 0.8,
+    roundTripMs: FAR_MS,
+  }
+  for (let i = 0; i < 200; i++) {
+    control.shouldCompress()
+    // The line is waited for in few of the judgements only.
+    control.observe({ ...frame, waitedForLineMs: i % 10 === 0 ? 95 : 0 })
+    t.true(control.share > 0.9)
+  }
+})
+
+test('shouldCompress() falls to nothing where nobody is hurried, but the receiver', (t) => {
+  const control = createCompressionControl()
+  for (let i = 0; i < 100; i++) {
+    const compressMs = control.shouldCompress() ? 3 : 0
+    control.observe({
+      compressMs,
+      rawBytes: MiB,
+      encodedBytes: compressMs > 0 ? MiB / 2 : MiB,
+      waitedForLineMs: 90,
+      idleMs: 95,
+      elapsedMs: 100,
+      receiverIdle: 0.02,
+      machineIdle: 0.8,
+      roundTripMs: FAR_MS,
+    })
+  }
+  t.is(control.share, 0)
+})
+
+for (const lanes of [1, 4]) {
+  test(`level is the highest on a slow line, and saves a tenth more, with ${lanes} lanes`, (t) => {
+    const { level, wireBytes, levelChanges } = simulate(
+      { bytesPerSecond: 100 * MBIT, mode: 'auto', lanes },
+      2048,
+    )
+    t.is(level, 6)
+    t.is(levelChanges, 2 * lanes)
+    t.true(wireBytes < 0.92 * 2048 * MiB * 0.5)
+  })
+
+  test(`level is one that the thread has time for, and stays, with ${lanes} lanes`, (t) => {
+    const at = (mode: CompressionMode) =>
+      simulate({ bytesPerSecond: 500 * MBIT, mode, lanes, jitter: 0.3 }, 8192)
+    const { seconds, level, levelChanges } = at('auto')
+    t.log(`${levelChanges} changes, ${seconds.toFixed(2)} s, always on ${at('on').seconds.toFixed(2)} s`)
+    t.is(level, 3)
+    t.is(levelChanges, lanes)
+    t.true(seconds < 0.51 * at('off').seconds)
+  })
+}
+
+test('level stays the first on a fast line', (t) => {
+  const { level, levelChanges } = simulate({ bytesPerSecond: 10 * GBIT, mode: 'auto', lanes: 4 })
+  t.is(level, 1)
+  t.is(levelChanges, 0)
 })
 
 test('shouldCompress() spreads its share evenly over the frames', (t) => {

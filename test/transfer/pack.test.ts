@@ -49,6 +49,7 @@ async function packed(parts: readonly Part[], shouldCompress: boolean) {
   const control = {
     earn: (bytes: number) => void (asked.earnedBytes += bytes),
     shouldCompress: () => (asked.times++, shouldCompress),
+    level: 1,
   }
   const wanted = wantedWindow(parts)
   async function* one() {
@@ -145,7 +146,7 @@ test('pack() makes no copy of chunks that touch', async (t) => {
   async function* one() {
     yield wanted
   }
-  const [window] = await collect(pack({ earn() {}, shouldCompress: () => false })(one()))
+  const [window] = await collect(pack({ earn() {}, shouldCompress: () => false, level: 1 })(one()))
   const [frame] = window.frames()
   t.is(frame.payload.buffer, wanted.window.bytes.buffer)
 })
@@ -166,7 +167,7 @@ test('pack() makes each frame in memory that no frame before it still holds', as
   async function* one() {
     yield wanted
   }
-  const [window] = await collect(pack({ earn() {}, shouldCompress: () => true })(one()))
+  const [window] = await collect(pack({ earn() {}, shouldCompress: () => true, level: 1 })(one()))
   const held: DataFrame[] = []
   const buffers = new Set<ArrayBufferLike>()
   const arrives = ({ message: { first, count, codec, rawBytes }, payload, release }: DataFrame) => {
