@@ -152,8 +152,9 @@ export function createCompressionControl({
     const machineIdleMs = seen.machineIdleMs < BUSY_MACHINE_IDLE * elapsedMs ? 0 : seen.machineIdleMs
     const spareMs = Math.min(seen.idleMs, machineIdleMs)
     const slack = Math.min(seen.waitedMs, seen.receiverIdleMs, spareMs) / elapsedMs
-    const unhurried = Math.min(seen.receiverIdleMs, spareMs) > UNHURRIED * elapsedMs
     if (slack > NO_SLACK) starting = false
+    // While a job begins nobody is hurried yet, on the fastest line.
+    const unhurried = !starting && Math.min(seen.receiverIdleMs, spareMs) > UNHURRIED * elapsedMs
     if (mode === 'auto') weigh(slack, spareMs, unhurried)
     level.judge({
       slack,

@@ -5,7 +5,7 @@ import type { Lane } from './lane.ts'
  * Windows are often announced in pairs: between the two nothing is waited for, and the second answer would say until the next
  * one that the receiver is short of time. On a line of 200 Mb/s senders then sent nearly twice the bytes.
  */
-const EVENED_MS = 100
+const EVENED_MS = 50
 
 export class WaitingShare {
   readonly #lane: Pick<Lane, 'waited'>
