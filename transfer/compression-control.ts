@@ -12,10 +12,12 @@
  * threads wait for those and not for the line). Without slack the line may be any faster than what goes over it, so the
  * estimate falls, ever faster, until slack shows again or nothing is compressed any more. Socket buffers make moments
  * without slack on the slowest line; they change little, as it is an estimate that falls and not the share itself.
- * Nor does it fall where neither end is hurried: lanes that wait there wait for windows or for answers.
+ * To a far receiver it does not fall while neither end is hurried: lanes that wait there wait for windows or for answers.
+ * Nearby these come at once, and what looks like a line are the threads of the other end.
  * Lanes of one thread decide each for itself: what the others do is work to it, and half steps keep them from swinging.
  * Pure and deterministic: time comes in with the observations.
  */
+import { NEAR_ROUND_TRIP_MS } from '../protocol/limits.ts'
 import { CompressionLevel, NO_SLACK } from './compression-level.ts'
 
 /** Always, never, or as the line asks for. */
@@ -142,25 +144,27 @@ export function createCompressionControl({
       earnedBytes = Math.max(0, earnedBytes - rawBytes)
     }
     if (seen.elapsedMs >= (starting ? JUDGE_STARTING_MS : judgeMs(frame.roundTripMs))) {
-      judge()
+      judge(frame.roundTripMs)
       Object.assign(seen, NOTHING_SEEN)
     }
   }
 
-  function judge(): void {
+  function judge(roundTripMs: number): void {
     const { elapsedMs, compressMs } = seen
     const machineIdleMs = seen.machineIdleMs < BUSY_MACHINE_IDLE * elapsedMs ? 0 : seen.machineIdleMs
     const spareMs = Math.min(seen.idleMs, machineIdleMs)
-    const slack = Math.min(seen.waitedMs, seen.receiverIdleMs, spareMs) / elapsedMs
+    const bothSpareMs = Math.min(spareMs, seen.receiverIdleMs)
+    const slack = Math.min(seen.waitedMs, bothSpareMs) / elapsedMs
     if (slack > NO_SLACK) starting = false
-    // While a job begins nobody is hurried yet, on the fastest line.
-    const unhurried = !starting && Math.min(seen.receiverIdleMs, spareMs) > UNHURRIED * elapsedMs
-    if (mode === 'auto') weigh(slack, spareMs, unhurried)
+    // While a job begins nobody is hurried, on the fastest line.
+    const far = !starting && roundTripMs > NEAR_ROUND_TRIP_MS
+    if (mode === 'auto')
+      weigh(slack, far ? spareMs : slack * elapsedMs, far && bothSpareMs > UNHURRIED * elapsedMs)
     level.judge({
       slack,
-      short: Math.min(spareMs, seen.receiverIdleMs) <= NO_SLACK * elapsedMs,
+      short: bothSpareMs <= NO_SLACK * elapsedMs,
       compressing: compressMs / elapsedMs,
-      most: !starting && share >= MOST_SHARE,
+      most: far && share >= MOST_SHARE,
     })
   }
 

@@ -367,11 +367,16 @@ for (const lanes of [1, 4]) {
   })
 }
 
-test('level stays the first on a fast line', (t) => {
-  const { level, levelChanges } = simulate({ bytesPerSecond: 10 * GBIT, mode: 'auto', lanes: 4 })
-  t.is(level, 1)
-  t.is(levelChanges, 0)
-})
+for (const [where, line] of [
+  ['on a fast line', { bytesPerSecond: 10 * GBIT }],
+  ['nearby', { bytesPerSecond: 100 * MBIT, roundTripMs: NEAR_MS }],
+] as const) {
+  test(`level stays the first ${where}`, (t) => {
+    const { level, levelChanges } = simulate({ ...line, mode: 'auto', lanes: 4 })
+    t.is(level, 1)
+    t.is(levelChanges, 0)
+  })
+}
 
 test('shouldCompress() spreads its share evenly over the frames', (t) => {
   const control = createCompressionControl()
