@@ -7,6 +7,7 @@
  *
  * On FEW_CORES a thread writes by itself as long as the disk is prompt. A piece handed over wakes two threads, and the kernel
  * often has one of them wait behind a busy core while the other core is idle: on two cores that was 14 % of the processor time.
+ * With both ends on one machine, a move took 8 to 11 % less time for it on three, four and six cores too, and 3 % less on eight.
  */
 import { availableParallelism } from 'node:os'
 import { openFileTurns } from './file-turns.ts'
@@ -14,7 +15,7 @@ import { writeFully, writeFullyOutside } from './positional-io.ts'
 import { Promptness } from './promptness.ts'
 
 /** So many are few: every one has a receiving lane that does all of its work, see lane-pool.ts. */
-export const FEW_CORES = 2
+export const FEW_CORES = 6
 
 /** Below this the way to another thread and back costs more than the write. */
 const OUTSIDE_WRITE_BYTES = 16 * 1024
