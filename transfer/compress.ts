@@ -25,7 +25,7 @@ export const FRAME_MEMORY_BYTES = maxEncodedBytes(DATA_FRAME_BYTES)
  */
 export type CompressFrame = (bytes: Uint8Array, memory: Uint8Array, level: number) => Uint8Array | undefined
 
-/** A compressor for the frames of one lane. Each level it was ever asked for keeps memory: 10 MiB at level 6. */
+/** A compressor for the frames of one lane. Each level it was ever asked for keeps memory: 3 MiB at level 6. */
 export function createFrameEncoder(): CompressFrame {
   const encoders = new Map<number, ZstdEncoder | undefined>()
   const encoderOf = (level: number) => {

@@ -72,6 +72,8 @@ const UNHURRIED = 0.5
 /** By this share the line is thought faster after a judgement without slack, and by twice as much after each further one. */
 const FALL = 0.1
 const FALL_MAX = 0.8
+/** With less of the frames compressed, processor time is better spent on the others than on a higher level. */
+const MOST_SHARE = 0.8
 /** Shares this small cost more in switching than they bring. */
 const MIN_SHARE = 0.03
 /**
@@ -101,9 +103,6 @@ const NOTHING_SEEN = {
   encodedBytes: 0,
   compressedRawBytes: 0,
 }
-
-/** With less of the frames compressed, processor time is better spent on the others than on a higher level. */
-const MOST_SHARE = 0.8
 
 /** A control that starts out compressing, unless `mode` says never; `mayRaise` is asked before each higher level. */
 export function createCompressionControl({
