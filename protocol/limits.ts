@@ -176,6 +176,8 @@ export const LANE_STREAM_BUFFER_BYTES = 20 * MiB
 
 /** Connections of all peers together. */
 export const MAX_MESH_CONNECTIONS = 300
+/** Pings at once on a connection: libp2p's own, of the round trip (one, or two that follow each other closely), of a check. */
+export const MAX_PINGS = 4
 /** TCP has so long before WebRTC is tried: a line may swallow it and say nothing. */
 export const TCP_DIAL_TIMEOUT_MS = 3_000
 /** To connect by WebRTC, all addresses of a peer together, before other ways are tried. */

@@ -12,6 +12,7 @@ import {
   MAX_ADDRESSES,
   MAX_HOST_CONNECTIONS_PER_SECOND,
   MAX_MESH_CONNECTIONS,
+  MAX_PINGS,
   MAX_UPGRADING_CONNECTIONS,
 } from '../../protocol/limits.ts'
 import type { ConnectionPolicy } from './connection-policy.ts'
@@ -138,7 +139,10 @@ export async function createNode(options: NodeOptions): Promise<MeshNode> {
     peerDiscovery: [...options.discovery],
     services: {
       identify: behind(connectionPolicy.mayIdentify, identify({ runOnConnectionOpen: false })),
-      ping: behind(connectionPolicy.isKnown, ping()),
+      ping: behind(
+        connectionPolicy.isKnown,
+        ping({ maxInboundStreams: MAX_PINGS, maxOutboundStreams: MAX_PINGS }),
+      ),
       ports: portDialer,
       listening: ({ peerId, transportManager }) => {
         options.own?.listensAt(peerId.toString(), () => transportManager.getAddrs())
