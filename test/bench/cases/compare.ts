@@ -73,7 +73,9 @@ async function takeTurns(
     same: undefined as boolean | undefined,
   }))
   for (let run = 1; run <= options.runs; run++) {
-    for (const entry of all) {
+    // Another one is first each time: whoever comes after a pause pays for what the host took back meanwhile.
+    const first = (run - 1) % all.length
+    for (const entry of [...all.slice(first), ...all.slice(0, first)]) {
       const { contender } = entry
       const source = contender.source ?? common
       if (contender.slow && run > options.slowRuns) continue
