@@ -176,7 +176,7 @@ export const LANE_STREAM_BUFFER_BYTES = 20 * MiB
 
 /** Connections of all peers together. */
 export const MAX_MESH_CONNECTIONS = 300
-/** Pings at once on a connection: libp2p's own, of the round trip (one, or two that follow each other closely), of a check. */
+/** Pings at once on a connection: libp2p's own, those of its meter, of doctor, and whether WebRTC is alive. */
 export const MAX_PINGS = 4
 /** TCP has so long before WebRTC is tried: a line may swallow it and say nothing. */
 export const TCP_DIAL_TIMEOUT_MS = 3_000

@@ -179,6 +179,7 @@ export function createCompressionControl({
       fall = Math.min(2 * fall, FALL_MAX)
     }
     const savedBytes = rawBytes - encodedBytes
+    count(seen.compressedRawBytes, savedBytes)
     if (seen.triedFrames > 0) {
       // Also what the probe left out was tried: it tells how much there is to be had.
       const triedBytes = rawBytes * Math.min(1, seen.triedFrames / seen.frames)
@@ -186,23 +187,24 @@ export function createCompressionControl({
       saving = blend(saving, savedBytes / triedBytes)
     }
     const work = Math.max(0, elapsedMs - spareMs - compressMs) / rawBytes
-    const poor = isPoor(seen.compressedRawBytes, savedBytes)
     const balanced = line > work ? Math.min(1, (line - work) / (cost + saving * line)) : 0
-    share = (share + (poor ? Math.min(POOR_SHARE, balanced) : balanced)) / 2
+    share = (share + (isPoor() ? Math.min(POOR_SHARE, balanced) : balanced)) / 2
     if (share < MIN_SHARE) share = 0
   }
 
-  /** Whether compressing hardly pays: of what was compressed before, and now. */
-  function isPoor(rawBytes: number, savedBytes: number): boolean {
+  /** Counts what was compressed, the more the later it was. */
+  function count(rawBytes: number, savedBytes: number): void {
     compressed.rawBytes += rawBytes
     compressed.savedBytes += savedBytes
-    const { rawBytes: of } = compressed
-    const poor = of >= POOR_BYTES / 2 && compressed.savedBytes < of * (1 - POOR_RATIO)
-    if (of >= POOR_BYTES) {
-      compressed.rawBytes /= 2
-      compressed.savedBytes /= 2
-    }
-    return poor
+    if (compressed.rawBytes < POOR_BYTES) return
+    compressed.rawBytes /= 2
+    compressed.savedBytes /= 2
+  }
+
+  /** Whether compressing hardly pays, as far as that can be told. */
+  function isPoor(): boolean {
+    const { rawBytes, savedBytes } = compressed
+    return rawBytes >= POOR_BYTES / 2 && savedBytes < rawBytes * (1 - POOR_RATIO)
   }
 
   function earn(dedupedBytes: number): void {

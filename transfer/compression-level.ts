@@ -73,7 +73,7 @@ export class CompressionLevel {
   #lower(to: number): void {
     this.#roomy = 0
     this.#short = 0
-    if (to >= this.#index || this.#index === 0) return
+    if (this.#index === 0) return
     this.#index = to
     this.#patience = Math.min(2 * this.#patience, PATIENCE.most)
   }

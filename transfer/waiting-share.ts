@@ -17,12 +17,12 @@ export class WaitingShare {
   constructor(lane: Pick<Lane, 'waited'>, nowMs = () => performance.now()) {
     this.#lane = lane
     this.#nowMs = nowMs
-    this.#since = this.#now()
+    this.#since = this.#look()
   }
 
   /** From 0 to 1, of the last EVENED_MS at least; 1 before there were as many. */
   now(): number {
-    const now = this.#now()
+    const now = this.#look()
     const elapsedMs = now.atMs - this.#since.atMs
     if (elapsedMs >= EVENED_MS) {
       this.#share = Math.min(1, (now.waitedMs - this.#since.waitedMs) / elapsedMs)
@@ -31,7 +31,7 @@ export class WaitingShare {
     return this.#share
   }
 
-  #now() {
+  #look() {
     return { atMs: this.#nowMs(), waitedMs: this.#lane.waited.readMs }
   }
 }

@@ -94,7 +94,7 @@ export async function nearness(meter: Pick<LineMeter, 'shortestMs' | 'settled'>)
   return meter.shortestMs
 }
 
-/** The median of a few round trips on one stream, ms. Throws PEER_UNREACHABLE; the peer answers one at a time. */
+/** The median of a few round trips on one stream, ms, once the meter's own are over. Throws PEER_UNREACHABLE. */
 export async function roundTrip(connection: Connection, signal: AbortSignal): Promise<number> {
   await meters.get(connection)?.settled
   const times: number[] = []

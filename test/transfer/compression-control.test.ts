@@ -1,6 +1,10 @@
 import test from 'ava'
 import { createCompressionControl } from '../../transfer/compression-control.ts'
-import type { CompressionMode } from '../../transfer/compression-control.ts'
+import type {
+  CompressionControl,
+  CompressionMode,
+  FrameObservation,
+} from '../../transfer/compression-control.ts'
 import { LEVELS } from '../../transfer/compression-level.ts'
 
 const MiB = 1024 * 1024
@@ -153,6 +157,25 @@ function simulate(line: Line, totalMiB = 1024): Outcome {
   return { seconds: receiverFree, compressedFrames, fellAfterMiB, share, wireBytes, level, levelChanges }
 }
 
+/** One that compressing halved, to a far receiver; nobody waits for anything. */
+const COMPRESSED: FrameObservation = {
+  compressMs: 3,
+  rawBytes: MiB,
+  encodedBytes: MiB / 2,
+  waitedForLineMs: 0,
+  idleMs: 0,
+  elapsedMs: 5,
+  receiverIdle: 1,
+  machineIdle: 1,
+  roundTripMs: FAR_MS,
+}
+
+/** Has the control decide about a frame, and observe it with what else is `seen`. */
+function pass(control: CompressionControl, seen: Partial<FrameObservation>): void {
+  const made = control.shouldCompress() ? {} : { compressMs: 0, encodedBytes: MiB }
+  control.observe({ ...COMPRESSED, ...made, ...seen })
+}
+
 const lines: readonly [string, number][] = [
   ['100 Mb/s', 100 * MBIT],
   ['500 Mb/s', 500 * MBIT],
@@ -193,20 +216,7 @@ test('shouldCompress() falls to nothing on a fast line, after less than 40 MiB w
 test('shouldCompress() falls sooner when the receiver is near', (t) => {
   const after = (roundTripMs: number) => {
     const control = createCompressionControl()
-    const observe = (idleMs: number) => {
-      const compressMs = control.shouldCompress() ? 3 : 0
-      control.observe({
-        compressMs,
-        rawBytes: MiB,
-        encodedBytes: compressMs > 0 ? MiB / 2 : MiB,
-        waitedForLineMs: idleMs,
-        idleMs,
-        elapsedMs: 5,
-        receiverIdle: 1,
-        machineIdle: 1,
-        roundTripMs,
-      })
-    }
+    const observe = (idleMs: number) => pass(control, { waitedForLineMs: idleMs, idleMs, roundTripMs })
     // Everything is idle while a job begins.
     for (let i = 0; i < 50; i++) observe(2)
     let frames = 0
@@ -237,21 +247,8 @@ test('shouldCompress() is not led astray by frames the probe leaves out', (t) =>
 
 test('shouldCompress() finds its way back up when the line slows down', (t) => {
   const control = createCompressionControl()
-  const observe = (waitedForLineMs: number) => {
-    const compressMs = control.shouldCompress() ? 3 : 0
-    const encodedBytes = compressMs > 0 ? MiB / 2 : MiB
-    control.observe({
-      compressMs,
-      rawBytes: MiB,
-      encodedBytes,
-      waitedForLineMs,
-      idleMs: waitedForLineMs,
-      elapsedMs: 10,
-      receiverIdle: 0.9,
-      machineIdle: 1,
-      roundTripMs: FAR_MS,
-    })
-  }
+  const observe = (waitedForLineMs: number) =>
+    pass(control, { waitedForLineMs, idleMs: waitedForLineMs, elapsedMs: 10, receiverIdle: 0.9 })
   for (let i = 0; i < 100; i++) observe(0)
   t.is(control.share, 0)
   for (let i = 0; i < 200; i++) observe(7)
@@ -260,15 +257,7 @@ test('shouldCompress() finds its way back up when the line slows down', (t) => {
 
 test('shouldCompress() keeps on when a slow line shows no slack for a while', (t) => {
   const control = createCompressionControl()
-  const frame = {
-    compressMs: 3,
-    rawBytes: MiB,
-    encodedBytes: MiB / 2,
-    elapsedMs: 20,
-    receiverIdle: 0.9,
-    machineIdle: 1,
-    roundTripMs: FAR_MS,
-  }
+  const frame = { ...COMPRESSED, elapsedMs: 20, receiverIdle: 0.9 }
   const observe = (waitedMs: number) => {
     control.shouldCompress()
     control.observe({ ...frame, waitedForLineMs: waitedMs, idleMs: waitedMs })
@@ -285,20 +274,8 @@ test('shouldCompress() keeps on when a slow line shows no slack for a while', (t
 test('shouldCompress() takes waits for processors that others use for no slowness of the line', (t) => {
   const shareAfter = (machineIdle: number) => {
     const control = createCompressionControl()
-    for (let i = 0; i < 200; i++) {
-      const compressMs = control.shouldCompress() ? 3 : 0
-      control.observe({
-        compressMs,
-        rawBytes: MiB,
-        encodedBytes: compressMs > 0 ? MiB / 2 : MiB,
-        waitedForLineMs: 6,
-        idleMs: 6,
-        elapsedMs: 10,
-        receiverIdle: 0.6,
-        machineIdle,
-        roundTripMs: FAR_MS,
-      })
-    }
+    const seen = { waitedForLineMs: 6, idleMs: 6, elapsedMs: 10, receiverIdle: 0.6, machineIdle }
+    for (let i = 0; i < 200; i++) pass(control, seen)
     return control.share
   }
   t.is(shareAfter(0.02), 0)
@@ -308,16 +285,7 @@ test('shouldCompress() takes waits for processors that others use for no slownes
 
 test('shouldCompress() keeps on where a lane waits for windows or answers and nobody is hurried', (t) => {
   const control = createCompressionControl()
-  const frame = {
-    compressMs: 3,
-    rawBytes: MiB,
-    encodedBytes: MiB / 2,
-    idleMs: 95,
-    elapsedMs: 100,
-    receiverIdle: 0.97,
-    machineIdle: 0.8,
-    roundTripMs: FAR_MS,
-  }
+  const frame = { ...COMPRESSED, idleMs: 95, elapsedMs: 100, receiverIdle: 0.97, machineIdle: 0.8 }
   for (let i = 0; i < 200; i++) {
     control.shouldCompress()
     // The line is waited for in few of the judgements only.
@@ -328,20 +296,8 @@ test('shouldCompress() keeps on where a lane waits for windows or answers and no
 
 test('shouldCompress() falls to nothing where nobody is hurried, but the receiver', (t) => {
   const control = createCompressionControl()
-  for (let i = 0; i < 100; i++) {
-    const compressMs = control.shouldCompress() ? 3 : 0
-    control.observe({
-      compressMs,
-      rawBytes: MiB,
-      encodedBytes: compressMs > 0 ? MiB / 2 : MiB,
-      waitedForLineMs: 90,
-      idleMs: 95,
-      elapsedMs: 100,
-      receiverIdle: 0.02,
-      machineIdle: 0.8,
-      roundTripMs: FAR_MS,
-    })
-  }
+  const seen = { waitedForLineMs: 90, idleMs: 95, elapsedMs: 100, receiverIdle: 0.02, machineIdle: 0.8 }
+  for (let i = 0; i < 100; i++) pass(control, seen)
   t.is(control.share, 0)
 })
 
@@ -380,17 +336,7 @@ for (const [where, line] of [
 
 test('shouldCompress() spreads its share evenly over the frames', (t) => {
   const control = createCompressionControl()
-  const frame = {
-    compressMs: 3,
-    rawBytes: MiB,
-    encodedBytes: MiB / 2,
-    waitedForLineMs: 0,
-    idleMs: 0,
-    elapsedMs: 5,
-    receiverIdle: 0,
-    machineIdle: 1,
-    roundTripMs: FAR_MS,
-  }
+  const frame = { ...COMPRESSED, receiverIdle: 0 }
   while (control.share > 0.7) control.observe(frame)
   const { share } = control
   let said = 0
@@ -401,17 +347,7 @@ test('shouldCompress() spreads its share evenly over the frames', (t) => {
 })
 
 test('createCompressionControl() does as told when on or off, whatever it observes', (t) => {
-  const bad = {
-    compressMs: 9,
-    rawBytes: MiB,
-    encodedBytes: MiB,
-    waitedForLineMs: 0,
-    idleMs: 0,
-    elapsedMs: 9,
-    receiverIdle: 0,
-    machineIdle: 1,
-    roundTripMs: FAR_MS,
-  }
+  const bad = { ...COMPRESSED, compressMs: 9, encodedBytes: MiB, elapsedMs: 9, receiverIdle: 0 }
   const good = { ...bad, encodedBytes: 1, waitedForLineMs: 9, idleMs: 9, elapsedMs: 100, receiverIdle: 1 }
   for (const [mode, expected] of [
     ['on', true],
@@ -427,23 +363,12 @@ test('createCompressionControl() does as told when on or off, whatever it observ
 
 test('earn() lets a lane that is short of CPU compress a third of what dedupe saved', (t) => {
   const control = createCompressionControl({ mode: 'auto' })
-  const busy = {
-    compressMs: 3,
-    rawBytes: MiB,
-    encodedBytes: MiB / 2,
-    waitedForLineMs: 0,
-    idleMs: 0,
-    elapsedMs: 5,
-    receiverIdle: 1,
-    machineIdle: 1,
-    roundTripMs: FAR_MS,
-  }
-  while (control.share > 0) control.observe(busy)
+  while (control.share > 0) control.observe(COMPRESSED)
   t.false(control.shouldCompress())
   control.earn(9 * MiB)
   const answers = [1, 2, 3, 4].map(() => {
     const answer = control.shouldCompress()
-    if (answer) control.observe(busy)
+    if (answer) control.observe(COMPRESSED)
     return answer
   })
   t.deepEqual(answers, [true, true, true, false])
