@@ -5,6 +5,13 @@ import { FluidError } from '../protocol/errors.ts'
 import { FEW_CORES } from './backends/write-turns.ts'
 import type { FromLane, LaneJob, OpenLane, ToLane } from './lane-job.ts'
 
+/**
+ * Of the heap of a thread, what was just allocated: three times 1 MiB. What lanes allocate dies at once, and their
+ * windows lie outside of it. Left alone V8 lets these halves grow past what is left until the next full collection, and
+ * then makes full collections one after the other; small ones also stay in the processor's cache.
+ */
+const YOUNG_GENERATION_MB = 3
+
 /** The main thread's end of a lane. */
 export interface LaneHandle {
   send(message: ToLane): void
@@ -101,7 +108,10 @@ export class LanePool implements AsyncDisposable {
   }
 
   #start() {
-    const worker = new Worker(new URL('lane-worker.ts', import.meta.url), { name: 'lanes' })
+    const worker = new Worker(new URL('lane-worker.ts', import.meta.url), {
+      name: 'lanes',
+      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB },
+    })
     const { promise: loaded, resolve } = Promise.withResolvers<void>()
     for (const event of ['message', 'error', 'exit'] as const) worker.once(event, () => resolve())
     const slot = { worker, loaded, lanes: 0, lost: new Set<(error: Error) => void>() }
