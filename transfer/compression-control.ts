@@ -13,7 +13,8 @@
  * estimate falls, ever faster, until slack shows again or nothing is compressed any more. Socket buffers make moments
  * without slack on the slowest line; they change little, as it is an estimate that falls and not the share itself.
  * To a far receiver it does not fall while neither end is hurried: lanes that wait there wait for windows or for answers.
- * Nearby these come at once, and what looks like a line are the threads of the other end.
+ * Nearby these come at once, and what looks like a line are the threads of the other end: there the kernel is asked as well
+ * whether the line was busy, and nothing is compressed before it was.
  * Lanes of one thread decide each for itself: what the others do is work to it, and half steps keep them from swinging.
  * Pure and deterministic: time comes in with the observations.
  */
@@ -32,6 +33,8 @@ export interface FrameObservation {
   readonly encodedBytes: number
   /** Of `elapsedMs`, time this lane had bytes to send and the line did not take them. */
   readonly waitedForLineMs: number
+  /** Of `elapsedMs`, time the line had bytes of this lane to carry; all of it where nobody can tell. */
+  readonly lineBusyMs: number
   /** Of `elapsedMs`, time the thread of this lane had nothing to do, for any lane. */
   readonly idleMs: number
   /** Time since the frame before. */
@@ -67,6 +70,11 @@ const JUDGE_MS = { least: 50, most: 200 }
 const JUDGE_STARTING_MS = 25
 /** Processors that idle for less are busy: where threads take turns at all of them, each now and then waits for another. */
 const BUSY_MACHINE_IDLE = 0.12
+/**
+ * A near line that has bytes to carry for less of the time is not what a lane waits for: the other end's thread is, or the
+ * next turn of its own.
+ */
+const BUSY_LINE = 0.7
 /** Both ends have at least so much time left: neither is what a job waits for. */
 const UNHURRIED = 0.5
 /** By this share the line is thought faster after a judgement without slack, and by twice as much after each further one. */
@@ -93,6 +101,7 @@ const POOR_BYTES = 16 * 1024 * 1024
 const NOTHING_SEEN = {
   elapsedMs: 0,
   waitedMs: 0,
+  lineBusyMs: 0,
   idleMs: 0,
   receiverIdleMs: 0,
   machineIdleMs: 0,
@@ -104,13 +113,17 @@ const NOTHING_SEEN = {
   compressedRawBytes: 0,
 }
 
-/** A control that starts out compressing, unless `mode` says never; `mayRaise` is asked before each higher level. */
+/**
+ * A control that starts out compressing, unless `mode` says never, or it is `near` and the line has yet to show itself;
+ * `mayRaise` is asked before each higher level.
+ */
 export function createCompressionControl({
   mode = 'auto',
+  near = false,
   mayRaise,
-}: { mode?: CompressionMode; mayRaise?: () => boolean } = {}): CompressionControl {
+}: { mode?: CompressionMode; near?: boolean; mayRaise?: () => boolean } = {}): CompressionControl {
   const level = new CompressionLevel(mayRaise)
-  let share = mode === 'off' ? 0 : 1
+  let share = mode === 'off' || (mode === 'auto' && near) ? 0 : 1
   /** Until slack was seen. */
   let starting = true
   /** Milliseconds a byte takes of the line, or more. */
@@ -131,6 +144,7 @@ export function createCompressionControl({
     const { compressMs, rawBytes, encodedBytes, elapsedMs } = frame
     seen.elapsedMs += elapsedMs
     seen.waitedMs += frame.waitedForLineMs
+    seen.lineBusyMs += frame.lineBusyMs
     seen.idleMs += frame.idleMs
     seen.receiverIdleMs += frame.receiverIdle * elapsedMs
     seen.machineIdleMs += frame.machineIdle * elapsedMs
@@ -153,10 +167,12 @@ export function createCompressionControl({
     const machineIdleMs = seen.machineIdleMs < BUSY_MACHINE_IDLE * elapsedMs ? 0 : seen.machineIdleMs
     const spareMs = Math.min(seen.idleMs, machineIdleMs)
     const bothSpareMs = Math.min(spareMs, seen.receiverIdleMs)
-    const slack = Math.min(seen.waitedMs, bothSpareMs) / elapsedMs
+    const isFar = roundTripMs > NEAR_ROUND_TRIP_MS
+    const waitedMs = isFar || seen.lineBusyMs >= BUSY_LINE * elapsedMs ? seen.waitedMs : 0
+    const slack = Math.min(waitedMs, bothSpareMs) / elapsedMs
     if (slack > NO_SLACK) starting = false
     // While a job begins nobody is hurried, on the fastest line.
-    const far = !starting && roundTripMs > NEAR_ROUND_TRIP_MS
+    const far = isFar && !starting
     if (mode === 'auto')
       weigh(slack, far ? spareMs : slack * elapsedMs, far && bothSpareMs > UNHURRIED * elapsedMs)
     level.judge({

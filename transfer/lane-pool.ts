@@ -6,9 +6,9 @@ import { FEW_CORES } from './backends/write-turns.ts'
 import type { FromLane, LaneJob, OpenLane, ToLane } from './lane-job.ts'
 
 /**
- * Of the heap of a thread, what was just allocated: three times 1 MiB. What lanes allocate dies at once, and their
- * windows lie outside of it. Left alone V8 lets these halves grow past what is left until the next full collection, and
- * then makes full collections one after the other; small ones also stay in the processor's cache.
+ * Of a thread's heap, what was just allocated: V8 makes two halves of a third each. What lanes allocate dies at once, and
+ * their windows lie outside of it. Left alone V8 lets the halves grow past the room until the next full collection, and
+ * then makes full collections one after the other; small halves also stay in the processor's cache.
  */
 const YOUNG_GENERATION_MB = 3
 

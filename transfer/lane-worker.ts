@@ -99,7 +99,11 @@ async function runSend(job: SendJob, lane: Lane, port: LanePort): Promise<void> 
       source,
       chunker: loan.chunker,
       windows: job.windows,
-      compression: createCompressionControl({ mode: job.compression, mayRaise: () => raiseTurns.take() }),
+      compression: createCompressionControl({
+        mode: job.compression,
+        near: lane.observeLine?.().near,
+        mayRaise: () => raiseTurns.take(),
+      }),
       unaskedBytes: job.unaskedBytes,
       pace: (bytes) => pacers.reduce((waitMs, pacer) => Math.max(waitMs, pacer.take(bytes)), 0),
       onSent: (window) => port.report({ type: 'sent', ...window }),

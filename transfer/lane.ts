@@ -40,6 +40,8 @@ export interface Lane extends AsyncDisposable {
   end(): Promise<void>
   /** What the line does now; call it a few times a second while data moves. Only lanes that can tell have it. */
   observeLine?(): LineState
+  /** Milliseconds so far in which the line had bytes to carry; undefined where the system does not tell. */
+  busyMs?(): number | undefined
   /** Suits the lane to a line that loses packets, as another lane saw it, or this one. */
   expectLosses?(): void
 }

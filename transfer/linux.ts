@@ -29,10 +29,11 @@ const RENAME_NOREPLACE = 1
 const IPPROTO_TCP = 6
 const TCP_INFO = 11
 const TCP_CONGESTION = 13
-const TCP_INFO_BYTES = 152
+const TCP_INFO_BYTES = 176
 const TCP_INFO_RTT_OFFSET = 68
 const TCP_INFO_TOTAL_RETRANS_OFFSET = 100
 const TCP_INFO_MIN_RTT_OFFSET = 148
+const TCP_INFO_BUSY_OFFSET = 168
 /** What stands for a shortest round trip that was never measured is the greatest number. */
 const UNMEASURED_MS = 1_000_000
 const AT_FDCWD = -100
@@ -201,6 +202,8 @@ export interface TcpState {
   readonly leastRoundTripMs: number | undefined
   /** Segments sent again so far. */
   readonly repeats: number
+  /** For so long, milliseconds, it had bytes that the other end had not acknowledged; undefined before Linux 4.10. */
+  readonly busyMs: number | undefined
 }
 
 /** The state of a TCP socket; undefined when there is none to ask. */
@@ -209,11 +212,13 @@ export function tcpState(fd: number): TcpState | undefined {
   const info = Buffer.alloc(TCP_INFO_BYTES)
   const length = [info.length]
   if (libc.getsockopt(fd, IPPROTO_TCP, TCP_INFO, info, length) !== 0) return undefined
-  const leastMs = length[0] < info.length ? 0 : info.readUInt32LE(TCP_INFO_MIN_RTT_OFFSET) / 1000
+  const leastMs =
+    length[0] < TCP_INFO_MIN_RTT_OFFSET + 4 ? 0 : info.readUInt32LE(TCP_INFO_MIN_RTT_OFFSET) / 1000
   return {
     roundTripMs: info.readUInt32LE(TCP_INFO_RTT_OFFSET) / 1000,
     leastRoundTripMs: leastMs > 0 && leastMs < UNMEASURED_MS ? leastMs : undefined,
     repeats: info.readUInt32LE(TCP_INFO_TOTAL_RETRANS_OFFSET),
+    busyMs: length[0] < info.length ? undefined : Number(info.readBigUInt64LE(TCP_INFO_BUSY_OFFSET)) / 1000,
   }
 }
 

@@ -1,8 +1,9 @@
 /**
  * Reads windows into memory, leaves out zeros, cuts what is left and digests the chunks: a stage of send().
  *
- * A window is read in steps, each cut and digested while it is still in the processor's cache. Slots bound the memory:
- * a window holds its slot until released.
+ * A window is read in steps, each cut and digested while it is still in the processor's cache. After each the thread takes
+ * its next turn: while a window is scanned the one before is sent, and a receiver has a millisecond's worth in its buffers.
+ * Slots bound the memory: a window holds its slot until released.
  */
 import type { Range } from '../protocol/extent.ts'
 import { digestPosition, ENTRY_BYTES, writeEntry } from '../protocol/manifest.ts'
@@ -14,7 +15,7 @@ import { endStage, startStage, waitStage } from './stage-clock.ts'
 import type { Window } from './window.ts'
 
 /** Bytes read at once: fits the second-level cache of current processors. */
-const STEP_BYTES = 512 * 1024
+const STEP_BYTES = 256 * 1024
 /** Extents of a window are packed into its slot, each beginning on a cache line. */
 const ALIGN_BYTES = 64
 
@@ -100,6 +101,11 @@ interface ScanMemory {
   release(): void
 }
 
+/** Sockets and messages are served meanwhile. */
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve))
+}
+
 async function scanWindow(
   window: Window,
   source: Source,
@@ -133,6 +139,7 @@ async function scanWindow(
         dataBytes += length
       }
       endStage('digest', clock)
+      await nextTurn()
     }
     at = Math.ceil((at + extent.length) / ALIGN_BYTES) * ALIGN_BYTES
   }

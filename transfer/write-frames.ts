@@ -35,6 +35,7 @@ export function writeFrames(
 ) {
   return async function* (windows: AsyncIterable<PackedWindow>): AsyncGenerator<SentWindow> {
     const inFlight: Promise<void>[] = []
+    let lineBusyMs = lane.busyMs?.()
     let seenAt = performance.now()
     let blockedMs = 0
     let utilization = performance.eventLoopUtilization()
@@ -49,6 +50,11 @@ export function writeFrames(
       const { idle } = performance.eventLoopUtilization(now, utilization)
       utilization = now
       return idle
+    }
+    const busyMs = (elapsedMs: number) => {
+      const before = lineBusyMs
+      lineBusyMs = lane.busyMs?.()
+      return lineBusyMs === undefined || before === undefined ? elapsedMs : lineBusyMs - before
     }
     for await (const { wanted, sentBytes, frames } of windows) {
       const { window } = wanted
@@ -68,6 +74,7 @@ export function writeFrames(
             rawBytes: message.rawBytes,
             encodedBytes: payload.length,
             waitedForLineMs: blockedMs,
+            lineBusyMs: busyMs(now - seenAt),
             idleMs: idleMs(),
             elapsedMs: now - seenAt,
             receiverIdle: exchange.receiverIdle,

@@ -18,16 +18,16 @@ export interface Sharing {
 /**
  * Far away, lanes make up for the window and the losses of each: `most`. Nearby, one lane a core is all that CPUs can
  * feed, those of all jobs together: more only push each other's data out of the caches (a quarter more CPU for four
- * lanes on two cores).
+ * lanes on two cores). The other end may well be on this machine, so a job begins with half of them.
  */
 export function laneCount(asked: number | undefined, line: Line, sharing: Sharing): number {
   if (asked !== undefined) return asked
-  return isFar(line) ? line.most : nearLanes(line.most, sharing)
+  return isFar(line) ? line.most : nearLanes(line.most, { ...sharing, cores: coresOf(sharing) / 2 })
 }
 
 /**
  * Up to how many there may be in all once lanes are added, see lane-growth.ts; undefined: as many as it begins with, as
- * always when the owner says how many. Nearby as many as there are cores for, once no other jobs share them.
+ * always when the owner says how many. Nearby as many as there are cores for, once nobody else needs them.
  */
 export function mostLanes(asked: number | undefined, line: Line, sharing: Sharing): number | undefined {
   if (asked !== undefined) return undefined
@@ -36,6 +36,10 @@ export function mostLanes(asked: number | undefined, line: Line, sharing: Sharin
 }
 
 /** The lanes of one near job, at least one. */
-export function nearLanes(most: number, { jobs, cores = availableParallelism() }: Sharing): number {
-  return Math.max(1, Math.min(most, Math.floor(cores / Math.max(1, jobs))))
+export function nearLanes(most: number, sharing: Sharing): number {
+  return Math.max(1, Math.min(most, Math.floor(coresOf(sharing) / Math.max(1, sharing.jobs))))
+}
+
+export function coresOf({ cores = availableParallelism() }: Sharing): number {
+  return cores
 }

@@ -2,10 +2,13 @@
  * How many lanes a job has: it begins with few, and the side that dials adds more.
  *
  * On a far line, while that brings something. A line that loses packets gives each connection only a share; a sound one
- * is full with four, and shows it by packets that wait in its queue. Nearby, while there are cores that no other job has.
+ * is full with four, and shows it by packets that wait in its queue. Nearby, while there are cores that nobody needs: lanes
+ * of both ends that take turns at the same cores get nothing done sooner, and push each other's data out of the caches (one
+ * lane in place of two on two cores: a tenth to a seventh less CPU).
  */
 import type { Agreement } from '../../protocol/control-message.ts'
-import { nearLanes, type Sharing } from './lane-count.ts'
+import { createMachineIdle } from '../../transfer/machine-idle.ts'
+import { coresOf, nearLanes, type Sharing } from './lane-count.ts'
 
 /** More lanes are worth it when they bring a tenth. */
 const GAIN = 1.1
@@ -21,6 +24,8 @@ const WORTH_MS = 3_000
 const TICK_MS = 100
 /** Nearby, jobs that follow each other closely leave cores for a moment: only what is free for so many ticks is taken. */
 const LEFT_TICKS = 3
+/** Nearby, a lane comes for a core that idles so much of the time: two ends that share two of them leave less. */
+const LEFT_CORE = 0.4
 /** A near lane takes 10 to 20 ms to open; with less than this left, bytes, it brings nothing. */
 const WORTH_BYTES = 64 * 1024 * 1024
 
@@ -105,16 +110,27 @@ export function createLaneGrowth({
 }
 
 /**
- * The lanes of a job nearby, never fewer than before: asked at every tick with what is left, bytes, and who shares the cores
- * now.
+ * The lanes of a job nearby, never fewer than before: asked at every tick with what is left, bytes, who shares the cores now,
+ * and which share of them idles.
  */
 export function createLaneShare({ lanes, most }: { readonly lanes: number; readonly most: number }) {
   let count = lanes
   let ticks = 0
-  return (leftBytes: number, sharing: Sharing): number => {
+  /** The fewest cores that were idle at a tick. */
+  let left = Infinity
+  return (leftBytes: number, sharing: Sharing, machineIdle: number): number => {
     const share = nearLanes(most, sharing)
-    ticks = share > count && leftBytes > WORTH_BYTES ? ticks + 1 : 0
-    if (ticks >= LEFT_TICKS) count = share
+    const idle = machineIdle * coresOf(sharing)
+    if (share <= count || leftBytes <= WORTH_BYTES || idle < LEFT_CORE) {
+      ticks = 0
+      left = Infinity
+      return count
+    }
+    left = Math.min(left, idle)
+    if (++ticks < LEFT_TICKS) return count
+    count = Math.min(share, count + Math.max(1, Math.floor(left)))
+    ticks = 0
+    left = Infinity
     return count
   }
 }
@@ -133,6 +149,8 @@ export interface GrowingLanes {
   near(): boolean
   /** Who shares the cores of this side now. */
   sharing(): Sharing
+  /** Share of these cores that nobody uses; by default as /proc/stat has it. */
+  machineIdle?(): number
   paused(): boolean
   /** Opens the lanes numbered from one number to another; how many opened. */
   open(from: number, to: number): Promise<number>
@@ -144,13 +162,14 @@ export function growLanes(growing: GrowingLanes): Disposable {
   if (lanes === 0 || lanes >= most) return { [Symbol.dispose]() {} }
   const growth = createLaneGrowth({ lanes, most, roundTripMs })
   const shareOf = createLaneShare({ lanes, most })
+  const machineIdle = growing.machineIdle ?? createMachineIdle()
   let count = lanes
   let opening = false
   const timer = setInterval(() => {
     if (opening) return
     if (paused()) return growth.interrupt()
     const wanted = near()
-      ? shareOf(leftBytes(), sharing())
+      ? shareOf(leftBytes(), sharing(), machineIdle())
       : growth.observe({
           at: performance.now(),
           wireBytes: wireBytes(),

@@ -80,13 +80,15 @@ function simulate(line: Line, totalMiB = 1024): Outcome {
   const { bytesPerSecond, mode, ratio = 0.5, jitter = 0, receive = RAW_PATH, compressible = 1 } = line
   const { roundTripMs = FAR_MS } = line
   const lanes = Array.from({ length: line.lanes ?? 1 }, () => ({
-    control: createCompressionControl({ mode }),
+    control: createCompressionControl({ mode, near: roundTripMs === NEAR_MS }),
     /** When the lane has its last frame written, and the thread may make its next. */
     freeAt: 0,
     sending: [] as Held[],
     receiving: [] as Held[],
     report: { since: 0, waited: 0, idle: 1 },
-    seen: { at: 0, idle: 0 },
+    seen: { at: 0, idle: 0, busy: 0 },
+    /** Time in which the line has bytes of it, until a moment that may be to come. */
+    busy: { total: 0, until: 0 },
     level: 1,
     last: undefined as { compressMs: number; encodedBytes: number; doneAt: number } | undefined,
   }))
@@ -109,12 +111,14 @@ function simulate(line: Line, totalMiB = 1024): Outcome {
     const { control, report, seen, last } = lane
     const start = Math.max(threadFree, lane.freeAt)
     idle += start - threadFree
+    const busy = lane.busy.total - Math.max(0, lane.busy.until - start)
     if (last) {
       control.observe({
         compressMs: last.compressMs,
         rawBytes: FRAME_BYTES,
         encodedBytes: last.encodedBytes,
         waitedForLineMs: Math.max(0, lane.freeAt - last.doneAt) * 1000,
+        lineBusyMs: (busy - seen.busy) * 1000,
         idleMs: (idle - seen.idle) * 1000,
         elapsedMs: (start - seen.at) * 1000,
         receiverIdle: report.idle,
@@ -123,7 +127,7 @@ function simulate(line: Line, totalMiB = 1024): Outcome {
       })
       if (control.share <= 0.03) fellAfterMiB = Math.min(fellAfterMiB, i)
     }
-    lane.seen = { at: start, idle }
+    lane.seen = { at: start, idle, busy }
 
     const compressed = control.shouldCompress() && i % 10 < compressible * 10
     const { level } = control
@@ -139,6 +143,8 @@ function simulate(line: Line, totalMiB = 1024): Outcome {
     const accepted = timeOfRoom(lane.sending, bytes, done)
     const sent = timeOfRoom(lane.receiving, bytes, Math.max(accepted, lineFree)) + bytes / bytesPerSecond
     lineFree = sent
+    lane.busy.total += sent - Math.min(sent, Math.max(done, lane.busy.until))
+    lane.busy.until = sent
     lane.sending = [...lane.sending.filter((item) => item.until > accepted), { bytes, until: sent }]
 
     report.waited += Math.max(0, sent - receiverFree)
@@ -163,6 +169,7 @@ const COMPRESSED: FrameObservation = {
   rawBytes: MiB,
   encodedBytes: MiB / 2,
   waitedForLineMs: 0,
+  lineBusyMs: 5,
   idleMs: 0,
   elapsedMs: 5,
   receiverIdle: 1,
@@ -281,6 +288,23 @@ test('shouldCompress() takes waits for processors that others use for no slownes
   t.is(shareAfter(0.02), 0)
   t.is(shareAfter(0.1), 0)
   t.true(shareAfter(0.6) > 0.9)
+})
+
+test('shouldCompress() takes no line for slow nearby that has nothing to carry for much of the time', (t) => {
+  const shareAt = (lineBusyMs: number, roundTripMs: number) => {
+    const control = createCompressionControl({ near: roundTripMs === NEAR_MS })
+    for (let i = 0; i < 200; i++) pass(control, { waitedForLineMs: 2, idleMs: 2, lineBusyMs, roundTripMs })
+    return control.share
+  }
+  t.is(shareAt(2, NEAR_MS), 0)
+  t.true(shareAt(5, NEAR_MS) > 0.5)
+  t.true(shareAt(2, FAR_MS) > 0.5)
+})
+
+test('shouldCompress() leaves the first frames to a near receiver as they are, unless told otherwise', (t) => {
+  t.false(createCompressionControl({ near: true }).shouldCompress())
+  t.true(createCompressionControl({ near: true, mode: 'on' }).shouldCompress())
+  t.true(createCompressionControl().shouldCompress())
 })
 
 test('shouldCompress() keeps on where a lane waits for windows or answers and nobody is hurried', (t) => {

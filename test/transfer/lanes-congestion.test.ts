@@ -2,7 +2,7 @@ import test from 'ava'
 import type { TcpState } from '../../transfer/linux.ts'
 import { CongestionControl } from '../../transfer/lanes/congestion.ts'
 
-const FAR: TcpState = { roundTripMs: 40.5, leastRoundTripMs: 40, repeats: 0 }
+const FAR: TcpState = { roundTripMs: 40.5, leastRoundTripMs: 40, repeats: 0, busyMs: 0 }
 
 /** A control of a socket whose states the test gives, one a look; what was chosen for it. */
 function controlOf(first: TcpState | undefined) {

@@ -124,10 +124,11 @@ test('tcpState() is that of the connection, and undefined for what is no TCP soc
   socket.write('x')
   await once(socket, 'data')
   const { fd } = (socket as unknown as { _handle: { fd: number } })._handle
-  const { roundTripMs, leastRoundTripMs, repeats } = tcpState(fd)!
+  const { roundTripMs, leastRoundTripMs, repeats, busyMs } = tcpState(fd)!
   t.true(roundTripMs > 0 && roundTripMs < 1000, `${roundTripMs}`)
   t.true(leastRoundTripMs! > 0 && leastRoundTripMs! <= roundTripMs, `${leastRoundTripMs}`)
   t.is(repeats, 0)
+  t.true(busyMs! >= 0 && busyMs! < 1000, `${busyMs}`)
   // In every Linux, and allowed to everyone.
   t.true(setCongestionControl(fd, 'reno'))
   t.false(setCongestionControl(fd, 'nonesuch'))

@@ -5,6 +5,7 @@ import { FluidError } from '../../protocol/errors.ts'
 import type { LaneMessage } from '../../protocol/lane-message.ts'
 import { LANE_CONNECT_TIMEOUT_MS, LANE_STALL_TIMEOUT_MS } from '../../protocol/limits.ts'
 import type { Lane, LaneFrame, LineState } from '../lane.ts'
+import { tcpState } from '../linux.ts'
 import { descriptorOf } from './adopt-socket.ts'
 import { CongestionControl } from './congestion.ts'
 import type { FrameInbox } from './frame-inbox.ts'
@@ -171,6 +172,11 @@ export class TlsLane implements Lane {
   observeLine(): LineState {
     if (this.#socket.destroyed || !this.#congestion) return { full: false, loses: false, near: false }
     return this.#congestion.observe()
+  }
+
+  busyMs(): number | undefined {
+    const fd = this.#socket.destroyed ? undefined : descriptorOf(this.#socket)
+    return fd === undefined ? undefined : tcpState(fd)?.busyMs
   }
 
   expectLosses(): void {

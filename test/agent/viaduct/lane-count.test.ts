@@ -11,18 +11,18 @@ test('laneCount() is what the owner says', (t) => {
   t.is(laneCount(1, far, alone), 1)
 })
 
-test('laneCount() is the most far away, and follows the cores nearby', (t) => {
+test('laneCount() is the most far away, and nearby half of the cores, which the other end may share', (t) => {
   t.is(laneCount(undefined, far, { jobs: 8, cores: 2 }), 4)
   t.deepEqual(
-    [1, 2, 4, 16].map((cores) => laneCount(undefined, near, { jobs: 1, cores })),
-    [1, 2, 4, 4],
+    [1, 2, 3, 4, 6, 8, 16].map((cores) => laneCount(undefined, near, { jobs: 1, cores })),
+    [1, 1, 1, 2, 3, 4, 4],
   )
 })
 
 test('laneCount() of near jobs is their part of the cores, and one at least', (t) => {
   t.deepEqual(
     [0, 1, 2, 3, 4, 8, 16, 64].map((jobs) => laneCount(undefined, near, { jobs, cores: 16 })),
-    [4, 4, 4, 4, 4, 2, 1, 1],
+    [4, 4, 4, 2, 2, 1, 1, 1],
   )
 })
 
@@ -33,11 +33,12 @@ test('mostLanes() lets lanes be added far away, unless the owner says how many t
 })
 
 test('mostLanes() lets a near job have more than it begins with, where there are cores for them', (t) => {
-  t.is(mostLanes(undefined, near, alone), undefined)
+  t.is(mostLanes(undefined, near, { jobs: 1, cores: 1 }), undefined)
+  t.is(mostLanes(undefined, near, alone), 2)
   t.is(mostLanes(undefined, near, { jobs: 8, cores: 2 }), 2)
   t.deepEqual(
     [4, 6, 16, 64].map((cores) => mostLanes(undefined, near, { jobs: 1, cores })),
-    [undefined, 6, NEAR_LANES, NEAR_LANES],
+    [4, 6, NEAR_LANES, NEAR_LANES],
   )
   t.is(mostLanes(undefined, near, { jobs: 8, cores: 64 }), NEAR_LANES)
   t.is(mostLanes(undefined, { ...near, most: 16 }, { jobs: 8, cores: 64 }), 16)

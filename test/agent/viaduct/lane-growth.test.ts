@@ -99,7 +99,7 @@ test('createLaneGrowth() measures anew after an interruption', (t) => {
 
 test('createLaneShare() takes what other jobs left, once they stay away', (t) => {
   const share = createLaneShare({ lanes: 1, most: 4 })
-  const seen = [8, 8, 2, 8, 2, 2, 2, 2, 1, 1, 1, 8].map((jobs) => share(1024 * MiB, { jobs, cores: 8 }))
+  const seen = [8, 8, 2, 8, 2, 2, 2, 2, 1, 1, 1, 8].map((jobs) => share(1024 * MiB, { jobs, cores: 8 }, 1))
   t.deepEqual(seen, [1, 1, 1, 1, 1, 1, 4, 4, 4, 4, 4, 4])
 })
 
@@ -108,9 +108,27 @@ test('createLaneShare() adds nothing for what is over soon, nor beyond the most'
   const over = createLaneShare({ lanes: 1, most: 4 })
   const full = createLaneShare({ lanes: 4, most: 4 })
   for (let tick = 0; tick < 10; tick++) {
-    t.is(over(MiB, alone), 1)
-    t.is(full(1024 * MiB, alone), 4)
+    t.is(over(MiB, alone, 1), 1)
+    t.is(full(1024 * MiB, alone, 1), 4)
   }
+})
+
+test('createLaneShare() takes no core that somebody uses, whoever it is', (t) => {
+  const two = { jobs: 1, cores: 2 }
+  const busy = createLaneShare({ lanes: 1, most: 2 })
+  t.deepEqual(
+    [0.1, 0.5, 0.5, 0.1, 0.5, 0.5, 0.5, 0].map((idle) => busy(1024 * MiB, two, idle)),
+    [1, 1, 1, 1, 1, 1, 2, 2],
+  )
+  // As many as were idle all the time, and then as many as are idle still.
+  const sixteen = { jobs: 1, cores: 16 }
+  const halfBusy = createLaneShare({ lanes: 1, most: 8 })
+  t.deepEqual(
+    [0.5, 0.25, 0.5, 0.125, 0.125, 0.125, 0.02, 0.02, 0.02].map((idle) =>
+      halfBusy(1024 * MiB, sixteen, idle),
+    ),
+    [1, 1, 5, 5, 5, 7, 7, 7, 7],
+  )
 })
 
 test('mostOf() is the lanes of an agreement that says no more', (t) => {
@@ -188,6 +206,7 @@ test('growLanes() gives a near job its share of the cores when others have ended
       if (++looks === 5) jobs = 1
       return { jobs, cores: 2 }
     },
+    machineIdle: () => 1,
     paused: () => false,
     async open(from, to) {
       t.true(looks > 5)
