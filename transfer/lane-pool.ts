@@ -41,8 +41,7 @@ export class LanePool implements AsyncDisposable {
   /** Opens a lane for `job`; `onReport` hears everything it says, `closed` last, exactly once. */
   open(job: LaneJob, onReport: (message: FromLane) => void): LaneHandle {
     if (this.#disposed) throw new FluidError('INTERRUPTED', 'Opening a lane in a pool that is closed')
-    const leavesCore = job.role === 'receive' && !job.rereads && this.#cores > FEW_CORES
-    const slot = this.#leastLoaded(leavesCore ? this.#cores - 1 : this.#cores)
+    const slot = this.#leastLoaded(this.#threadsFor(job))
     const { port1, port2 } = new MessageChannel()
     slot.lanes++
     const closed = new Promise<void>((resolve) => {
@@ -88,10 +87,19 @@ export class LanePool implements AsyncDisposable {
   }
 
   /**
-   * The thread of the first `threads` that carries fewest lanes. Receiving lanes leave a core alone: they have others write
-   * into one file, whose lock lets only one thread in, and the kernel needs a core for the network. Those that mostly read
-   * and digest what is there do not; nor do those of few cores, who write themselves (write-turns.ts).
+   * How many threads a lane may be in one of. Where the other end is on this machine each has half of the cores: threads that
+   * take turns at one push each other's data out of its caches. Receiving lanes leave a core alone: they have others write
+   * into one file, whose lock lets only one thread in, and the kernel needs a core for the network; but not on few cores,
+   * where they write themselves (write-turns.ts). Lanes that mostly read and digest what is there take all.
    */
+  #threadsFor(job: LaneJob): number {
+    const cores = this.#cores
+    if (job.role === 'scan' || (job.role === 'receive' && job.rereads)) return cores
+    if (job.lane.kind !== 'port' && job.lane.sameMachine) return Math.ceil(cores / 2)
+    return job.role === 'receive' && cores > FEW_CORES ? cores - 1 : cores
+  }
+
+  /** The thread of the first `threads` that carries fewest lanes. */
   #leastLoaded(threads: number) {
     const slots = this.#workers.slice(0, threads)
     const idle = slots.find(({ lanes }) => lanes === 0)

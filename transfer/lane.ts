@@ -70,6 +70,8 @@ export type LaneDescriptor =
       readonly port: number
       /** A connection there that is made already; the worker owns and closes it. Without one it dials. */
       readonly fd?: number
+      /** Who listens there is on this machine: both ends share its cores. */
+      readonly sameMachine?: boolean
       /** Names job attempt and lane to the listener: see data listener. */
       readonly serverName: string
       readonly identity: LaneIdentity
@@ -80,6 +82,8 @@ export type LaneDescriptor =
       readonly kind: 'tls-accept'
       /** A duplicate of the accepted socket's descriptor; the worker owns and closes it. */
       readonly fd: number
+      /** As for one that dials. */
+      readonly sameMachine?: boolean
       /** What was already read from the socket: the TLS ClientHello. */
       readonly head: Uint8Array
       readonly identity: LaneIdentity

@@ -198,11 +198,18 @@ async function flow(
   const most = mostOf(agreement)
   // Room for the first of them was made before; a lane that is refused counts, so that nobody asks without end.
   const room = () => taken < most && (taken++ < agreement.lanes || attempt.room.grow(INCOMING_LANE_BYTES))
-  using _sockets = parts.listener.expect(endpoint.token, ({ fd, head }) => {
+  using _sockets = parts.listener.expect(endpoint.token, ({ fd, sameMachine, head }) => {
     if (!room()) return false
     const { certificate } = offer.endpoint!
     void inbound
-      .addLane({ kind: 'tls-accept', fd, head, identity: parts.laneIdentity, peerCertificate: certificate })
+      .addLane({
+        kind: 'tls-accept',
+        fd,
+        sameMachine,
+        head,
+        identity: parts.laneIdentity,
+        peerCertificate: certificate,
+      })
       .then((opened) => opened || parts.mesh.refusals.count('lane-unproven'))
     return true
   })

@@ -181,10 +181,11 @@ function pacersOf({ parts, job }: OutgoingAttempt): SharedArrayBuffer[] {
   return [...(bandwidth === undefined ? [] : [createPacer(bandwidth)]), ...(parts.pacer ? [parts.pacer] : [])]
 }
 
-function acceptedLane(parts: JobParts, endpoint: LaneEndpoint, { fd, head }: AcceptedSocket) {
+function acceptedLane(parts: JobParts, endpoint: LaneEndpoint, { fd, sameMachine, head }: AcceptedSocket) {
   return {
     kind: 'tls-accept',
     fd,
+    sameMachine,
     head,
     identity: parts.laneIdentity,
     peerCertificate: endpoint.certificate,

@@ -16,6 +16,7 @@ import {
 } from '../../protocol/limits.ts'
 import { descriptorOf } from '../../transfer/lanes/adopt-socket.ts'
 import { parseClientHello } from '../../transfer/lanes/client-hello.ts'
+import { isOwnAddress } from '../../transfer/lanes/own-address.ts'
 import { parseServerName } from '../../transfer/lanes/server-name.ts'
 import { duplicateFd } from '../../transfer/linux.ts'
 
@@ -23,6 +24,8 @@ import { duplicateFd } from '../../transfer/linux.ts'
 export interface AcceptedSocket {
   /** A duplicate of the socket's descriptor; whoever takes it closes it. */
   readonly fd: number
+  /** Who dialed is on this machine. */
+  readonly sameMachine: boolean
   /** What was read from the socket: the ClientHello. */
   readonly head: Uint8Array
   readonly lane: number
@@ -178,7 +181,12 @@ function handOver(socket: Socket, head: Uint8Array, lane: number, onLane: OnLane
   let taken: boolean | void = false
   try {
     // A copy of its own size: posted to a worker, a Buffer takes the whole slab it lies in along.
-    taken = onLane({ fd, head: Uint8Array.from(head), lane })
+    taken = onLane({
+      fd,
+      sameMachine: isOwnAddress(socket.remoteAddress ?? ''),
+      head: Uint8Array.from(head),
+      lane,
+    })
   } catch {
     taken = false
   }

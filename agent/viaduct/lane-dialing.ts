@@ -3,6 +3,7 @@ import { connect } from 'node:net'
 import type { LaneEndpoint } from '../../protocol/control-message.ts'
 import { LANE_CONNECT_TIMEOUT_MS, MAX_ADDRESSES } from '../../protocol/limits.ts'
 import type { LaneDescriptor, LaneIdentity } from '../../transfer/lane.ts'
+import { isOwnAddress } from '../../transfer/lanes/own-address.ts'
 import { serverName } from '../../transfer/lanes/server-name.ts'
 
 /** A later address is tried when the ones before have not answered for this long (RFC 8305 suggests 250 ms). */
@@ -47,11 +48,13 @@ export function dialableLanes(
     early,
   }: { from?: number; to: number; identity: LaneIdentity; early?: Connections },
 ): Extract<LaneDescriptor, { kind: 'tls-dial' }>[] {
+  const sameMachine = isOwnAddress(at.host)
   return Array.from({ length: to - from }, (_, i) => ({
     kind: 'tls-dial',
     host: at.host,
     port: at.port,
     fd: early?.take(at),
+    sameMachine,
     serverName: serverName(endpoint.token, from + i),
     identity,
     peerCertificate: endpoint.certificate,

@@ -5,6 +5,7 @@ import { WINDOW_BYTES } from '../../protocol/limits.ts'
 import { FEW_CORES } from '../../transfer/backends/write-turns.ts'
 import { generatedUrl } from '../../transfer/backends/generated.ts'
 import { CHUNKING_FASTCDC_64K } from '../../transfer/chunker.ts'
+import type { LaneDescriptor } from '../../transfer/lane.ts'
 import type { FromLane, ReceiveJob, ScanJob } from '../../transfer/lane-job.ts'
 import { LanePool, type LaneHandle } from '../../transfer/lane-pool.ts'
 import { LaneSet } from '../../transfer/lane-set.ts'
@@ -141,14 +142,38 @@ test.serial(
   },
 )
 
+test.serial(
+  'lanes to an end on this machine leave it half of the cores, unless most of their work is to read',
+  async (t) => {
+    t.is(await threadsOf(2, false, OWN), 1)
+    t.is(await threadsOf(2, false, { ...OWN, sameMachine: false }), 2)
+    t.is(await threadsOf(3, false, OWN), 2)
+    t.is(await threadsOf(2, true, OWN), 2)
+    t.is(await threadsOf(1, false, OWN), 1)
+  },
+)
+
+/** Nobody listens there. */
+const OWN = {
+  kind: 'tls-dial',
+  host: '127.0.0.1',
+  port: 1,
+  sameMachine: true,
+  serverName: 'none',
+  identity: { keyPem: '', certificatePem: '' },
+  peerCertificate: new Uint8Array(1),
+} as const
+
 /** Threads that as many receiving lanes as there are cores take. */
-async function threadsOf(cores: number, rereads: boolean): Promise<number> {
+async function threadsOf(cores: number, rereads: boolean, lane?: LaneDescriptor): Promise<number> {
   let threads = 0
   const count = () => void threads++
   process.on('worker', count)
   {
     await using pool = new LanePool(cores)
-    const lanes = Array.from({ length: cores }, () => pool.open(receiving(rereads), () => {}))
+    const lanes = Array.from({ length: cores }, () =>
+      pool.open({ ...receiving(rereads), ...(lane && { lane }) }, () => {}),
+    )
     for (const lane of lanes) lane.abort()
     await Promise.all(lanes.map(({ closed }) => closed))
   }

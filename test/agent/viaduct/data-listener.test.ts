@@ -71,7 +71,8 @@ test('openDataListener() hands an expected socket over with its ClientHello and 
     socket.write(part)
     await new Promise((resolve) => setImmediate(resolve))
   }
-  const { fd, head, lane } = await taken.promise
+  const { fd, sameMachine, head, lane } = await taken.promise
+  t.true(sameMachine)
   t.is(lane, 7)
   t.deepEqual(Buffer.from(head), hello)
   t.false(socket.destroyed)

@@ -98,4 +98,7 @@ test('dialableLanes() names every lane apart, with the certificate of the endpoi
   const lanes = [...first, ...more]
   for (const lane of lanes) t.like(lane, { kind: 'tls-dial', ...at, peerCertificate: endpoint.certificate })
   t.is(new Set(lanes.map((lane) => lane.kind === 'tls-dial' && lane.serverName)).size, 5)
+  t.true(lanes.every((lane) => lane.sameMachine))
+  const [elsewhere] = dialableLanes(endpoint, { host: '192.0.2.1', port: 7 }, { to: 1, identity })
+  t.false(elsewhere.sameMachine)
 })
