@@ -20,6 +20,8 @@ export interface SendJob {
   readonly pacers: readonly SharedArrayBuffer[]
   /** Of the lane's first chunks, which the receiver takes before it wants them. */
   readonly unaskedBytes: number
+  /** A version is changed in place: little is sent, and most of the work is to read. */
+  readonly rereads?: boolean
 }
 
 /** Receives windows and places them. */

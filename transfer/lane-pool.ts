@@ -94,7 +94,7 @@ export class LanePool implements AsyncDisposable {
    */
   #threadsFor(job: LaneJob): number {
     const cores = this.#cores
-    if (job.role === 'scan' || (job.role === 'receive' && job.rereads)) return cores
+    if (job.role === 'scan' || job.rereads) return cores
     if (job.lane.kind !== 'port' && job.lane.sameMachine) return Math.ceil(cores / 2)
     return job.role === 'receive' && cores > FEW_CORES ? cores - 1 : cores
   }

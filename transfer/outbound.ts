@@ -34,6 +34,8 @@ export interface OutboundOptions {
   readonly pacers: readonly SharedArrayBuffer[]
   /** Of the first chunks of each lane, which the receiver takes before it wants them; none by default. */
   readonly unaskedBytes?: number
+  /** A version is changed in place: little is sent, and most of the work is to read. */
+  readonly rereads?: boolean
   /** To the receiver, as far as it is known. */
   readonly roundTripMs?: number
   /** The line is known to lose packets. */
@@ -142,7 +144,7 @@ export class Outbound implements AsyncDisposable {
 
   /** Opens a lane; false when it could not be connected. */
   addLane(descriptor: LaneDescriptor): Promise<boolean> {
-    const { source, chunking, compression, pacers, unaskedBytes = 0 } = this.#options
+    const { source, chunking, compression, pacers, rereads, unaskedBytes = 0 } = this.#options
     return this.#lanes.add({
       role: 'send',
       lane: descriptor,
@@ -152,6 +154,7 @@ export class Outbound implements AsyncDisposable {
       pacers,
       windows: this.#windows,
       unaskedBytes,
+      rereads,
     })
   }
 

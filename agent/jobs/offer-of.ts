@@ -20,16 +20,16 @@ export async function offerOf(
     jobs = 1,
   }: { roundTripMs?: number; endpoint?: LaneEndpoint; jobs?: number },
 ): Promise<Offer> {
-  const { lanes: asked } = record.options
+  const { lanes: asked, inPlace: rereads } = record.options
   const line = { roundTripMs, most: parts.config.limits.lanes }
-  const most = mostLanes(asked, line, { jobs })
+  const most = mostLanes(asked, line, { jobs, rereads })
   return {
     ...commonOffer(parts, record, endpoint),
     sizeBytes: source.sizeBytes,
     allocatedBytes: await source.allocatedBytes(),
     sourceFormat: source.format,
     snapshot,
-    lanes: laneCount(asked, line, { jobs }),
+    lanes: laneCount(asked, line, { jobs, rereads }),
     // Each lane is a client of an NBD server, which may allow only a few.
     mostLanes: most !== undefined && source.format === 'nbd' ? Math.min(most, line.most) : most,
     label: record.source.slice(-200).replace(/[^\x20-\x7e]/g, '?'),

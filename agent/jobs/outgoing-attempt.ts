@@ -113,6 +113,7 @@ async function converse(
     chunking,
     compression: job.record.options.compression,
     pacers,
+    rereads: job.record.options.inPlace,
     unaskedBytes: hurries ? unaskedBytes : 0,
     roundTripMs: viaduct.roundTripMs,
     lineLoses: viaduct.line?.loses,

@@ -13,6 +13,8 @@ export interface Line {
 export interface Sharing {
   readonly jobs: number
   readonly cores?: number
+  /** A version is changed in place: the receiver's work is to read it again, and over before a lane that waits for idle cores. */
+  readonly rereads?: boolean
 }
 
 /**
@@ -22,7 +24,8 @@ export interface Sharing {
  */
 export function laneCount(asked: number | undefined, line: Line, sharing: Sharing): number {
   if (asked !== undefined) return asked
-  return isFar(line) ? line.most : nearLanes(line.most, { ...sharing, cores: coresOf(sharing) / 2 })
+  if (isFar(line)) return line.most
+  return nearLanes(line.most, sharing.rereads ? sharing : { ...sharing, cores: coresOf(sharing) / 2 })
 }
 
 /**

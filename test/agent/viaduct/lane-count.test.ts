@@ -26,6 +26,12 @@ test('laneCount() of near jobs is their part of the cores, and one at least', (t
   )
 })
 
+test('laneCount() of a near job that changes a version in place takes all cores at once', (t) => {
+  t.is(laneCount(undefined, near, { ...alone, rereads: true }), 2)
+  t.is(laneCount(undefined, far, { ...alone, rereads: true }), 4)
+  t.is(mostLanes(undefined, near, { ...alone, rereads: true }), undefined)
+})
+
 test('mostLanes() lets lanes be added far away, unless the owner says how many there are', (t) => {
   t.is(mostLanes(undefined, far, alone), MAX_LANES)
   t.is(mostLanes(4, far, alone), undefined)
