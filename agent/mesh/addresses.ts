@@ -1,5 +1,6 @@
 /** Where this agent can be reached, as it tells others: multiaddrs of the mesh, host:port of the data port. */
 import { isIP } from 'node:net'
+import { networkInterfaces } from 'node:os'
 import type { Multiaddr } from '@multiformats/multiaddr'
 import { MAX_ADDRESSES } from '../../protocol/limits.ts'
 
@@ -73,6 +74,17 @@ export function hostOf(addr: Multiaddr): string | undefined {
 /** True for an address that never leaves this machine. */
 export function isLoopback(host: string | undefined): boolean {
   return host !== undefined && (/^(::ffff:)?127\./.test(host) || host === '::1' || host === 'localhost')
+}
+
+/** True for an address of an interface here, loopback included, as the system writes it. */
+export function isInterfaceAddress(host: string): boolean {
+  return Object.values(networkInterfaces()).some((all) => all?.some(({ address }) => address === host))
+}
+
+/** True for an address at which this machine reaches itself; false for a name, which is not looked up. */
+export function isOwnAddress(host: string): boolean {
+  const address = host.replace(/^::ffff:(?=\d+\.)/i, '')
+  return isIP(address) !== 0 && (isLoopback(address) || isInterfaceAddress(address))
 }
 
 /** True for an address that the Internet does not reach: of this machine, a private network, or a carrier's (RFC 6598). */

@@ -17,7 +17,7 @@ import {
   TOKEN_BYTES,
 } from '../../protocol/limits.ts'
 import { decodeReachAnswer, encodeReachQuestion, MAX_REACH_ANSWER_BYTES } from '../../protocol/reach.ts'
-import { isLoopback } from '../mesh/addresses.ts'
+import { isInterfaceAddress, isLoopback } from '../mesh/addresses.ts'
 import type { Config } from '../config.ts'
 import type { DataListener } from '../viaduct/data-listener.ts'
 import type { Mesh } from '../mesh.ts'
@@ -157,9 +157,7 @@ export async function openReachability(parts: ReachabilityParts): Promise<Reacha
   }
 
   /** Hosts that are this agent's, whoever says so. */
-  const isOwn = (host: string) =>
-    host === outer?.host ||
-    Object.values(networkInterfaces()).some((all) => all?.some(({ address }) => address === host))
+  const isOwn = (host: string) => host === outer?.host || isInterfaceAddress(host)
 
   function tell(): void {
     const of = (port: ReachPort) => {

@@ -16,9 +16,9 @@ import {
 } from '../../protocol/limits.ts'
 import { descriptorOf } from '../../transfer/lanes/adopt-socket.ts'
 import { parseClientHello } from '../../transfer/lanes/client-hello.ts'
-import { isOwnAddress } from '../../transfer/lanes/own-address.ts'
 import { parseServerName } from '../../transfer/lanes/server-name.ts'
 import { duplicateFd } from '../../transfer/linux.ts'
+import { isOwnAddress } from '../mesh/addresses.ts'
 
 /** A socket that asked for an expected lane; fits the 'tls-accept' lane descriptor. */
 export interface AcceptedSocket {

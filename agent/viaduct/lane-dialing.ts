@@ -3,8 +3,8 @@ import { connect } from 'node:net'
 import type { LaneEndpoint } from '../../protocol/control-message.ts'
 import { LANE_CONNECT_TIMEOUT_MS, MAX_ADDRESSES } from '../../protocol/limits.ts'
 import type { LaneDescriptor, LaneIdentity } from '../../transfer/lane.ts'
-import { isOwnAddress } from '../../transfer/lanes/own-address.ts'
 import { serverName } from '../../transfer/lanes/server-name.ts'
+import { isOwnAddress } from '../mesh/addresses.ts'
 
 /** A later address is tried when the ones before have not answered for this long (RFC 8305 suggests 250 ms). */
 const STAGGER_MS = 250

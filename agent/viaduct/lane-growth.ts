@@ -115,22 +115,15 @@ export function createLaneGrowth({
  */
 export function createLaneShare({ lanes, most }: { readonly lanes: number; readonly most: number }) {
   let count = lanes
-  let ticks = 0
-  /** The fewest cores that were idle at a tick. */
-  let left = Infinity
+  /** Cores that were idle, at each tick since some are. */
+  let left: number[] = []
   return (leftBytes: number, sharing: Sharing, machineIdle: number): number => {
     const share = nearLanes(most, sharing)
     const idle = machineIdle * coresOf(sharing)
-    if (share <= count || leftBytes <= WORTH_BYTES || idle < LEFT_CORE) {
-      ticks = 0
-      left = Infinity
-      return count
-    }
-    left = Math.min(left, idle)
-    if (++ticks < LEFT_TICKS) return count
-    count = Math.min(share, count + Math.max(1, Math.floor(left)))
-    ticks = 0
-    left = Infinity
+    left = share > count && leftBytes > WORTH_BYTES && idle >= LEFT_CORE ? [...left, idle] : []
+    if (left.length < LEFT_TICKS) return count
+    count = Math.min(share, count + Math.max(1, Math.floor(Math.min(...left))))
+    left = []
     return count
   }
 }

@@ -1,6 +1,6 @@
 import test from 'ava'
 import { networkInterfaces } from 'node:os'
-import { isOwnAddress } from '../../transfer/lanes/own-address.ts'
+import { isOwnAddress } from '../../../agent/mesh/addresses.ts'
 
 test('isOwnAddress() knows loopback addresses, however they are written', (t) => {
   for (const own of ['127.0.0.1', '127.8.9.10', '::1', '::ffff:127.0.0.1', '::FFFF:127.0.0.1'])
