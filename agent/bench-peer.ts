@@ -11,7 +11,7 @@ import { createGeneratedSource, generatedUrl } from '../transfer/backends/genera
 import { Journal } from '../transfer/journal.ts'
 import { createMemoryLevel } from '../transfer/memory-level.ts'
 import type { PreparedSource } from '../transfer/prepared-source.ts'
-import type { BenchReport } from './api.ts'
+import type { BenchReport } from './reports/agent-reports.ts'
 import { dialPeer } from './mesh/dial-peer.ts'
 import { Job } from './jobs/job.ts'
 import type { JobParts } from './job-parts.ts'

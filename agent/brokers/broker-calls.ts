@@ -1,5 +1,7 @@
 /** What the command line may ask about offers and matches: the calls of api.ts, put together from their parts. */
-import type { AgentApi, CandidateReport, JobReport, MatchReport, OfferPage } from '../api.ts'
+import type { AgentApi } from '../api.ts'
+import type { JobReport } from '../reports/job-reports.ts'
+import type { CandidateReport, MatchReport, OfferPage } from '../reports/offer-reports.ts'
 import type { BrokerClient, FoundOffer } from './broker-client.ts'
 import { createMatcher } from './broker-matching.ts'
 import { type OfferPublisher, reportOf } from './broker-offers.ts'

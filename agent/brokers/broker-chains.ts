@@ -6,7 +6,7 @@ import { resolveChain } from '../../broker/chain.ts'
 import type { Candidate } from '../../broker/match.ts'
 import type { MatchRequest, SignedOffer } from '../../protocol/catalog-message.ts'
 import { MAX_CHAINS_ASKED } from '../../protocol/limits.ts'
-import type { ChainReport } from '../api.ts'
+import type { ChainReport } from '../reports/offer-reports.ts'
 import type { BrokerClient, Waits } from './broker-client.ts'
 
 /** What disks of a format are called among Migrators. */

@@ -7,7 +7,7 @@ import { multiaddr } from '@multiformats/multiaddr'
 import type { Offer } from '../../protocol/catalog-message.ts'
 import { MAX_PROVIDERS_MEASURED, PROVIDER_MEASURE_TIMEOUT_MS } from '../../protocol/limits.ts'
 import type { Facts, PeerFacts } from '../../broker/peer-facts.ts'
-import type { JobReport } from '../api.ts'
+import type { JobReport } from '../reports/job-reports.ts'
 
 /** Below this a job says little about a line. */
 const MIN_RATED_BYTES = 16 * 2 ** 20

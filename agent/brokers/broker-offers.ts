@@ -8,7 +8,7 @@ import { encodeOffer, offerSigningBytes, tombstoneOf } from '../../protocol/cata
 import { FluidError, type ErrorCode } from '../../protocol/errors.ts'
 import { MAX_OWN_OFFERS, RENEWAL_RETRY_CAP_MS, RENEWAL_RETRY_MS } from '../../protocol/limits.ts'
 import { dialableAddrs } from '../mesh/addresses.ts'
-import type { OfferAtBroker, OwnOfferReport } from '../api.ts'
+import type { OfferAtBroker, OwnOfferReport } from '../reports/offer-reports.ts'
 import type { Answer, BrokerClient } from './broker-client.ts'
 import type { Identity } from '../identity.ts'
 import type { MeshNode } from '../mesh/node.ts'

@@ -1,6 +1,8 @@
 /** What the command line may ask about the machines of this agent's clouds: the calls of api.ts, put together. */
 import { FluidError } from '../../protocol/errors.ts'
-import type { AgentApi, MachineReport, RelocationReport } from '../api.ts'
+import type { AgentApi } from '../api.ts'
+import type { MachineReport } from '../reports/machine-report.ts'
+import type { RelocationReport } from '../reports/relocation-reports.ts'
 import type { Cloud, CloudKind } from './cloud.ts'
 import type { Clouds } from './open-cloud.ts'
 

@@ -1,6 +1,6 @@
 /** `policy arrivals`, `approve` and `reject`: what others relocate to this agent. */
 import type { Command } from 'commander'
-import type { ArrivalReport } from '../api.ts'
+import type { ArrivalReport } from '../reports/relocation-reports.ts'
 import { formatTable } from '../output/table.ts'
 import { printable } from '../output/text.ts'
 import type { Style } from '../output/style.ts'

@@ -1,7 +1,8 @@
 /** Following a relocation from the terminal: each stage and round, its outcome at the end, and leaving without stopping it. */
 import { FluidError } from '../../protocol/errors.ts'
 import { PROGRESS_INTERVAL_MS } from '../../protocol/limits.ts'
-import type { AgentApi, RelocationReport } from '../api.ts'
+import type { AgentApi } from '../api.ts'
+import type { RelocationReport } from '../reports/relocation-reports.ts'
 import { errorFields } from '../output/ndjson.ts'
 import { relocationFields, relocationResultFields } from '../output/relocation-fields.ts'
 import { formatOutcome } from '../output/relocation-text.ts'

@@ -2,7 +2,7 @@
 import { hostname } from 'node:os'
 import type { Command } from 'commander'
 import { FluidError } from '../../protocol/errors.ts'
-import type { IdReport } from '../api.ts'
+import type { IdReport } from '../reports/agent-reports.ts'
 import { initHome, openHome } from '../home.ts'
 import { formatIdentity } from '../output/peer-text.ts'
 import { createQr, formatQr } from '../output/qr.ts'

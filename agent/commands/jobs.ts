@@ -1,7 +1,9 @@
 /** `jobs`, `watch`, `pause`, `resume` and `cancel`: the jobs the agent holds. */
 import type { Command } from 'commander'
 import { FluidError } from '../../protocol/errors.ts'
-import type { AgentApi, JobReport, RelocationReport } from '../api.ts'
+import type { AgentApi } from '../api.ts'
+import type { JobReport } from '../reports/job-reports.ts'
+import type { RelocationReport } from '../reports/relocation-reports.ts'
 import { formatJobs, statePaint } from '../output/job-text.ts'
 import { jobFields } from '../output/ndjson.ts'
 import { relocationFields } from '../output/relocation-fields.ts'

@@ -1,6 +1,6 @@
 /** `machines`: what this agent's clouds have, and their power. */
 import type { Command } from 'commander'
-import type { MachineReport } from '../api.ts'
+import type { MachineReport } from '../reports/machine-report.ts'
 import { CLOUD_KINDS } from '../clouds/cloud-config.ts'
 import { formatMachine, formatMachines } from '../output/machine-text.ts'
 import { agentAction, choice, describe, durationOption, type Context, type Runtime } from './command.ts'

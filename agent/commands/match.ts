@@ -1,7 +1,8 @@
 /** `match`: where a service fits, and why. */
 import type { Command } from 'commander'
 import { FluidError } from '../../protocol/errors.ts'
-import type { AgentApi, CandidateReport, MatchReport } from '../api.ts'
+import type { AgentApi } from '../api.ts'
+import type { CandidateReport, MatchReport } from '../reports/offer-reports.ts'
 import { formatBetter, formatMatch } from '../output/match-text.ts'
 import { agentAction, describe, type Context, type Runtime } from './command.ts'
 import { brokerOption, brokersOf, noteFailures, readText } from './offers.ts'

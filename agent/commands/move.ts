@@ -1,7 +1,8 @@
 /** `move` and `plan`: the main job, and what it would do. */
 import type { Command } from 'commander'
 import { DEFAULT_LANES, MAX_LANES } from '../../protocol/limits.ts'
-import type { AgentApi, MoveSpec } from '../api.ts'
+import type { AgentApi } from '../api.ts'
+import type { MoveSpec } from '../reports/job-reports.ts'
 import { progressFields } from '../output/ndjson.ts'
 import { formatPlan } from '../output/plan-text.ts'
 import {

@@ -1,6 +1,6 @@
 /** How a plan ends the command that made it. */
 import { FluidError } from '../../protocol/errors.ts'
-import type { ErrorReport } from '../api.ts'
+import type { ErrorReport } from '../reports/error-report.ts'
 import { errorFields } from '../output/ndjson.ts'
 import type { Context } from './command.ts'
 

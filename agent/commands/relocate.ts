@@ -1,6 +1,7 @@
 /** `relocate`, `cutover`, `rollback` and `finalize`: a whole service, from one cloud to another. */
 import type { Command } from 'commander'
-import type { AgentApi, RelocationReport, RelocationSpec } from '../api.ts'
+import type { AgentApi } from '../api.ts'
+import type { RelocationReport, RelocationSpec } from '../reports/relocation-reports.ts'
 import { relocationFields } from '../output/relocation-fields.ts'
 import { formatRelocationPlan } from '../output/relocation-plan-text.ts'
 import { formatBrief } from '../output/relocation-text.ts'

@@ -1,7 +1,7 @@
 /** `verify` and `receipt`: proof of what was moved. */
 import type { Command } from 'commander'
 import { ERRORS, FluidError } from '../../protocol/errors.ts'
-import type { VerifyReport } from '../api.ts'
+import type { VerifyReport } from '../reports/job-reports.ts'
 import { formatEvidence } from '../output/evidence-text.ts'
 import { formatReceipt, formatVerdict } from '../output/job-text.ts'
 import { errorFields } from '../output/ndjson.ts'

@@ -2,7 +2,7 @@
 import type { MatchRequest } from '../../protocol/catalog-message.ts'
 import { asFluidError, FluidError } from '../../protocol/errors.ts'
 import type { PlannedPlace } from '../../protocol/relocation-message.ts'
-import type { MatchReport } from '../api.ts'
+import type { MatchReport } from '../reports/offer-reports.ts'
 import type { FoundMachine } from './introspect.ts'
 import type { ServiceFile } from './service-file.ts'
 import type { RelocationAnswer } from './target.ts'

@@ -8,7 +8,7 @@ import {
   type BodyKind,
   type SignedBodies,
 } from '../../protocol/relocation-signed.ts'
-import type { RelocationReceiptReport } from '../api.ts'
+import type { RelocationReceiptReport } from '../reports/relocation-reports.ts'
 import { signedOf, type KeptBody } from './target-record.ts'
 
 /** One side's record, as far as it is evidence. */

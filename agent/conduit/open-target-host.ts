@@ -1,7 +1,7 @@
 /** What other agents relocate to this one, on the parts of a running agent. */
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { ArrivalReport } from '../api.ts'
+import type { ArrivalReport } from '../reports/relocation-reports.ts'
 import type { Clouds } from '../clouds/open-cloud.ts'
 import { dialPeer } from '../mesh/dial-peer.ts'
 import type { JobParts } from '../job-parts.ts'

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { asFluidError } from '../../protocol/errors.ts'
 import { LEASE_MS, RELOCATION_ID_BYTES } from '../../protocol/limits.ts'
-import type { RelocationPlanReport } from '../api.ts'
+import type { RelocationPlanReport } from '../reports/relocation-reports.ts'
 import { factsOfJobs } from '../brokers/broker-facts.ts'
 import type { Machine } from '../../protocol/machine.ts'
 import { errorReport } from '../jobs/job.ts'

@@ -1,6 +1,8 @@
 /** What the command line may ask about relocations: the calls of api.ts, put together from their parts. */
 import { FluidError } from '../../protocol/errors.ts'
-import type { AgentApi, ErrorReport, RelocationSpec } from '../api.ts'
+import type { AgentApi } from '../api.ts'
+import type { ErrorReport } from '../reports/error-report.ts'
+import type { RelocationSpec } from '../reports/relocation-reports.ts'
 import type { Matcher } from '../brokers/broker-matching.ts'
 import type { Peers } from '../mesh/peers.ts'
 import { choiceOf, requestFor } from './choose-target.ts'

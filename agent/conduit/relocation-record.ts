@@ -1,7 +1,7 @@
 /** A relocation as the source keeps it: everything that must outlive a crash. Bytes, and Unix time in ms. */
 import type { BodyKind } from '../../protocol/relocation-signed.ts'
 import type { KeptBody } from './target-record.ts'
-import type { ErrorReport } from '../api.ts'
+import type { ErrorReport } from '../reports/error-report.ts'
 import type { CloudKind, MachineState } from '../clouds/cloud.ts'
 import type { RelocationState } from './relocation-state.ts'
 import type { ServiceFile } from './service-file.ts'

@@ -1,6 +1,6 @@
 /** One relocation in the running agent: its record, the wishes of its owner, and who watches it. */
 import { asFluidError } from '../../protocol/errors.ts'
-import type { RelocationReport } from '../api.ts'
+import type { RelocationReport } from '../reports/relocation-reports.ts'
 import { errorReport } from '../jobs/job.ts'
 import type { Table } from '../state-store.ts'
 import { crashPoint } from './crash-point.ts'

@@ -1,7 +1,7 @@
 /** All relocations of the agent: kept, gone on with after a crash, told what their owners want, watched. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { FluidError } from '../../protocol/errors.ts'
-import type { RelocationReport } from '../api.ts'
+import type { RelocationReport } from '../reports/relocation-reports.ts'
 import { changed } from '../changed.ts'
 import type { Table } from '../state-store.ts'
 import { crashPoint } from './crash-point.ts'

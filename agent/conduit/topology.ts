@@ -1,5 +1,9 @@
 /** What of a service leads where: machines, their disks, what they depend on; what moves, stays, or has to be rewritten. */
-import type { PlannedMachineReport, ReferenceReport, RelocationPlanReport } from '../api.ts'
+import type {
+  PlannedMachineReport,
+  ReferenceReport,
+  RelocationPlanReport,
+} from '../reports/relocation-reports.ts'
 import { showChange } from '../../transfer/migrators/show-change.ts'
 import type { FoundMachine } from './introspect.ts'
 import type { ReportedReference } from './guest-report.ts'

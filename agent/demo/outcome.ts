@@ -1,5 +1,5 @@
 /** The end of the demonstration: what was shown, in figures. */
-import type { JobReport } from '../api.ts'
+import type { JobReport } from '../reports/job-reports.ts'
 import { formatShares } from '../output/job-text.ts'
 import type { Style } from '../output/style.ts'
 import { formatTable } from '../output/table.ts'

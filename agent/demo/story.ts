@@ -1,5 +1,5 @@
 /** How the demonstration tells what happens: a line for each step, progress while one runs; or NDJSON. */
-import type { JobReport } from '../api.ts'
+import type { JobReport } from '../reports/job-reports.ts'
 import { formatEvent, progressFields } from '../output/ndjson.ts'
 import { ProgressView } from '../output/progress.ts'
 import type { Style } from '../output/style.ts'

@@ -8,7 +8,7 @@ import { Journal } from '../../transfer/journal.ts'
 import type { JournalRecord } from '../../transfer/journal-record.ts'
 import { prepareSource } from '../../transfer/prepared-source.ts'
 import { readRecords } from '../../transfer/root.ts'
-import type { SeedReport } from '../api.ts'
+import type { SeedReport } from '../reports/peer-reports.ts'
 import type { Job } from './job.ts'
 import type { JobParts } from '../job-parts.ts'
 

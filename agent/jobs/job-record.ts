@@ -2,7 +2,8 @@
 import type { Range } from '../../protocol/extent.ts'
 import type { Destination } from '../../transfer/destination.ts'
 import { createCounters, type TransferCounters } from '../../transfer/transfer-counters.ts'
-import type { ErrorReport, JobState } from '../api.ts'
+import type { ErrorReport } from '../reports/error-report.ts'
+import type { JobState } from '../reports/job-reports.ts'
 
 /** What the owner of a job asked for. */
 export interface JobOptions {

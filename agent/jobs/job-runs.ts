@@ -1,7 +1,7 @@
 /** The jobs that run at present, each once: how their owners' wishes, their peers' return and the agent's end reach them. */
 import type { Logger } from 'pino'
 import { FluidError } from '../../protocol/errors.ts'
-import type { JobState } from '../api.ts'
+import type { JobState } from '../reports/job-reports.ts'
 import type { Job } from './job.ts'
 import { createPlaces, type Places } from './places.ts'
 

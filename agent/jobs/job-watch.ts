@@ -1,6 +1,6 @@
 /** Waiting for jobs to change: for whoever follows them, and for whoever needs one to be over. */
 import { PROGRESS_INTERVAL_MS } from '../../protocol/limits.ts'
-import type { JobReport, JobState } from '../api.ts'
+import type { JobReport, JobState } from '../reports/job-reports.ts'
 import { changed } from '../changed.ts'
 import type { Job } from './job.ts'
 

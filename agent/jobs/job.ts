@@ -1,7 +1,8 @@
 /** One job in the running agent: its record, what its attempt shows at present, and who watches it. */
 import { asFluidError, type FluidError } from '../../protocol/errors.ts'
 import type { LanePath } from '../../transfer/lane.ts'
-import type { ErrorReport, JobReport, JobState } from '../api.ts'
+import type { ErrorReport } from '../reports/error-report.ts'
+import type { JobReport, JobState } from '../reports/job-reports.ts'
 import { isOver, type JobRecord } from './job-record.ts'
 import type { Table } from '../state-store.ts'
 

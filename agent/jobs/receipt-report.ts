@@ -1,5 +1,5 @@
 /** A job's receipt as people read it, with both signatures checked again. */
-import type { ReceiptReport } from '../api.ts'
+import type { ReceiptReport } from '../reports/job-reports.ts'
 import { FluidError } from '../../protocol/errors.ts'
 import { formatRoot } from '../../protocol/manifest.ts'
 import { verifyPeerSignature } from '../../protocol/peer-signature.ts'

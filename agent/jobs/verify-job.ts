@@ -1,7 +1,8 @@
 /** `verify`: both ends read their volume again at the same time, and the roots are compared. */
 import { asFluidError, FluidError } from '../../protocol/errors.ts'
 import { formatRoot } from '../../protocol/manifest.ts'
-import type { ErrorReport, VerifyReport } from '../api.ts'
+import type { ErrorReport } from '../reports/error-report.ts'
+import type { VerifyReport } from '../reports/job-reports.ts'
 import { errorReport, type Job } from './job.ts'
 import type { JobParts } from '../job-parts.ts'
 import { readJobVolume } from './job-volume.ts'

@@ -1,5 +1,5 @@
 /** `receipt` of a relocation, as a person reads it. */
-import type { RelocationReceiptReport } from '../api.ts'
+import type { RelocationReceiptReport } from '../reports/relocation-reports.ts'
 import type { Style } from './style.ts'
 import { formatFields, formatTable } from './table.ts'
 import { printable } from './text.ts'

@@ -1,5 +1,5 @@
 /** Jobs as a person reads them: the table, the summary at the end, the receipt, the verdict of a verification. */
-import type { JobReport, ReceiptReport, VerifyReport } from '../api.ts'
+import type { JobReport, ReceiptReport, VerifyReport } from '../reports/job-reports.ts'
 import { formatBytes, formatDuration, formatRate } from '../units.ts'
 import { doneShare, isFinished } from './progress.ts'
 import type { Style } from './style.ts'

@@ -1,5 +1,5 @@
 /** Machines of this agent's clouds as a person reads them. */
-import type { MachineReport } from '../api.ts'
+import type { MachineReport } from '../reports/machine-report.ts'
 import { formatBytes } from '../units.ts'
 import type { Style } from './style.ts'
 import { formatTable } from './table.ts'

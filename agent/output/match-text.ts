@@ -1,5 +1,5 @@
 /** Matches as a person reads them: the ranking, and why. */
-import type { CandidateReport, MatchReport } from '../api.ts'
+import type { CandidateReport, MatchReport } from '../reports/offer-reports.ts'
 import { formatBytes, formatDuration } from '../units.ts'
 import { placeOf, shortId } from './offer-text.ts'
 import type { Style } from './style.ts'

@@ -1,6 +1,6 @@
 /** The lines of --json: one object each, with the fields scripts rely on and no others. */
 import type { FluidError } from '../../protocol/errors.ts'
-import type { JobReport } from '../api.ts'
+import type { JobReport } from '../reports/job-reports.ts'
 
 /** `{"v":1,"type":…}` and the fields, with its newline. Undefined fields are left out. */
 export function formatEvent(type: string, fields: object): string {

@@ -1,5 +1,5 @@
 /** Offers as a person reads them. */
-import type { OfferAtBroker, OfferReport, OwnOfferReport } from '../api.ts'
+import type { OfferAtBroker, OfferReport, OwnOfferReport } from '../reports/offer-reports.ts'
 import type { Style } from './style.ts'
 import { formatFields, formatTable } from './table.ts'
 import { printable } from './text.ts'

@@ -1,15 +1,7 @@
 /** The agent and its peers as a person reads them: status, peers, grants, seeds, benchmarks, checks. */
 import { formatBytes, formatDuration, formatRate } from '../units.ts'
-import type {
-  BenchReport,
-  CheckReport,
-  GrantReport,
-  IdReport,
-  PeerReport,
-  PendingReport,
-  SeedReport,
-  StatusReport,
-} from '../api.ts'
+import type { BenchReport, CheckReport, IdReport, StatusReport } from '../reports/agent-reports.ts'
+import type { GrantReport, PeerReport, PendingReport, SeedReport } from '../reports/peer-reports.ts'
 import { mappingText, reachText } from '../reach/reach-check.ts'
 import { formatJobs } from './job-text.ts'
 import { isFinished } from './progress.ts'

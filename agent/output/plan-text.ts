@@ -1,5 +1,5 @@
 /** A plan as a person reads it. */
-import type { PlanReport } from '../api.ts'
+import type { PlanReport } from '../reports/job-reports.ts'
 import { formatBytes } from '../units.ts'
 import type { Style } from './style.ts'
 import { formatFields } from './table.ts'

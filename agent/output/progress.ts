@@ -1,5 +1,5 @@
 /** The live progress of jobs: one line each on a terminal, redrawn; without one a plain line every few seconds. */
-import type { JobReport } from '../api.ts'
+import type { JobReport } from '../reports/job-reports.ts'
 import { formatBytes, formatDuration, formatRate } from '../units.ts'
 import type { Style } from './style.ts'
 import type { Screen } from './terminal.ts'

@@ -1,5 +1,5 @@
 /** The lines of --json about relocations: the fields scripts rely on. */
-import type { RelocationReport } from '../api.ts'
+import type { RelocationReport } from '../reports/relocation-reports.ts'
 
 /** What a `relocation` line says. */
 export function relocationFields(report: RelocationReport) {

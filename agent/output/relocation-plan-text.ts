@@ -1,5 +1,5 @@
 /** The plan of a relocation, drawn: machines, their disks and what they lead to; what moves, what stays, what is changed. */
-import type { PlannedMachineReport, RelocationPlanReport } from '../api.ts'
+import type { PlannedMachineReport, RelocationPlanReport } from '../reports/relocation-reports.ts'
 import { formatBytes, formatDuration } from '../units.ts'
 import { formatMatch } from './match-text.ts'
 import type { Style } from './style.ts'

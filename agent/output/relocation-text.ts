@@ -1,5 +1,5 @@
 /** Relocations as a person reads them: one line while they run, the table, and the outcome. */
-import type { RelocationReport } from '../api.ts'
+import type { RelocationReport } from '../reports/relocation-reports.ts'
 import { formatBytes, formatDuration, formatRate } from '../units.ts'
 import type { Style } from './style.ts'
 import { formatFields, formatTable } from './table.ts'

@@ -1,5 +1,5 @@
 /** The live line of a relocation: redrawn on a terminal; without one a plain line at each stage and round. */
-import type { RelocationReport } from '../api.ts'
+import type { RelocationReport } from '../reports/relocation-reports.ts'
 import { formatRelocationLine, wordsOf } from './relocation-text.ts'
 import type { Style } from './style.ts'
 import type { Screen } from './terminal.ts'

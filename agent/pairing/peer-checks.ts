@@ -1,7 +1,7 @@
 /** `doctor`, the part only the running agent can do: is each paired peer there, and how is it reached. */
 import { peerIdFromString } from '@libp2p/peer-id'
 import { asFluidError } from '../../protocol/errors.ts'
-import type { CheckReport } from '../api.ts'
+import type { CheckReport } from '../reports/agent-reports.ts'
 import type { Directory } from '../mesh/directory.ts'
 import type { JobParts } from '../job-parts.ts'
 import type { PeerRecord } from '../mesh/peers.ts'

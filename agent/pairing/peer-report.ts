@@ -2,7 +2,7 @@
 import type { Connection } from '@libp2p/interface'
 import { peerIdFromString } from '@libp2p/peer-id'
 import { MAX_ADDRESSES } from '../../protocol/limits.ts'
-import type { GrantReport, PeerReport, PendingReport } from '../api.ts'
+import type { GrantReport, PeerReport, PendingReport } from '../reports/peer-reports.ts'
 import { bestConnection } from '../mesh/dial-peer.ts'
 import type { MeshNode } from '../mesh/node.ts'
 import type { PeerRecord } from '../mesh/peers.ts'

@@ -1,6 +1,6 @@
 /** Whether this agent can be reached, in words: for `status`, and as a check of `doctor`. */
 import { multiaddr } from '@multiformats/multiaddr'
-import type { CheckReport } from '../api.ts'
+import type { CheckReport } from '../reports/agent-reports.ts'
 import type { Config } from '../config.ts'
 import { socketOf } from './own-addresses.ts'
 import type { PortMappingReport } from './port-mapping.ts'

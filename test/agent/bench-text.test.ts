@@ -1,5 +1,5 @@
 import test from 'ava'
-import type { BenchReport } from '../../agent/api.ts'
+import type { BenchReport } from '../../agent/reports/agent-reports.ts'
 import { formatBench } from '../../agent/output/peer-text.ts'
 import { createStyle } from '../../agent/output/style.ts'
 

@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events'
 import test from 'ava'
-import type { JobReport } from '../../agent/api.ts'
+import type { JobReport } from '../../agent/reports/job-reports.ts'
 import { serveControl } from '../../agent/control/server.ts'
 import type { ErrorCode } from '../../protocol/errors.ts'
 import { ERRORS } from '../../protocol/errors.ts'

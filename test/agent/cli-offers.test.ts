@@ -3,7 +3,8 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test from 'ava'
 import type { FluidError } from '../../protocol/errors.ts'
-import type { CallOptions, MatchReport } from '../../agent/api.ts'
+import type { CallOptions } from '../../agent/api.ts'
+import type { MatchReport } from '../../agent/reports/offer-reports.ts'
 import { openFakeSite, type FakeSite } from '../helpers/command-line.ts'
 import {
   FAKE_BROKER_ID,

@@ -2,7 +2,7 @@ import { EventEmitter } from 'node:events'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test from 'ava'
-import type { RelocationReport } from '../../agent/api.ts'
+import type { RelocationReport } from '../../agent/reports/relocation-reports.ts'
 import { FluidError } from '../../protocol/errors.ts'
 import { openFakeSite, type FakeSite } from '../helpers/command-line.ts'
 import {

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import test from 'ava'
 import fc from 'fast-check'
-import type { JobReport, JobState } from '../../agent/api.ts'
+import type { JobReport, JobState } from '../../agent/reports/job-reports.ts'
 import { formatError } from '../../agent/output/error-text.ts'
 import { formatShares } from '../../agent/output/job-text.ts'
 import { ProgressView, formatProgress } from '../../agent/output/progress.ts'

@@ -3,27 +3,24 @@
  * line and its socket; nothing moves.
  */
 import { FluidError } from '../../protocol/errors.ts'
+import type { AgentApi, CallOptions } from '../../agent/api.ts'
+import type { StatusReport } from '../../agent/reports/agent-reports.ts'
+import type { JobReport, PlanReport, ReceiptReport } from '../../agent/reports/job-reports.ts'
+import type { MachineReport } from '../../agent/reports/machine-report.ts'
 import type {
-  AgentApi,
-  CallOptions,
   CandidateReport,
-  GrantReport,
-  JobReport,
   MatchReport,
   OfferPage,
   OfferReport,
   OwnOfferReport,
+} from '../../agent/reports/offer-reports.ts'
+import type { GrantReport, PeerReport, SeedReport } from '../../agent/reports/peer-reports.ts'
+import type {
   ArrivalReport,
-  PeerReport,
-  PlanReport,
-  ReceiptReport,
-  MachineReport,
   RelocationPlanReport,
   RelocationReceiptReport,
   RelocationReport,
-  SeedReport,
-  StatusReport,
-} from '../../agent/api.ts'
+} from '../../agent/reports/relocation-reports.ts'
 
 export const FAKE_PEER_ID = '12D3KooWKRyzVWW6ChFjQjK4miCty85Niy48tpPV95XdKu1BcvMA'
 

@@ -2,7 +2,7 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { ExecutionContext } from 'ava'
-import type { RelocationReport } from '../../agent/api.ts'
+import type { RelocationReport } from '../../agent/reports/relocation-reports.ts'
 import { openLocalCloud } from '../../agent/clouds/local.ts'
 import type { Cloud } from '../../agent/clouds/cloud.ts'
 import { connectAgent } from '../../agent/control/client.ts'

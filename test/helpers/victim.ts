@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import type { ExecutionContext } from 'ava'
 import { createAgent, type Agent, type AgentOptions } from '../../agent/agent.ts'
-import type { JobReport } from '../../agent/api.ts'
+import type { JobReport } from '../../agent/reports/job-reports.ts'
 import { initHome } from '../../agent/home.ts'
 import { startRogue, type RoguePeer } from './rogue-peer.ts'
 

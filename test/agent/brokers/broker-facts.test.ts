@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { createServer, type AddressInfo } from 'node:net'
 import test from 'ava'
 import { factsOfJobs, measureRoundTrips } from '../../../agent/brokers/broker-facts.ts'
-import type { JobReport } from '../../../agent/api.ts'
+import type { JobReport } from '../../../agent/reports/job-reports.ts'
 import { fakeComplete } from '../../helpers/fake-agent.ts'
 import { createProvider } from '../../helpers/providers.ts'
 

@@ -1,7 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
-import type { RelocationReport } from '../../../agent/api.ts'
+import type { RelocationReport } from '../../../agent/reports/relocation-reports.ts'
 import { createMachineCalls } from '../../../agent/clouds/machine-calls.ts'
 import { createClouds } from '../../../agent/clouds/open-cloud.ts'
 import { refusedWith } from '../../helpers/refused-with.ts'

@@ -1,6 +1,6 @@
 import test from 'ava'
 import { setImmediate as turn } from 'node:timers/promises'
-import type { JobReport } from '../../../agent/api.ts'
+import type { JobReport } from '../../../agent/reports/job-reports.ts'
 import { Job } from '../../../agent/jobs/job.ts'
 import { freshRecord } from '../../../agent/jobs/job-record.ts'
 import { watchJobs } from '../../../agent/jobs/job-watch.ts'
