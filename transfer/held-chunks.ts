@@ -189,6 +189,8 @@ export function createHeldChunks(
         const room = scratch.subarray(used, used + bytes)
         used += bytes
         await takeRun(window, candidates.slice(first, last + 1), room, writes)
+        // What nobody reads any more is read into again while it is in the processor's cache.
+        if (writes.length === 0) used = 0
         first = last + 1
       }
     } finally {
