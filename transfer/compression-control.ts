@@ -33,8 +33,8 @@ export interface FrameObservation {
   readonly encodedBytes: number
   /** Of `elapsedMs`, time this lane had bytes to send and the line did not take them. */
   readonly waitedForLineMs: number
-  /** Of `elapsedMs`, time the line had bytes of this lane to carry; all of it where nobody can tell. */
-  readonly lineBusyMs: number
+  /** Asks the kernel, which takes a call: time since it was last asked in which the line had bytes of this lane to carry; all of it where nobody can tell. */
+  lineBusyMs(): number
   /** Of `elapsedMs`, time the thread of this lane had nothing to do, for any lane. */
   readonly idleMs: number
   /** Time since the frame before. */
@@ -101,7 +101,6 @@ const POOR_BYTES = 16 * 1024 * 1024
 const NOTHING_SEEN = {
   elapsedMs: 0,
   waitedMs: 0,
-  lineBusyMs: 0,
   idleMs: 0,
   receiverIdleMs: 0,
   machineIdleMs: 0,
@@ -144,7 +143,6 @@ export function createCompressionControl({
     const { compressMs, rawBytes, encodedBytes, elapsedMs } = frame
     seen.elapsedMs += elapsedMs
     seen.waitedMs += frame.waitedForLineMs
-    seen.lineBusyMs += frame.lineBusyMs
     seen.idleMs += frame.idleMs
     seen.receiverIdleMs += frame.receiverIdle * elapsedMs
     seen.machineIdleMs += frame.machineIdle * elapsedMs
@@ -157,18 +155,18 @@ export function createCompressionControl({
       earnedBytes = Math.max(0, earnedBytes - rawBytes)
     }
     if (seen.elapsedMs >= (starting ? JUDGE_STARTING_MS : judgeMs(frame.roundTripMs))) {
-      judge(frame.roundTripMs)
+      judge(frame.roundTripMs, frame.lineBusyMs())
       Object.assign(seen, NOTHING_SEEN)
     }
   }
 
-  function judge(roundTripMs: number): void {
+  function judge(roundTripMs: number, lineBusyMs: number): void {
     const { elapsedMs, compressMs } = seen
     const machineIdleMs = seen.machineIdleMs < BUSY_MACHINE_IDLE * elapsedMs ? 0 : seen.machineIdleMs
     const spareMs = Math.min(seen.idleMs, machineIdleMs)
     const bothSpareMs = Math.min(spareMs, seen.receiverIdleMs)
     const isFar = roundTripMs > NEAR_ROUND_TRIP_MS
-    const waitedMs = isFar || seen.lineBusyMs >= BUSY_LINE * elapsedMs ? seen.waitedMs : 0
+    const waitedMs = isFar || lineBusyMs >= BUSY_LINE * elapsedMs ? seen.waitedMs : 0
     const slack = Math.min(waitedMs, bothSpareMs) / elapsedMs
     if (slack > NO_SLACK) starting = false
     // While a job begins nobody is hurried, on the fastest line.

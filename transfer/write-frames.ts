@@ -35,8 +35,8 @@ export function writeFrames(
 ) {
   return async function* (windows: AsyncIterable<PackedWindow>): AsyncGenerator<SentWindow> {
     const inFlight: Promise<void>[] = []
-    let lineBusyMs = lane.busyMs?.()
     let seenAt = performance.now()
+    let line = { askedAt: seenAt, busyMs: lane.busyMs?.() }
     let blockedMs = 0
     let utilization = performance.eventLoopUtilization()
     const blocked = async (waiting: Promise<unknown>) => {
@@ -51,10 +51,12 @@ export function writeFrames(
       utilization = now
       return idle
     }
-    const busyMs = (elapsedMs: number) => {
-      const before = lineBusyMs
-      lineBusyMs = lane.busyMs?.()
-      return lineBusyMs === undefined || before === undefined ? elapsedMs : lineBusyMs - before
+    const lineBusyMs = () => {
+      const before = line
+      line = { askedAt: performance.now(), busyMs: lane.busyMs?.() }
+      return line.busyMs === undefined || before.busyMs === undefined
+        ? line.askedAt - before.askedAt
+        : line.busyMs - before.busyMs
     }
     for await (const { wanted, sentBytes, frames } of windows) {
       const { window } = wanted
@@ -74,7 +76,7 @@ export function writeFrames(
             rawBytes: message.rawBytes,
             encodedBytes: payload.length,
             waitedForLineMs: blockedMs,
-            lineBusyMs: busyMs(now - seenAt),
+            lineBusyMs,
             idleMs: idleMs(),
             elapsedMs: now - seenAt,
             receiverIdle: exchange.receiverIdle,

@@ -86,9 +86,9 @@ function simulate(line: Line, totalMiB = 1024): Outcome {
     sending: [] as Held[],
     receiving: [] as Held[],
     report: { since: 0, waited: 0, idle: 1 },
-    seen: { at: 0, idle: 0, busy: 0 },
+    seen: { at: 0, idle: 0 },
     /** Time in which the line has bytes of it, until a moment that may be to come. */
-    busy: { total: 0, until: 0 },
+    busy: { total: 0, until: 0, asked: 0 },
     level: 1,
     last: undefined as { compressMs: number; encodedBytes: number; doneAt: number } | undefined,
   }))
@@ -118,7 +118,11 @@ function simulate(line: Line, totalMiB = 1024): Outcome {
         rawBytes: FRAME_BYTES,
         encodedBytes: last.encodedBytes,
         waitedForLineMs: Math.max(0, lane.freeAt - last.doneAt) * 1000,
-        lineBusyMs: (busy - seen.busy) * 1000,
+        lineBusyMs() {
+          const since = lane.busy.asked
+          lane.busy.asked = busy
+          return (busy - since) * 1000
+        },
         idleMs: (idle - seen.idle) * 1000,
         elapsedMs: (start - seen.at) * 1000,
         receiverIdle: report.idle,
@@ -127,7 +131,7 @@ function simulate(line: Line, totalMiB = 1024): Outcome {
       })
       if (control.share <= 0.03) fellAfterMiB = Math.min(fellAfterMiB, i)
     }
-    lane.seen = { at: start, idle, busy }
+    lane.seen = { at: start, idle }
 
     const compressed = control.shouldCompress() && i % 10 < compressible * 10
     const { level } = control
@@ -169,7 +173,7 @@ const COMPRESSED: FrameObservation = {
   rawBytes: MiB,
   encodedBytes: MiB / 2,
   waitedForLineMs: 0,
-  lineBusyMs: 5,
+  lineBusyMs: () => Infinity,
   idleMs: 0,
   elapsedMs: 5,
   receiverIdle: 1,
@@ -291,9 +295,18 @@ test('shouldCompress() takes waits for processors that others use for no slownes
 })
 
 test('shouldCompress() takes no line for slow nearby that has nothing to carry for much of the time', (t) => {
-  const shareAt = (lineBusyMs: number, roundTripMs: number) => {
+  const shareAt = (busyMs: number, roundTripMs: number) => {
     const control = createCompressionControl({ near: roundTripMs === NEAR_MS })
-    for (let i = 0; i < 200; i++) pass(control, { waitedForLineMs: 2, idleMs: 2, lineBusyMs, roundTripMs })
+    let sinceAsked = 0
+    const lineBusyMs = () => {
+      const busy = sinceAsked
+      sinceAsked = 0
+      return busy
+    }
+    for (let i = 0; i < 200; i++) {
+      sinceAsked += busyMs
+      pass(control, { waitedForLineMs: 2, idleMs: 2, lineBusyMs, roundTripMs })
+    }
     return control.share
   }
   t.is(shareAt(2, NEAR_MS), 0)
