@@ -161,6 +161,27 @@ test('fill() copies neighbours of an indexed file in one write', async (t) => {
   sound(t, target, window, [0, 1, 2, 3, 9, 10, 17])
 })
 
+test('fill() reads into no memory that a write still takes from, whichever writes take their time', async (t) => {
+  const { chunks } = await indexed(t)
+  const apart = [0, 1, 4, 7, 8, 9, 12, 15, 19]
+  await fc.assert(
+    fc.asyncProperty(fc.array(fc.boolean(), { minLength: 6, maxLength: 6 }), async (late) => {
+      const target = watchedSink()
+      const now = target.sink.write
+      let writes = 0
+      target.sink.write = (chunk, offset) =>
+        late[writes++]
+          ? new Promise<void>((done) => setImmediate(done)).then(() => now(chunk, offset))
+          : now(chunk, offset)
+      const window = openWindow(1, 0, SIZE, entriesFor(apart))
+      await fill(target, window, chunks)
+      t.is(window.missingCount, 0)
+      sound(t, target, window, apart)
+    }),
+    { numRuns: 64, includeErrorInReport: true },
+  )
+})
+
 test('fill() writes the matching parts of a run around one that changed', async (t) => {
   const { chunks, path } = await indexed(t)
   const changed = Buffer.from(content)
