@@ -33,7 +33,10 @@ export interface FrameObservation {
   readonly encodedBytes: number
   /** Of `elapsedMs`, time this lane had bytes to send and the line did not take them. */
   readonly waitedForLineMs: number
-  /** Asks the kernel, which takes a call: time since it was last asked in which the line had bytes of this lane to carry; all of it where nobody can tell. */
+  /**
+   * Of the time since this was last asked, that in which the line had bytes of this lane to carry; all of it where nobody can
+   * tell. It takes a system call.
+   */
   lineBusyMs(): number
   /** Of `elapsedMs`, time the thread of this lane had nothing to do, for any lane. */
   readonly idleMs: number

@@ -170,8 +170,8 @@ export function createHeldChunks(
   }
 
   /**
-   * Reads runs of candidates that lie side by side both here and in the volume, and writes those that match: one run is
-   * read and digested while those before it are written. Each has a part of the scratch of its own until all are.
+   * Reads runs of candidates that lie side by side both here and in the volume, and writes those that match. Where another
+   * thread writes, one run is read and digested meanwhile, and each has a part of the scratch of its own until all are written.
    */
   async function take(window: OpenWindow, candidates: readonly Candidate[]): Promise<void> {
     const writes: Promise<void>[] = []
@@ -189,7 +189,7 @@ export function createHeldChunks(
         const room = scratch.subarray(used, used + bytes)
         used += bytes
         await takeRun(window, candidates.slice(first, last + 1), room, writes)
-        // What nobody reads any more is read into again while it is in the processor's cache.
+        // Where this one does, the next run goes over the one before, while that is in the processor's cache.
         if (writes.length === 0) used = 0
         first = last + 1
       }
