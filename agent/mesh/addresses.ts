@@ -1,6 +1,6 @@
 /** Where this agent can be reached, as it tells others: multiaddrs of the mesh, host:port of the data port. */
 import { isIP } from 'node:net'
-import { networkInterfaces } from 'node:os'
+import { networkInterfaces, type NetworkInterfaceInfo } from 'node:os'
 import type { Multiaddr } from '@multiformats/multiaddr'
 import { MAX_ADDRESSES } from '../../protocol/limits.ts'
 
@@ -76,9 +76,14 @@ export function isLoopback(host: string | undefined): boolean {
   return host !== undefined && (/^(::ffff:)?127\./.test(host) || host === '::1' || host === 'localhost')
 }
 
+/** What interfaces have here, of all families, loopback included. */
+export function interfaceAddresses(): NetworkInterfaceInfo[] {
+  return Object.values(networkInterfaces()).flatMap((all) => all ?? [])
+}
+
 /** True for an address of an interface here, loopback included, as the system writes it. */
 export function isInterfaceAddress(host: string): boolean {
-  return Object.values(networkInterfaces()).some((all) => all?.some(({ address }) => address === host))
+  return interfaceAddresses().some(({ address }) => address === host)
 }
 
 /** True for an address at which this machine reaches itself; false for a name, which is not looked up. */

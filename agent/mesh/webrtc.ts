@@ -7,7 +7,6 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { readFile, rename, writeFile } from 'node:fs/promises'
 import { isIP } from 'node:net'
-import { networkInterfaces } from 'node:os'
 import type { Connection, Libp2p } from '@libp2p/interface'
 import type { webRTCDirect } from '@libp2p/webrtc'
 import type { Multiaddr } from '@multiformats/multiaddr'
@@ -15,6 +14,7 @@ import { base64url } from 'multiformats/bases/base64'
 import { FluidError } from '../../protocol/errors.ts'
 import { MAX_UPGRADING_CONNECTIONS, WEBRTC_PROBE_TIMEOUT_MS } from '../../protocol/limits.ts'
 import { createLaneIdentity } from '../../transfer/lanes/certificates.ts'
+import { interfaceAddresses } from './addresses.ts'
 import { override } from './override.ts'
 import type { Refusals } from './refusals.ts'
 
@@ -115,7 +115,7 @@ function isFirstAtPort({ port }: { port: string }, at: number, all: readonly { p
 
 /** Where it is not, the library would fail at the port for IPv4 as well. */
 function hasIp6Here(): boolean {
-  return Object.values(networkInterfaces()).some((all) => all?.some(({ family }) => family === 'IPv6'))
+  return interfaceAddresses().some(({ family }) => family === 'IPv6')
 }
 
 export function isWebRtcAddr(addr: Multiaddr): boolean {

@@ -4,7 +4,6 @@
  */
 import { closeSync } from 'node:fs'
 import { BlockList, isIP } from 'node:net'
-import { networkInterfaces } from 'node:os'
 import { randomBytes } from 'node:crypto'
 import type { Connection, IdentifyResult } from '@libp2p/interface'
 import { peerIdFromString } from '@libp2p/peer-id'
@@ -17,7 +16,7 @@ import {
   TOKEN_BYTES,
 } from '../../protocol/limits.ts'
 import { decodeReachAnswer, encodeReachQuestion, MAX_REACH_ANSWER_BYTES } from '../../protocol/reach.ts'
-import { isInterfaceAddress, isLoopback } from '../mesh/addresses.ts'
+import { interfaceAddresses, isInterfaceAddress, isLoopback } from '../mesh/addresses.ts'
 import type { Config } from '../config.ts'
 import type { DataListener } from '../viaduct/data-listener.ts'
 import type { Mesh } from '../mesh.ts'
@@ -215,7 +214,7 @@ export function isElsewhere(host: string): boolean {
   const family = isIP(host)
   if (family === 0 || isLoopback(host)) return false
   const near = new BlockList()
-  for (const { cidr } of Object.values(networkInterfaces()).flatMap((all) => all ?? [])) {
+  for (const { cidr } of interfaceAddresses()) {
     const [address, bits] = cidr?.split('/') ?? []
     if (address) near.addSubnet(address, Number(bits), isIP(address) === 6 ? 'ipv6' : 'ipv4')
   }
