@@ -66,7 +66,9 @@ export function createHeldChunks(
   index?: { readonly chunks: ChunkIndex; readonly scopes: readonly Scope[] },
   older?: OlderVersion,
 ): HeldChunks {
-  const scratch = Buffer.allocUnsafeSlow(WINDOW_BYTES)
+  /** Made when something is held: most volumes are new here. */
+  let memory: Buffer | undefined
+  const scratch = () => (memory ??= Buffer.allocUnsafeSlow(WINDOW_BYTES))
   const sampling = createLookupSampling<Candidate>()
   const files = new Map<number, OpenFile>()
   /** What could not be opened: not looked into again, nor looked up, by this lane. The index still knows it. */
@@ -186,7 +188,7 @@ export function createHeldChunks(
           bytes += more
           last++
         }
-        const room = scratch.subarray(used, used + bytes)
+        const room = scratch().subarray(used, used + bytes)
         used += bytes
         await takeRun(window, candidates.slice(first, last + 1), room, writes)
         // Where this one does, the next run goes over the one before, while that is in the processor's cache.
@@ -284,7 +286,7 @@ export function createHeldChunks(
     let at = 0
     for (let entry = first; entry < first + count; entry++) {
       const length = entryLength(window.entries, entry)
-      const chunk = scratch.subarray(at, at + length)
+      const chunk = scratch().subarray(at, at + length)
       at += length
       const offset = entryOffset(window.entries, entry)
       const file = window.bases.get(entry)?.inPlace ? SINK : PREVIOUS
@@ -297,7 +299,7 @@ export function createHeldChunks(
         from += end - start
       }
     }
-    return scratch.subarray(0, at)
+    return scratch().subarray(0, at)
   }
 
   return {

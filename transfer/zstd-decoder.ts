@@ -26,13 +26,14 @@ export interface ZstdDecoder {
 
 /** A decoder for frames of up to `maxBytes`, or undefined where Node keeps its handle elsewhere. */
 export function createZstdDecoder(maxBytes: number, windowLogMax: number): ZstdDecoder | undefined {
-  const memory = Buffer.allocUnsafeSlow(maxBytes)
+  let memory: Buffer | undefined // Made with the first frame: incompressible data has none.
   const engine = createZstdEngine(() =>
     createZstdDecompress({ params: { [constants.ZSTD_d_windowLogMax]: windowLogMax } }),
   )
   return (
     engine && {
       decode(encoded, limit) {
+        memory ??= Buffer.allocUnsafeSlow(maxBytes)
         const roomBytes = Math.min(limit, memory.length)
         const { freeBytes, unreadBytes } = engine.run(encoded, memory, roomBytes)
         return { output: memory.subarray(0, roomBytes - freeBytes), unreadBytes }

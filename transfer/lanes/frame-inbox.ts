@@ -21,14 +21,27 @@ import type { LaneFrame } from '../lane.ts'
  */
 export const LANE_END = new Uint8Array(LANE_PREFIX_BYTES)
 
+/** Room for a payload at first; most lanes of a small job never need more, and garbage of a megabyte has all be collected. */
+const FIRST_PAYLOAD_BYTES = 128 * 1024
+
 /** Where frames are assembled; reused for the life of the lane. */
 class Slot {
   readonly prefix = new Uint8Array(LANE_PREFIX_BYTES)
   readonly header = new Uint8Array(MAX_LANE_HEADER_BYTES)
-  readonly payload = new Uint8Array(MAX_LANE_PAYLOAD_BYTES)
   message: LaneMessage | undefined
   payloadBytes = 0
   full = false
+  #payload = new Uint8Array(FIRST_PAYLOAD_BYTES)
+
+  /** The payload's bytes; as long as payloadBytes of this frame. */
+  get payload(): Uint8Array {
+    const { payloadBytes } = this
+    if (payloadBytes > this.#payload.length) {
+      const doubled = 2 ** Math.ceil(Math.log2(payloadBytes))
+      this.#payload = new Uint8Array(Math.min(doubled, MAX_LANE_PAYLOAD_BYTES))
+    }
+    return this.#payload.subarray(0, payloadBytes)
+  }
 }
 
 /** What happens to the transport: `resume` is called when room appears after room() had none to give. */
@@ -146,7 +159,7 @@ export class FrameInbox {
       if (this.#stopped) throw this.#failure!.error
       const slot = this.#slots[this.#taking]
       if (slot.full) {
-        yield { message: slot.message!, payload: slot.payload.subarray(0, slot.payloadBytes) }
+        yield { message: slot.message!, payload: slot.payload }
         slot.full = false
         this.#taking ^= 1
         this.#refill()
@@ -181,7 +194,7 @@ export class FrameInbox {
         slot.message = decodeLaneHeader(this.#part)
         validateLanePayload(slot.message, slot.payloadBytes)
         this.#partName = 'payload'
-        this.#part = slot.payload.subarray(0, slot.payloadBytes)
+        this.#part = slot.payload
         return
       case 'payload':
         slot.full = true

@@ -27,6 +27,7 @@ function bind() {
     newContext: node.func('void *SSL_CTX_new(const void *method)'),
     freeContext: node.func('void SSL_CTX_free(void *context)'),
     controlContext: node.func('long SSL_CTX_ctrl(void *context, int command, long number, void *pointer)'),
+    setOptions: node.func('uint64_t SSL_CTX_set_options(void *context, uint64_t options)'),
     setCipherSuites: node.func('int SSL_CTX_set_ciphersuites(void *context, const char *names)'),
     useCertificate: node.func(
       'int SSL_CTX_use_certificate_ASN1(void *context, int length, const uint8_t *der)',

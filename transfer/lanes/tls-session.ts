@@ -18,6 +18,8 @@ const TLS_1_3 = 0x0304
 const SET_MIN_VERSION = 123
 const SET_MAX_VERSION = 124
 const SET_SERVER_NAME = 55
+/** A certificate of 400 bytes takes a millisecond to compress, and nothing of a peer is to be decompressed before it is known. */
+const NO_CERTIFICATE_COMPRESSION = 2 ** 32 + 2 ** 33
 const VERIFY_PEER = 0x01
 const WANT_READ = 2
 const ZERO_RETURN = 6
@@ -193,6 +195,7 @@ function createContext(openssl: Openssl, role: TlsRole, identity: LaneIdentity):
     openssl.freeContext(context)
     throw failure(openssl, 'Preparing a lane')
   }
+  openssl.setOptions(context, NO_CERTIFICATE_COMPRESSION)
   openssl.setVerify(context, VERIFY_PEER, acceptAny)
   return context
 }
