@@ -3,10 +3,11 @@
  * grants open. Everything in it is for its owner alone.
  */
 import { constants } from 'node:fs'
-import { chmod, link, mkdir, open, readdir, rm, stat, writeFile } from 'node:fs/promises'
+import { chmod, link, open, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { FluidError } from '../protocol/errors.ts'
+import { makeFolder } from './make-folder.ts'
 
 /** Absolute paths of everything in a home. */
 export interface Home {
@@ -51,27 +52,36 @@ export function homeAt(path: string): Home {
 
 /**
  * Creates the folder, the key and a commented configuration. The key comes last and by link(2), so that a home either
- * has a whole identity or none, and never gets a second one. Throws ALREADY_INITIALISED.
+ * has a whole identity or none, and never gets a second one. Throws ALREADY_INITIALISED, CONFIG_INVALID.
  */
 export async function initHome(path: string, options: { name: string }): Promise<Home> {
+  const home = homeAt(resolve(path))
+  try {
+    await fill(home, options.name)
+  } catch (cause) {
+    if (cause instanceof FluidError) throw cause
+    throw new FluidError(
+      'CONFIG_INVALID',
+      `There can be no home at ${home.path}: ${(cause as Error).message}`,
+      { cause, hint: 'Name a folder that you may write to with --home or FLUIDCLOUD_HOME' },
+    )
+  }
+  return home
+}
+
+async function fill(home: Home, name: string): Promise<void> {
   // Every command knows where homes are, and hardly any makes one.
   const [{ sampleConfig }, { createIdentityKey }] = await Promise.all([
     import('./config.ts'),
     import('./identity.ts'),
   ])
-  const home = homeAt(resolve(path))
-  await mkdir(home.path, { recursive: true, mode: 0o700 })
+  await makeFolder(home.path)
   if (await exists(home.identityKey)) throw alreadyInitialised(home)
   if ((await readdir(home.path)).length === 0) await chmod(home.path, 0o700)
   await refuseWritableByOthers(home.path)
-  for (const folder of [home.state, home.peerstore, home.imports, home.tmp]) {
-    await mkdir(folder, { recursive: true, mode: 0o700 })
-  }
-  await writeFile(home.config, sampleConfig(options.name), { flag: 'wx', mode: 0o600 }).catch(
-    ignore('EEXIST'),
-  )
+  for (const folder of [home.state, home.peerstore, home.imports, home.tmp]) await makeFolder(folder)
+  await writeFile(home.config, sampleConfig(name), { flag: 'wx', mode: 0o600 }).catch(ignore('EEXIST'))
   await writeOnce(home.identityKey, await createIdentityKey())
-  return home
 }
 
 /** Paths of an initialised home, after checking that its key is private. Throws NOT_INITIALISED, CONFIG_INVALID. */
@@ -91,7 +101,7 @@ export async function openHome(path: string): Promise<Home> {
     )
   }
   await refuseWritableByOthers(home.path)
-  for (const folder of [home.imports, home.tmp]) await mkdir(folder, { recursive: true, mode: 0o700 })
+  for (const folder of [home.imports, home.tmp]) await makeFolder(folder)
   return home
 }
 

@@ -3,7 +3,7 @@
  * handler; a grant taken away holds from the next question on.
  */
 import { randomBytes } from 'node:crypto'
-import { lstat, mkdir, realpath } from 'node:fs/promises'
+import { lstat, realpath } from 'node:fs/promises'
 import { basename, isAbsolute, join, relative, resolve } from 'node:path'
 import { FluidError } from '../../protocol/errors.ts'
 import type { Grant as GrantTerms } from '../../protocol/grant.ts'
@@ -11,6 +11,7 @@ import { MAX_VOLUME_BYTES } from '../../protocol/limits.ts'
 import { RELOCATE_DEFAULTS, type RelocateChange, type RelocateGrant } from '../../protocol/relocate-grant.ts'
 import type { GrantSummary } from '../../protocol/pairing-codec.ts'
 import type { Home } from '../home.ts'
+import { makeFolder } from '../make-folder.ts'
 import type { StateStore, WriteOp } from '../state-store.ts'
 
 /** A grant as it is kept. Its folder is a real path of ours. */
@@ -54,7 +55,7 @@ export function createPolicy(options: { store: StateStore; home: Home }): Policy
   async function grantableFolder(folder: string): Promise<string> {
     if (!isAbsolute(folder)) throw new FluidError('USAGE', `${folder} is not an absolute path`)
     const wanted = resolve(folder)
-    await mkdir(wanted, { recursive: true, mode: 0o700 }).catch((cause) => {
+    await makeFolder(wanted).catch((cause) => {
       throw new FluidError('USAGE', `Creating ${wanted} failed`, {
         cause,
         hint: 'Choose a folder the agent may write to',

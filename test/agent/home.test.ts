@@ -27,6 +27,13 @@ test('initHome() makes everything private, and openHome() finds it', async (t) =
   t.regex(await readFile(home.config, 'utf8'), /^name = "alpha"$/m)
 })
 
+test('initHome() says where no home can be, and does not try for ever', async (t) => {
+  const file = join(await tempDir(t), 'file')
+  await writeFile(file, '')
+  for (const path of ['/proc/nope', '/proc/nope/deeper', file, join(file, 'home')])
+    await refusedWith(t, 'CONFIG_INVALID', initHome(path, { name: 'alpha' }))
+})
+
 test('initHome() never replaces an identity, even when two run at once', async (t) => {
   const path = join(await tempDir(t), 'home')
   const outcomes = await Promise.allSettled([initHome(path, { name: 'a' }), initHome(path, { name: 'b' })])
