@@ -24,6 +24,7 @@ import type { Home } from './home.ts'
 import { indexSeed } from './jobs/indexing.ts'
 import type { JobParts } from './job-parts.ts'
 import type { JobOptions } from './jobs/job-record.ts'
+import { overWithin } from './jobs/job-watch.ts'
 import type { Jobs } from './jobs/jobs.ts'
 import { addrsOf } from './mesh/peer-address.ts'
 import { checkDirectory, checkPeers } from './pairing/peer-checks.ts'
@@ -36,6 +37,9 @@ import { checkMapping, checkReach } from './reach/reach-check.ts'
 import { receiptReport } from './jobs/receipt-report.ts'
 import type { SeedFolders } from './jobs/seed-folders.ts'
 import { verifyJob } from './jobs/verify-job.ts'
+
+/** How long pause waits for the job to rest: a lane ends its windows first, and a peer may be away. */
+const PAUSE_WAIT_MS = 5_000
 
 export interface AgentApiParts {
   readonly parts: JobParts
@@ -205,7 +209,11 @@ export function createAgentApi(all: AgentApiParts): AgentApi {
     },
     jobs: async () => jobs.list(),
     watch: ({ job }, { signal = forever } = {}) => jobs.watch(job, signal),
-    pause: async ({ job }) => (await jobs.pause(job)).report(),
+    async pause({ job }) {
+      const held = await jobs.pause(job)
+      await overWithin(held, PAUSE_WAIT_MS, 'paused')
+      return held.report()
+    },
     resume: async ({ job }) => (await jobs.resume(job)).report(),
     cancel: async ({ job }) => (await jobs.cancel(job)).report(),
     verify: ({ job, deep }, { signal = forever } = {}) => verifyJob(parts, jobs.get(job), { deep, signal }),

@@ -8,10 +8,12 @@ import type { AgentClient } from '../control/client.ts'
 import { formatSummary } from '../output/job-text.ts'
 import { errorFields, progressFields, resultFields } from '../output/ndjson.ts'
 import { ProgressView, isFinished } from '../output/progress.ts'
+import { ProgressPace } from '../output/progress-pace.ts'
 import type { Context } from './command.ts'
 
 const RECONNECT_INTERVAL_MS = 250
 export const INTERRUPTED_EXIT = 130
+const SIGNALS = ['SIGINT', 'SIGTERM'] as const
 
 /**
  * Shows a job until it ends and gives the exit status: 0 when complete, 130 when the person left. Throws the job's own
@@ -78,7 +80,7 @@ export function leave(context: Context, shown: ProgressOutput, job?: string): nu
   return INTERRUPTED_EXIT
 }
 
-/** Aborts at the first SIGINT; the second leaves at once. While it is held, whatever ends the program exits 130. */
+/** Aborts at the first SIGINT or SIGTERM; the second leaves at once. While it is held, whatever ends the program exits 130. */
 export function catchInterrupt({ terminal, runtime }: Context): { signal: AbortSignal } & Disposable {
   const controller = new AbortController()
   const before = runtime.exit
@@ -87,11 +89,11 @@ export function catchInterrupt({ terminal, runtime }: Context): { signal: AbortS
     if (controller.signal.aborted) terminal.exit(INTERRUPTED_EXIT)
     controller.abort(new FluidError('INTERRUPTED', 'Interrupted'))
   }
-  terminal.signals.on('SIGINT', onInterrupt)
+  for (const signal of SIGNALS) terminal.signals.on(signal, onInterrupt)
   return {
     signal: controller.signal,
     [Symbol.dispose]() {
-      terminal.signals.off('SIGINT', onInterrupt)
+      for (const signal of SIGNALS) terminal.signals.off(signal, onInterrupt)
       runtime.exit = before
     },
   }
@@ -167,10 +169,11 @@ async function reconnect(context: Context, lost: FluidError, signal: AbortSignal
   })
 }
 
-/** Progress as lines or as a live view, at most five a second for each job; a change of state is always shown. */
+/** Progress as lines (progress-pace.ts) or as a live view: at most five a second of each job, and every change of state. */
 export class ProgressOutput {
   readonly #context: Context
   readonly #view: ProgressView | undefined
+  readonly #pace = new ProgressPace()
   readonly #shown = new Map<string, { state: string; at: number }>()
 
   constructor(context: Context) {
@@ -182,11 +185,11 @@ export class ProgressOutput {
   }
 
   show(report: JobReport): void {
-    const last = this.#shown.get(report.job)
     const at = performance.now()
+    if (this.#pace.admits(report, at)) this.#context.emit('progress', progressFields(report))
+    const last = this.#shown.get(report.job)
     if (last?.state === report.state && (isFinished(report) || at - last.at < PROGRESS_INTERVAL_MS)) return
     this.#shown.set(report.job, { state: report.state, at })
-    this.#context.emit('progress', progressFields(report))
     this.#view?.update(report)
   }
 

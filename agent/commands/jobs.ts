@@ -4,7 +4,7 @@ import { FluidError } from '../../protocol/errors.ts'
 import type { AgentApi } from '../api.ts'
 import type { JobReport } from '../reports/job-reports.ts'
 import type { RelocationReport } from '../reports/relocation-reports.ts'
-import { formatJobs, statePaint } from '../output/job-text.ts'
+import { formatControlled, formatJobs } from '../output/job-text.ts'
 import { jobFields } from '../output/ndjson.ts'
 import { relocationFields } from '../output/relocation-fields.ts'
 import { formatBrief, formatRelocations } from '../output/relocation-text.ts'
@@ -76,10 +76,7 @@ function addControl(
       const changed = await agent[VERBS_OF_RELOCATIONS[verb]]({ job: relocation.job })
       return context.report('relocation', relocationFields(changed), (style) => formatBrief(changed, style))
     }
-    context.report('job', jobFields(report), (style) => {
-      const state = statePaint(report, style)(report.state)
-      return `${style.green(style.symbols.ok)} Job ${style.bold(report.job)} is ${state}\n`
-    })
+    context.report('job', jobFields(report), (style) => formatControlled(verb, report, style))
   }
   describe(program.command(verb).argument('<job>', 'the job'), purpose, details, [
     `fluidcloud ${verb} JOB`,

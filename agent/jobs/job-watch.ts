@@ -35,10 +35,10 @@ async function stateChanged(told: ReadonlyMap<Job, JobState>, signal: AbortSigna
   }
 }
 
-/** Resolves when the job is over, or after `ms`. */
-export async function overWithin(job: Job, ms: number): Promise<void> {
+/** Resolves when the job is over, or in the state that is waited for, or after `ms`. */
+export async function overWithin(job: Job, ms: number, state?: JobState): Promise<void> {
   const deadline = AbortSignal.timeout(ms)
-  while (!job.over && !deadline.aborted) await changed([job], deadline)
+  while (!job.over && job.record.state !== state && !deadline.aborted) await changed([job], deadline)
 }
 
 function restsWithError({ record }: Job): boolean {

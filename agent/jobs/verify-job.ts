@@ -27,7 +27,11 @@ export async function verifyJob(
   const [source, target] = job.record.direction === 'out' ? [here, there] : [there, here]
   const match = source !== undefined && target !== undefined && Buffer.compare(source.root, target.root) === 0
   if (source && target && !match) {
-    reasons.push(errorReport(new FluidError('VERIFY_MISMATCH', 'Source and target have different roots now')))
+    const hint =
+      'One of them was written to since the move, or a disk or memory is faulty: fluidcloud receipt shows the root that moved'
+    reasons.push(
+      errorReport(new FluidError('VERIFY_MISMATCH', 'Source and target have different roots now', { hint })),
+    )
   }
   return {
     job: job.id,

@@ -151,6 +151,23 @@ export function formatReceipt(receipt: ReceiptReport, style: Style): string {
   )
 }
 
+/** `pause JOB`, `resume JOB`, `cancel JOB`: what became of it, or what it waits for. */
+export function formatControlled(
+  verb: 'pause' | 'resume' | 'cancel',
+  report: JobReport,
+  style: Style,
+): string {
+  const { symbols } = style
+  const job = style.bold(report.job)
+  const state = statePaint(report, style)(report.state)
+  const done = { pause: 'paused', cancel: 'cancelled', resume: undefined }[verb]
+  if (done !== undefined && report.state !== done && !isFinished(report))
+    return `${style.yellow(symbols.warn)} Job ${job} is to be ${done} once its peer can be told; until then it is ${state}\n`
+  if (verb === 'resume' && report.state === 'awaiting-approval' && report.direction === 'out')
+    return `${style.yellow(symbols.warn)} Job ${job} waits for the owner of the target, who approves it there with fluidcloud resume ${report.job}\n`
+  return `${style.green(symbols.ok)} Job ${job} is ${state}\n`
+}
+
 /** `verify JOB`. */
 export function formatVerdict(report: VerifyReport, style: Style): string {
   const { symbols } = style
@@ -163,7 +180,7 @@ export function formatVerdict(report: VerifyReport, style: Style): string {
   return `${title}\n${formatFields(
     [
       ['checked', `${formatBytes(report.checkedBytes)} in ${formatDuration(report.seconds * 1000)}`],
-      ['re-read', report.deep ? 'yes, both disks' : 'no, roots as recorded'],
+      ['re-read', report.deep ? 'yes, both disks' : 'yes, from memory where it still lay there'],
       ['source', report.sourceRoot],
       ['target', report.targetRoot],
       ...reasons,

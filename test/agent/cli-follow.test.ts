@@ -109,19 +109,21 @@ test('move exits 130 when the job is cancelled elsewhere', async (t) => {
   t.is(lines.at(-1)?.code, 'CANCELLED')
 })
 
-test('move leaves a job running at SIGINT, exits 130 and says how to come back', async (t) => {
-  const signals = new EventEmitter()
-  await using site = await openFakeSite({ watch: (_, call) => streamUntilAborted(fakeJob, call) })
-  const interruptAtProgress = (text: string): void =>
-    void (text.includes('progress') && signals.emit('SIGINT'))
-  const machine = await site.run([...MOVE, '--json'], { signals, onOutput: interruptAtProgress })
-  t.is(machine.exit, 130)
-  t.like(machine.lines.at(-1), { type: 'error', code: 'INTERRUPTED', retryable: true, exit: 130 })
-  t.regex(String(machine.lines.at(-1)?.hint), /fluidcloud watch job-1/)
-  t.false(site.calls.some(([call]) => call === 'cancel' || call === 'pause'))
-  t.deepEqual(machine.exits, [])
-  t.is(signals.listenerCount('SIGINT'), 0)
-})
+for (const signal of ['SIGINT', 'SIGTERM']) {
+  test(`move leaves a job running at ${signal}, exits 130 and says how to come back`, async (t) => {
+    const signals = new EventEmitter()
+    await using site = await openFakeSite({ watch: (_, call) => streamUntilAborted(fakeJob, call) })
+    const interruptAtProgress = (text: string): void =>
+      void (text.includes('progress') && signals.emit(signal))
+    const machine = await site.run([...MOVE, '--json'], { signals, onOutput: interruptAtProgress })
+    t.is(machine.exit, 130)
+    t.like(machine.lines.at(-1), { type: 'error', code: 'INTERRUPTED', retryable: true, exit: 130 })
+    t.regex(String(machine.lines.at(-1)?.hint), /fluidcloud watch job-1/)
+    t.false(site.calls.some(([call]) => call === 'cancel' || call === 'pause'))
+    t.deepEqual(machine.exits, [])
+    t.is(signals.listenerCount(signal), 0)
+  })
+}
 
 test('move leaves at once at the second SIGINT', async (t) => {
   const signals = new EventEmitter()
@@ -191,4 +193,17 @@ test('move --quiet prints the summary alone', async (t) => {
   const { stdout, stderr } = await site.run([...MOVE, '--quiet'], { columns: 80 })
   t.is(stderr, '')
   t.regex(stdout, /complete and verified/)
+})
+
+test('pause, resume and cancel say what a job waits for when it is not what was asked', async (t) => {
+  const reports = { reconnecting: { ...fakeJob, state: 'reconnecting' } as JobReport }
+  await using site = await openFakeSite({
+    cancel: async () => reports.reconnecting,
+    pause: async () => ({ ...fakeJob, state: 'paused' }),
+    resume: async () => ({ ...fakeJob, state: 'awaiting-approval' }),
+  })
+  const said = async (verb: string) => (await site.run([verb, 'job-1'])).stdout
+  t.regex(await said('cancel'), /^! Job job-1 is to be cancelled once its peer can be told.*reconnecting\n$/)
+  t.regex(await said('pause'), /Job job-1 is paused\n$/)
+  t.regex(await said('resume'), /approves it there with fluidcloud resume job-1\n$/)
 })
