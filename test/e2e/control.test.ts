@@ -38,7 +38,7 @@ for (const who of ['alpine', 'boreal'] as const) {
     const pair = await startProxiedPair(t)
     const job = await pair.alpine.begin(await writeSource(pair), 'boreal:disk.raw', ...RATE)
     await pair.alpine.until(job, () => pair.lineBytes() > 2 * MiB)
-    t.like(await pair[who].tell('pause', job), { type: 'job', job })
+    t.like(await pair[who].tell('pause', job), { type: 'job', job, state: 'paused' })
     for (const agent of [pair.alpine, pair.boreal]) await agent.until(job, ({ state }) => state === 'paused')
     await quiet(pair)
     t.true(pair.lineBytes() < SIZE_BYTES, 'The line went on to the end')
