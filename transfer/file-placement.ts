@@ -377,6 +377,7 @@ async function putInPlace(
     if (['EEXIST', 'EISDIR', 'ENOTEMPTY'].includes(errnoOf(cause) ?? '')) {
       throw new FluidError('NAME_EXISTS', `The destination ${path} was made by someone else meanwhile`, {
         cause,
+        hint: 'Move it out of the way; what came is kept',
       })
     }
     throw new FluidError('TARGET_WRITE', `Cannot put the volume under its name ${path}: ${reason(cause)}`, {

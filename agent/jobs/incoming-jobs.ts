@@ -223,6 +223,8 @@ async function answer(
   })
 }
 
+/** Until somebody puts it right, and resumes the job. So is a name that was taken meanwhile: what came is kept. */
+const RESTING: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['NO_SPACE', 'TARGET_WRITE', 'SOURCE_READ'])
 /** What turned out to be other bytes, came from whoever may not send any more, or has no source, takes up no room. */
 const NEVER_RESUMED: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'VERIFY_MISMATCH',
@@ -243,7 +245,7 @@ async function settle(
   if (error.code === 'CANCELLED' || job.record.wanted === 'cancel') {
     await registry.discard(job)
     await job.become('cancelled')
-  } else if (error.code === 'NO_SPACE' || error.code === 'TARGET_WRITE' || error.code === 'SOURCE_READ')
+  } else if (RESTING.has(error.code) || (error.code === 'NAME_EXISTS' && !job.record.options.inPlace))
     await job.become('paused', error)
   else {
     if (error.code === 'CHUNK_DIGEST' || error.code === 'PROTOCOL_VIOLATION') {

@@ -109,15 +109,26 @@ async function settle(
     record.rescans++
     if (record.rescans <= MAX_RESCANS) return await retry(job, error, trouble)
   } else if (PASSING.has(error.code)) return await retry(job, error, trouble)
-  else if (PAUSING.has(error.code)) {
-    await job.update({ wanted: 'pause' }, { durable: false })
-    await job.become('paused', error)
-    return undefined
+  else if (PAUSING.has(error.code)) return await rest(job, error)
+  else if (wasTakenMeanwhile(record, error)) {
+    const hint = 'Have what has that name at the target moved out of the way; what came is kept there'
+    return await rest(job, new FluidError(error.code, error.message, { hint, cause: error }))
   }
   // Nobody here can mend what has no source: the receiver is told, now or when it can be reached.
   if (error.code === 'SOURCE_MISSING' && record.snapshot !== undefined) record.untold = true
   await job.become('failed', error)
   return undefined
+}
+
+/** Until its owner resumes it. */
+async function rest(job: Job, error: FluidError): Promise<undefined> {
+  await job.update({ wanted: 'pause' }, { durable: false })
+  await job.become('paused', error)
+}
+
+/** The name was free when the target agreed: what came since is kept there until somebody frees it again. */
+function wasTakenMeanwhile({ chunking, options }: Job['record'], { code }: FluidError): boolean {
+  return code === 'NAME_EXISTS' && chunking !== undefined && !options.inPlace
 }
 
 async function retry(

@@ -1,10 +1,11 @@
 /** Steering jobs from either side, and what the command line answers when something may not or cannot be. */
-import { mkdir, readdir, symlink, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, rename, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import ava from 'ava'
 import { pairAgents, spawnProgram, startAgent, startPair, type AgentPair } from '../helpers/agent-process.ts'
 import { startProxiedPair, type ProxiedPair } from '../helpers/proxied-pair.ts'
 import { runIn } from '../helpers/command-line.ts'
+import type { JobReport } from '../../agent/reports/job-reports.ts'
 import { tempDir } from '../helpers/temp-dir.ts'
 import { MiB, noise, sameBytes, writeVolume } from '../helpers/volume.ts'
 import { createInterface } from 'node:readline'
@@ -69,6 +70,22 @@ for (const who of ['alpine', 'boreal'] as const) {
     await pair.alpine.finish(job)
   })
 }
+
+test('a name that is taken while a job moves: both rest, and nothing is sent again once it is free', async (t) => {
+  const pair = await startPair(t)
+  const source = await writeSource(pair)
+  const job = await pair.alpine.begin(source, 'boreal:disk.raw', '--bwlimit', '16MiB/s')
+  await pair.alpine.until(job, ({ doneBytes }) => doneBytes > 0)
+  await writeFile(pair.at('disk.raw'), 'somebody else')
+  const resting = ({ state, error }: JobReport) => state === 'paused' && error?.code === 'NAME_EXISTS'
+  for (const agent of [pair.alpine, pair.boreal]) await agent.until(job, resting)
+  await pair.alpine.tell('resume', job)
+  await pair.alpine.until(job, resting)
+  await rename(pair.at('disk.raw'), pair.at('other.raw'))
+  await pair.alpine.tell('resume', job)
+  t.like(await pair.alpine.finish(job), { resumedBytes: SIZE_BYTES })
+  t.true(await sameBytes(source, pair.at('disk.raw')))
+})
 
 test('a grant that asks: the job waits, and resume at the receiver approves it', async (t) => {
   const pair = await startPair(t, { ticket: ['--approve', 'ask'] })
