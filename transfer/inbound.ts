@@ -20,7 +20,7 @@ interface PlacedWindow extends JournalRecord {
 }
 
 export interface InboundOptions {
-  readonly pool: LanePool
+  readonly pool: Pick<LanePool, 'open'>
   readonly sinkUrl: string
   /** The main thread's own instance, for sync(). */
   readonly sink: Sink
@@ -37,8 +37,11 @@ export interface InboundOptions {
   /** Of the first chunks of each lane, which the sender may send before they are wanted; none by default. */
   readonly unaskedBytes?: number
   readonly counters: TransferCounters
-  /** The sender writes anew where something durable lies: only reading back tells what is there in the end. */
-  onRewrite(): void
+  /**
+   * The sender writes anew where something durable lies: only reading back tells what is there in the end. Resolves when
+   * that is noted durably; before, nothing more is made durable, and what it rejects with ends the attempt.
+   */
+  onRewrite(): Promise<void>
   /** Ranges that became durable, to be told to the sender. */
   onCheckpoint(ranges: readonly Range[]): Promise<void>
 }
@@ -54,6 +57,8 @@ export class Inbound implements AsyncDisposable {
   /** Durable when the attempt began, and announced since. */
   readonly #durable: RangeSet
   readonly #announced = new RangeSet()
+  /** What onRewrite() said last. */
+  #rewritten: Promise<void> = Promise.resolve()
   #placed: PlacedWindow[] = []
   #placedBytes = 0
   #committing: Promise<void> | undefined
@@ -115,10 +120,10 @@ export class Inbound implements AsyncDisposable {
     return this.#lanes.near
   }
 
-  /** Opens a lane; false when it could not be connected. */
+  /** Opens a lane; false when it could not be connected. Never rejects: no thread for it ends the attempt. */
   addLane(descriptor: LaneDescriptor): Promise<boolean> {
     const { sinkUrl, sink, sizeBytes, statePath, scopes, recent, comparesBlocks, previous } = this.#options
-    return this.#lanes.add({
+    const opening = this.#lanes.add({
       role: 'receive',
       lane: descriptor,
       sinkUrl,
@@ -130,6 +135,10 @@ export class Inbound implements AsyncDisposable {
       previous,
       unaskedBytes: this.#options.unaskedBytes ?? 0,
       rereads: sink.former !== undefined,
+    })
+    return opening.catch((error: unknown) => {
+      this.#failure.reject(error)
+      return false
     })
   }
 
@@ -167,7 +176,10 @@ export class Inbound implements AsyncDisposable {
 
   #announce({ start, end, missing }: Extract<LaneReport, { type: 'announced' }>): void {
     const again = this.#announced.intersects(start, end)
-    if (again || (missing && this.#durable.intersects(start, end))) this.#options.onRewrite()
+    if (again || (missing && this.#durable.intersects(start, end))) {
+      this.#rewritten = this.#options.onRewrite()
+      this.#rewritten.catch(this.#failure.reject)
+    }
     if (again) {
       const where = `[${start}, ${end})`
       this.#failure.reject(
@@ -208,6 +220,7 @@ export class Inbound implements AsyncDisposable {
     const records = this.#placed
     this.#placed = []
     this.#placedBytes = 0
+    await this.#rewritten
     await this.#options.sink.sync()
     await this.#options.journal.append(records, { durable: true })
     for (const { start, end, entries, dedupedBytes } of records) {

@@ -142,10 +142,10 @@ export class Outbound implements AsyncDisposable {
     return this.#lanes.near
   }
 
-  /** Opens a lane; false when it could not be connected. */
+  /** Opens a lane; false when it could not be connected. Never rejects: no thread for it ends the attempt. */
   addLane(descriptor: LaneDescriptor): Promise<boolean> {
     const { source, chunking, compression, pacers, rereads, unaskedBytes = 0 } = this.#options
-    return this.#lanes.add({
+    const opening = this.#lanes.add({
       role: 'send',
       lane: descriptor,
       sourceUrl: source.url,
@@ -155,6 +155,10 @@ export class Outbound implements AsyncDisposable {
       windows: this.#windows,
       unaskedBytes,
       rereads,
+    })
+    return opening.catch((error: unknown) => {
+      this.#outcome.reject(error)
+      return false
     })
   }
 

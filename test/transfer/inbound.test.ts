@@ -1,0 +1,86 @@
+import test from 'ava'
+import { FluidError } from '../../protocol/errors.ts'
+import type { Range } from '../../protocol/extent.ts'
+import { Inbound, type InboundOptions } from '../../transfer/inbound.ts'
+import { Journal } from '../../transfer/journal.ts'
+import type { FromLane, ToLane } from '../../transfer/lane-job.ts'
+import type { LaneDescriptor } from '../../transfer/lane.ts'
+import { createMemoryLevel } from '../../transfer/memory-level.ts'
+import { createRecentTable } from '../../transfer/recent-chunks.ts'
+import { createCounters } from '../../transfer/transfer-counters.ts'
+
+const MiB = 2 ** 20
+const WINDOW = { start: 0, end: 4 * MiB }
+const DESCRIPTOR = { kind: 'tls-dial' } as LaneDescriptor
+
+/** The receiving side of one window, unless told otherwise, with one open lane that the test speaks for. */
+async function openInbound(changes: Partial<InboundOptions> = {}, done: readonly Range[] = []) {
+  const journal = await Journal.open(createMemoryLevel(), Buffer.alloc(16))
+  await journal.append(
+    done.map((range) => ({ ...range, entries: new Uint8Array(0) })),
+    { durable: true },
+  )
+  const heard: ToLane[] = []
+  const closed = Promise.withResolvers<void>()
+  let say: (message: FromLane) => void = () => {}
+  const inbound = new Inbound({
+    pool: {
+      open(_job, onReport) {
+        say = onReport
+        const abort = () => {
+          say({ type: 'closed', wireSentBytes: 0, wireReceivedBytes: 0 })
+          closed.resolve()
+        }
+        return { send: (message) => heard.push(message), abort, closed: closed.promise }
+      },
+    },
+    sinkUrl: '',
+    sink: { sync: async () => {} } as InboundOptions['sink'],
+    sizeBytes: WINDOW.end,
+    journal,
+    statePath: '',
+    scopes: [],
+    recent: createRecentTable(16),
+    comparesBlocks: false,
+    counters: createCounters(),
+    onRewrite: async () => {},
+    onCheckpoint: async () => {},
+    ...changes,
+  })
+  void inbound.addLane(DESCRIPTOR)
+  say({ type: 'opened', path: 'tls' })
+  const announce = (window = WINDOW) => say({ type: 'announced', ...window, missing: true })
+  const place = (window = WINDOW) =>
+    say({ type: 'placed', ...window, entries: new Uint8Array(0), receivedBytes: 0 })
+  return { inbound, journal, heard, announce, place }
+}
+
+test('Inbound fails, and makes nothing more durable, when it cannot be noted that something is written anew', async (t) => {
+  const full = new Error('No space left on device')
+  const told: Range[] = []
+  const { inbound, announce, place } = await openInbound(
+    {
+      sizeBytes: 2 * WINDOW.end,
+      onRewrite: () => Promise.reject(full),
+      onCheckpoint: async (ranges) => void told.push(...ranges),
+    },
+    [WINDOW],
+  )
+  announce()
+  place()
+  t.is(await t.throwsAsync(inbound.failed), full)
+  await inbound[Symbol.asyncDispose]()
+  t.deepEqual(told, [])
+})
+
+test('addLane() is false, and the attempt over, where no thread can be had for a lane', async (t) => {
+  const { inbound } = await openInbound({
+    pool: {
+      open() {
+        throw new FluidError('INTERRUPTED', 'Opening a lane in a pool that is closed')
+      },
+    },
+  })
+  t.false(await inbound.addLane(DESCRIPTOR))
+  await t.throwsAsync(inbound.failed, { code: 'INTERRUPTED' })
+})
