@@ -63,7 +63,8 @@ export class Inbound implements AsyncDisposable {
   #placedBytes = 0
   #committing: Promise<void> | undefined
   #timer: NodeJS.Timeout | undefined
-  #stopped = false
+  /** Why nothing can be made durable any more. */
+  #broken: { readonly error: unknown } | undefined
 
   constructor(options: InboundOptions) {
     this.#options = options
@@ -142,20 +143,21 @@ export class Inbound implements AsyncDisposable {
     })
   }
 
-  /** Makes everything placed so far durable. */
+  /** Makes everything placed so far durable. Rejects with why any of it is not, now or before: NO_SPACE, TARGET_WRITE. */
   async commit(): Promise<void> {
-    while (this.#placed.length > 0 || this.#committing) {
+    while (!this.#broken && (this.#placed.length > 0 || this.#committing)) {
       this.#commitSoon(0)
       await this.#committing
-      if (this.#stopped) return
     }
+    if (this.#broken) throw this.#broken.error
   }
 
   /** Stops all lanes, waits until they are closed, and makes durable what they left. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#lanes[Symbol.asyncDispose]()
     this.#failure.reject(new FluidError('INTERRUPTED', 'The attempt was stopped'))
-    await this.commit()
+    // What cannot be made durable was told by `failed`, and is not acknowledged.
+    await this.commit().catch(() => {})
     clearTimeout(this.#timer)
   }
 
@@ -193,7 +195,7 @@ export class Inbound implements AsyncDisposable {
   }
 
   #commitSoon(waitMs: number): void {
-    if (this.#committing || this.#stopped) return
+    if (this.#committing || this.#broken) return
     if (waitMs > 0) {
       this.#timer ??= setTimeout(() => this.#commitSoon(0), waitMs)
       return
@@ -204,7 +206,7 @@ export class Inbound implements AsyncDisposable {
     this.#committing = this.#commitNow()
       .catch((error: unknown) => {
         // What could not be made durable is not acknowledged; it is looked at again when the job resumes.
-        this.#stopped = true
+        this.#broken = { error }
         this.#failure.reject(error)
       })
       .finally(() => {

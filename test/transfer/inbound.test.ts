@@ -73,6 +73,20 @@ test('Inbound fails, and makes nothing more durable, when it cannot be noted tha
   t.deepEqual(told, [])
 })
 
+test('commit() rejects with what kept the last windows from becoming durable, whoever heard of it before', async (t) => {
+  const full = new FluidError('NO_SPACE', 'What was written did not reach the disk')
+  const { inbound, journal, announce, place } = await openInbound({
+    sink: { sync: () => Promise.reject(full) } as unknown as InboundOptions['sink'],
+  })
+  announce()
+  place()
+  await inbound.untilPlaced()
+  t.is(await t.throwsAsync(inbound.commit()), full)
+  t.is(await t.throwsAsync(inbound.commit()), full)
+  t.is(journal.done.totalBytes, 0)
+  await t.notThrowsAsync(inbound[Symbol.asyncDispose]())
+})
+
 test('addLane() is false, and the attempt over, where no thread can be had for a lane', async (t) => {
   const { inbound } = await openInbound({
     pool: {
