@@ -102,7 +102,7 @@ export class Inbound implements AsyncDisposable {
     return this.#lanes.path
   }
 
-  /** Waits for lanes that have nothing left to do to end, so that their last counters are in. */
+  /** Waits for lanes that have nothing left to do to end, so that their last counters are in; others are ended. */
   settle(): Promise<void> {
     return this.#lanes.settle()
   }
@@ -143,13 +143,17 @@ export class Inbound implements AsyncDisposable {
     })
   }
 
-  /** Makes everything placed so far durable. Rejects with why any of it is not, now or before: NO_SPACE, TARGET_WRITE. */
+  /**
+   * Makes everything placed so far durable, and that some of it was written anew. Rejects with why any of it is not, now or
+   * before: NO_SPACE, TARGET_WRITE.
+   */
   async commit(): Promise<void> {
     while (!this.#broken && (this.#placed.length > 0 || this.#committing)) {
       this.#commitSoon(0)
       await this.#committing
     }
     if (this.#broken) throw this.#broken.error
+    await this.#rewritten
   }
 
   /** Stops all lanes, waits until they are closed, and makes durable what they left. */

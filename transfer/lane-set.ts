@@ -38,6 +38,8 @@ export class LaneSet implements AsyncDisposable {
   readonly #lanes = new Map<LaneHandle, KnownLane>()
   #path: LanePath | undefined
   #lineLoses: boolean
+  /** No lane is to do anything any more; one that is added ends at once, and closes what it was given. */
+  #over = false
 
   constructor(pool: Pick<LanePool, 'open'>, counters: TransferCounters, listener: LaneListener) {
     this.#pool = pool
@@ -101,10 +103,14 @@ export class LaneSet implements AsyncDisposable {
         } else this.#listener.onReport(lane, message)
       })
       this.#lanes.set(lane, { opened: false, wireBytes: 0, line: undefined })
+      if (this.#over) lane.abort()
     })
   }
 
-  /** Waits until the lanes have ended by themselves, at most SETTLE_TIMEOUT_MS; then all they counted is known. */
+  /**
+   * Waits until the lanes have ended by themselves, at most SETTLE_TIMEOUT_MS, and ends those that did not: then all they
+   * counted is known, and none reads or writes the volume any more.
+   */
   async settle(): Promise<void> {
     const closed = Promise.all([...this.#lanes.keys()].map((lane) => lane.closed))
     let timer: NodeJS.Timeout | undefined
@@ -113,10 +119,12 @@ export class LaneSet implements AsyncDisposable {
       new Promise<void>((resolve) => (timer = setTimeout(resolve, SETTLE_TIMEOUT_MS))),
     ])
     clearTimeout(timer)
+    await this[Symbol.asyncDispose]()
   }
 
   /** Stops all lanes and waits until they are closed. */
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#over = true
     const lanes = [...this.#lanes.keys()]
     for (const lane of lanes) lane.abort()
     await Promise.all(lanes.map(({ closed }) => closed))

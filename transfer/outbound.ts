@@ -126,7 +126,7 @@ export class Outbound implements AsyncDisposable {
     return this.#lanes.path
   }
 
-  /** Waits for lanes that have nothing left to do to end, so that their last counters are in. */
+  /** Waits for lanes that have nothing left to do to end, so that their last counters are in; others are ended. */
   settle(): Promise<void> {
     return this.#lanes.settle()
   }
