@@ -4,7 +4,8 @@
  */
 import { FluidError } from '../protocol/errors.ts'
 import { RangeSet, type Range } from '../protocol/extent.ts'
-import { CHECKPOINT_BYTES, CHECKPOINT_INTERVAL_MS } from '../protocol/limits.ts'
+import { violation } from '../protocol/field.ts'
+import { CHECKPOINT_BYTES, CHECKPOINT_INTERVAL_MS, MAX_SEPARATE_RANGES } from '../protocol/limits.ts'
 import { dataBytesOf, type Scope } from './chunk-index.ts'
 import type { Journal } from './journal.ts'
 import type { JournalRecord } from './journal-record.ts'
@@ -54,6 +55,8 @@ export class Inbound implements AsyncDisposable {
   /** Nothing is announced any more. */
   #isAwaited = false
   readonly #covered: RangeSet
+  /** Separate ones; what an older version left behind may be more. */
+  readonly #mostRanges: number
   /** Durable when the attempt began, and announced since. */
   readonly #durable: RangeSet
   readonly #announced = new RangeSet()
@@ -69,6 +72,7 @@ export class Inbound implements AsyncDisposable {
   constructor(options: InboundOptions) {
     this.#options = options
     this.#covered = options.journal.done.clone()
+    this.#mostRanges = Math.max(MAX_SEPARATE_RANGES, this.#covered.count)
     this.#durable = this.#covered.clone()
     this.#failure.promise.catch(() => {})
     this.#lanes = new LaneSet(options.pool, options.counters, {
@@ -175,6 +179,8 @@ export class Inbound implements AsyncDisposable {
     this.#placed.push({ start, end, entries, dedupedBytes: dataBytes - receivedBytes })
     this.#placedBytes += dataBytes
     this.#covered.add(start, end)
+    if (this.#covered.count > this.#mostRanges)
+      this.#failure.reject(violation(`The sender leaves gaps between more than ${this.#mostRanges} ranges`))
     const all = this.#covered.totalBytes === sizeBytes
     if (all) this.#allPlaced.resolve()
     this.#commitSoon(all || this.#placedBytes >= CHECKPOINT_BYTES ? 0 : CHECKPOINT_INTERVAL_MS)
@@ -188,12 +194,7 @@ export class Inbound implements AsyncDisposable {
     }
     if (again) {
       const where = `[${start}, ${end})`
-      this.#failure.reject(
-        new FluidError(
-          'PROTOCOL_VIOLATION',
-          `The sender announced the window ${where} twice, or over another`,
-        ),
-      )
+      this.#failure.reject(violation(`The sender announced the window ${where} twice, or over another`))
     }
     this.#announced.add(start, end)
   }

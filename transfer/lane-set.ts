@@ -1,5 +1,6 @@
 /** The lanes of one attempt on one side: opening, counting what they put on the wire, and closing them together. */
 import { FluidError } from '../protocol/errors.ts'
+import { MAX_UNNOTED_WINDOWS } from '../protocol/limits.ts'
 import type { LanePath, LineState } from './lane.ts'
 import type { FromLane, LaneCounters, LaneFault, LaneJob } from './lane-job.ts'
 import type { LaneHandle, LanePool } from './lane-pool.ts'
@@ -24,8 +25,12 @@ export interface LaneListener {
 /** Lanes that have nothing left to do end within this, or are ended. */
 const SETTLE_TIMEOUT_MS = 3_000
 
+/** After so many placed windows a lane is told that they are noted: seldom, and long before it waits for that. */
+const NOTED_WINDOWS = MAX_UNNOTED_WINDOWS / 4
+
 interface KnownLane {
   opened: boolean
+  placedWindows: number
   wireBytes: number
   /** What it saw last. */
   line: LineState | undefined
@@ -100,9 +105,13 @@ export class LaneSet implements AsyncDisposable {
           this.#lanes.delete(lane)
           if (known.opened) this.#listener.onClosed(message.error && errorOf(message.error), lane)
           else resolve(false)
-        } else this.#listener.onReport(lane, message)
+        } else {
+          this.#listener.onReport(lane, message)
+          if (message.type === 'placed' && ++known.placedWindows % NOTED_WINDOWS === 0)
+            lane.send({ type: 'noted', windows: NOTED_WINDOWS })
+        }
       })
-      this.#lanes.set(lane, { opened: false, wireBytes: 0, line: undefined })
+      this.#lanes.set(lane, { opened: false, placedWindows: 0, wireBytes: 0, line: undefined })
       if (this.#over) lane.abort()
     })
   }

@@ -1,6 +1,7 @@
 import test from 'ava'
 import { FluidError } from '../../protocol/errors.ts'
 import type { Range } from '../../protocol/extent.ts'
+import { MAX_SEPARATE_RANGES } from '../../protocol/limits.ts'
 import { Inbound, type InboundOptions } from '../../transfer/inbound.ts'
 import { Journal } from '../../transfer/journal.ts'
 import type { FromLane, ToLane } from '../../transfer/lane-job.ts'
@@ -85,6 +86,24 @@ test('commit() rejects with what kept the last windows from becoming durable, wh
   t.is(await t.throwsAsync(inbound.commit()), full)
   t.is(journal.done.totalBytes, 0)
   await t.notThrowsAsync(inbound[Symbol.asyncDispose]())
+})
+
+test('Inbound fails when windows leave more separate ranges than it keeps, and not before', async (t) => {
+  const sizeBytes = (MAX_SEPARATE_RANGES + 1) * 2 * WINDOW.end
+  const { inbound, announce, place } = await openInbound({ sizeBytes })
+  const placeRange = (range: number) => {
+    const window = { start: 2 * range * WINDOW.end, end: (2 * range + 1) * WINDOW.end }
+    announce(window)
+    place(window)
+  }
+  let failed = false
+  inbound.failed.catch(() => (failed = true))
+  for (let range = MAX_SEPARATE_RANGES; range > 0; range--) placeRange(range)
+  await inbound.commit()
+  t.false(failed)
+  placeRange(0)
+  await t.throwsAsync(inbound.failed, { code: 'PROTOCOL_VIOLATION', message: /gaps/ })
+  await inbound[Symbol.asyncDispose]()
 })
 
 test('addLane() is false, and the attempt over, where no thread can be had for a lane', async (t) => {
