@@ -14,6 +14,7 @@ export const BLOCK_BYTES = 4 * KiB
 /** Data bytes of one window, and the boundary at which chunking always restarts. */
 export const WINDOW_BYTES = 4 * MiB
 /** Bounds of a content-defined chunk; the mean is near AVG. */
+export const CHUNK_MIN_BYTES = 32 * KiB
 export const CHUNK_AVG_BYTES = 64 * KiB
 export const CHUNK_MAX_BYTES = 256 * KiB
 /** Most chunks in one window: every block its own chunk. */

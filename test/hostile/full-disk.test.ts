@@ -33,10 +33,10 @@ function fullFor(what: Partial<JobRecord>): Disposable {
 test.serial('a window that comes twice', async (t) => {
   const job = await openJob(rogue, victim.dataPort, { sizeBytes: 8 * MiB })
   const lane = await job.lane()
-  lane.have(1, 0, 4 * MiB, entriesOf([{ offset: 0, bytes: randomBytes(100) }]))
+  lane.have(1, 0, 4 * MiB, entriesOf([{ offset: 0, bytes: randomBytes(4096) }]))
   await lane.hear('want')
   using _full = fullFor({ readBack: true })
-  lane.have(2, 0, 4 * MiB, entriesOf([{ offset: 0, bytes: randomBytes(100) }]))
+  lane.have(2, 0, 4 * MiB, entriesOf([{ offset: 0, bytes: randomBytes(4096) }]))
   await Promise.all([lane.closed, job.talk.ended])
   await victim.serves(t)
 })
