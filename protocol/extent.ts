@@ -36,6 +36,7 @@ export function closeGaps(ranges: readonly Range[], most: number, leastGapBytes:
 export class RangeSet implements Iterable<Range> {
   /** start, end, start, end...: strictly ascending, so neighbours have merged. */
   readonly #bounds: number[] = []
+  #totalBytes = 0
 
   constructor(ranges: Iterable<Range> = []) {
     for (const { start, end } of ranges) this.add(start, end)
@@ -90,11 +91,9 @@ export class RangeSet implements Iterable<Range> {
     return new RangeSet([{ start: 0, end: sizeBytes }]).removeAll(this)
   }
 
-  /** Bytes in the set. */
+  /** Bytes in the set; O(1). */
   get totalBytes(): number {
-    let total = 0
-    for (let i = 0; i < this.#bounds.length; i += 2) total += this.#bounds[i + 1] - this.#bounds[i]
-    return total
+    return this.#totalBytes
   }
 
   /** Number of separate ranges. */
@@ -129,7 +128,9 @@ export class RangeSet implements Iterable<Range> {
     const turns: number[] = []
     if ((first % 2 === 1) !== member) turns.push(start)
     if ((last % 2 === 1) !== member) turns.push(end)
-    this.#bounds.splice(first, last - first, ...turns)
+    const dropped = this.#bounds.splice(first, last - first, ...turns)
+    const held = bytesBetween(start, end, dropped, first % 2 === 1)
+    this.#totalBytes += member ? end - start - held : -held
     return this
   }
 
@@ -149,4 +150,16 @@ export class RangeSet implements Iterable<Range> {
     }
     return low
   }
+}
+
+/** Bytes of [start, end) that are members: membership is `member` before `start`, and turns at each of `bounds`. */
+function bytesBetween(start: number, end: number, bounds: readonly number[], member: boolean): number {
+  let bytes = 0
+  let from = start
+  for (const bound of bounds) {
+    if (member) bytes += bound - from
+    from = bound
+    member = !member
+  }
+  return member ? bytes + end - from : bytes
 }

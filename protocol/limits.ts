@@ -14,6 +14,7 @@ export const BLOCK_BYTES = 4 * KiB
 /** Data bytes of one window, and the boundary at which chunking always restarts. */
 export const WINDOW_BYTES = 4 * MiB
 /** Bounds of a content-defined chunk; the mean is near AVG. */
+export const CHUNK_MIN_BYTES = 32 * KiB
 export const CHUNK_AVG_BYTES = 64 * KiB
 export const CHUNK_MAX_BYTES = 256 * KiB
 /** Most chunks in one window: every block its own chunk. */
@@ -35,6 +36,13 @@ export const UNASKED_BYTES = 128 * KiB
 export const WINDOWS_PER_LANE = 4
 /** Nearby a sender keeps so many: an answer comes while the next is read, and of many jobs the memory is what costs. */
 export const NEAR_WINDOWS = 2
+/** Placed windows of a lane that the main thread has not noted: beyond, the lane reads no more. 64 take an honest one 0.1 s at least. */
+export const MAX_UNNOTED_WINDOWS = 64
+/**
+ * Separate ranges that a receiver keeps of a volume, at 16 bytes each. Windows come about in order, so the lanes leave few gaps;
+ * rounds renew MAX_RANGES_PER_FRAME ranges at a time, and eight of them may have been cut short.
+ */
+export const MAX_SEPARATE_RANGES = 32_768
 /** Windows a sender hands to all lanes of a job together: with more than 16 lanes, each has fewer. */
 export const MAX_JOB_WINDOWS = 64
 /** Windows a sender knows of before it hands them out, so that it sees the end come. */

@@ -8,7 +8,15 @@
 import { Blake3Hasher } from '@napi-rs/blake-hash'
 import { FluidError } from './errors.ts'
 import { violation } from './field.ts'
-import { CHUNK_MAX_BYTES, DIGEST_BYTES, MAX_VOLUME_BYTES, MAX_WINDOW_CHUNKS, WINDOW_BYTES } from './limits.ts'
+import {
+  CHUNK_MAX_BYTES,
+  CHUNK_MIN_BYTES,
+  DIGEST_BYTES,
+  HOLE_BLOCK_BYTES,
+  MAX_VOLUME_BYTES,
+  MAX_WINDOW_CHUNKS,
+  WINDOW_BYTES,
+} from './limits.ts'
 
 /** Bytes of one entry. */
 export const ENTRY_BYTES = 8 + 4 + DIGEST_BYTES
@@ -94,10 +102,16 @@ export function validateWindowEntries(entries: Uint8Array, start: number, end: n
     if (offset < free || offset + length > end) {
       throw violation(`Chunk at offset ${offset} lies outside its window or over the one before it`)
     }
-    if (windowIndex(offset) !== windowIndex(offset + length - 1)) {
+    // A run of data is whole blocks, and of its chunks only the last may be short: a list is never larger than what it lists.
+    if (offset !== free && offset % HOLE_BLOCK_BYTES !== 0)
+      throw violation(`Chunk at offset ${offset} begins a run of data within a block`)
+    const next = offset + length
+    if (length < CHUNK_MIN_BYTES && next % HOLE_BLOCK_BYTES !== 0 && next !== end)
+      throw violation(`Chunk at offset ${offset} is ${length} bytes, and ends within a block`)
+    if (windowIndex(offset) !== windowIndex(next - 1)) {
       throw violation(`Chunk at offset ${offset} crosses a multiple of ${WINDOW_BYTES} bytes`)
     }
-    free = offset + length
+    free = next
     dataBytes += length
   }
   if (dataBytes > WINDOW_BYTES)

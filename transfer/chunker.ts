@@ -10,6 +10,7 @@ import { readFileSync } from 'node:fs'
 import {
   CHUNK_AVG_BYTES,
   CHUNK_MAX_BYTES,
+  CHUNK_MIN_BYTES,
   HOLE_BLOCK_BYTES,
   MAX_WINDOW_CHUNKS,
   WINDOW_BYTES,
@@ -24,7 +25,6 @@ export const CHUNKINGS = [CHUNKING_FASTCDC_64K, CHUNKING_FIXED_64K] as const
 /** Names an algorithm with its parameters, in agreements and manifests. */
 export type Chunking = (typeof CHUNKINGS)[number]
 
-const CHUNK_MIN_BYTES = CHUNK_AVG_BYTES / 2
 const WASM_PAGE_BYTES = 64 * 1024
 
 /** Chunks found so far, in order; entries from `count` on are stale. Set `count` to 0 to use it again. */

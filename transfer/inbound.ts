@@ -4,7 +4,8 @@
  */
 import { FluidError } from '../protocol/errors.ts'
 import { RangeSet, type Range } from '../protocol/extent.ts'
-import { CHECKPOINT_BYTES, CHECKPOINT_INTERVAL_MS } from '../protocol/limits.ts'
+import { violation } from '../protocol/field.ts'
+import { CHECKPOINT_BYTES, CHECKPOINT_INTERVAL_MS, MAX_SEPARATE_RANGES } from '../protocol/limits.ts'
 import { dataBytesOf, type Scope } from './chunk-index.ts'
 import type { Journal } from './journal.ts'
 import type { JournalRecord } from './journal-record.ts'
@@ -20,7 +21,7 @@ interface PlacedWindow extends JournalRecord {
 }
 
 export interface InboundOptions {
-  readonly pool: LanePool
+  readonly pool: Pick<LanePool, 'open'>
   readonly sinkUrl: string
   /** The main thread's own instance, for sync(). */
   readonly sink: Sink
@@ -37,8 +38,11 @@ export interface InboundOptions {
   /** Of the first chunks of each lane, which the sender may send before they are wanted; none by default. */
   readonly unaskedBytes?: number
   readonly counters: TransferCounters
-  /** The sender writes anew where something durable lies: only reading back tells what is there in the end. */
-  onRewrite(): void
+  /**
+   * The sender writes anew where something durable lies: only reading back tells what is there in the end. Resolves when
+   * that is noted durably; before, nothing more is made durable, and what it rejects with ends the attempt.
+   */
+  onRewrite(): Promise<void>
   /** Ranges that became durable, to be told to the sender. */
   onCheckpoint(ranges: readonly Range[]): Promise<void>
 }
@@ -51,18 +55,24 @@ export class Inbound implements AsyncDisposable {
   /** Nothing is announced any more. */
   #isAwaited = false
   readonly #covered: RangeSet
+  /** Separate ones; what an older version left behind may be more. */
+  readonly #mostRanges: number
   /** Durable when the attempt began, and announced since. */
   readonly #durable: RangeSet
   readonly #announced = new RangeSet()
+  /** What onRewrite() said last. */
+  #rewritten: Promise<void> = Promise.resolve()
   #placed: PlacedWindow[] = []
   #placedBytes = 0
   #committing: Promise<void> | undefined
   #timer: NodeJS.Timeout | undefined
-  #stopped = false
+  /** Why nothing can be made durable any more. */
+  #broken: { readonly error: unknown } | undefined
 
   constructor(options: InboundOptions) {
     this.#options = options
     this.#covered = options.journal.done.clone()
+    this.#mostRanges = Math.max(MAX_SEPARATE_RANGES, this.#covered.count)
     this.#durable = this.#covered.clone()
     this.#failure.promise.catch(() => {})
     this.#lanes = new LaneSet(options.pool, options.counters, {
@@ -96,7 +106,7 @@ export class Inbound implements AsyncDisposable {
     return this.#lanes.path
   }
 
-  /** Waits for lanes that have nothing left to do to end, so that their last counters are in. */
+  /** Waits for lanes that have nothing left to do to end, so that their last counters are in; others are ended. */
   settle(): Promise<void> {
     return this.#lanes.settle()
   }
@@ -115,10 +125,10 @@ export class Inbound implements AsyncDisposable {
     return this.#lanes.near
   }
 
-  /** Opens a lane; false when it could not be connected. */
+  /** Opens a lane; false when it could not be connected. Never rejects: no thread for it ends the attempt. */
   addLane(descriptor: LaneDescriptor): Promise<boolean> {
     const { sinkUrl, sink, sizeBytes, statePath, scopes, recent, comparesBlocks, previous } = this.#options
-    return this.#lanes.add({
+    const opening = this.#lanes.add({
       role: 'receive',
       lane: descriptor,
       sinkUrl,
@@ -131,22 +141,31 @@ export class Inbound implements AsyncDisposable {
       unaskedBytes: this.#options.unaskedBytes ?? 0,
       rereads: sink.former !== undefined,
     })
+    return opening.catch((error: unknown) => {
+      this.#failure.reject(error)
+      return false
+    })
   }
 
-  /** Makes everything placed so far durable. */
+  /**
+   * Makes everything placed so far durable, and that some of it was written anew. Rejects with why any of it is not, now or
+   * before: NO_SPACE, TARGET_WRITE.
+   */
   async commit(): Promise<void> {
-    while (this.#placed.length > 0 || this.#committing) {
+    while (!this.#broken && (this.#placed.length > 0 || this.#committing)) {
       this.#commitSoon(0)
       await this.#committing
-      if (this.#stopped) return
     }
+    if (this.#broken) throw this.#broken.error
+    await this.#rewritten
   }
 
   /** Stops all lanes, waits until they are closed, and makes durable what they left. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#lanes[Symbol.asyncDispose]()
     this.#failure.reject(new FluidError('INTERRUPTED', 'The attempt was stopped'))
-    await this.commit()
+    // What cannot be made durable was told by `failed`, and is not acknowledged.
+    await this.commit().catch(() => {})
     clearTimeout(this.#timer)
   }
 
@@ -160,6 +179,8 @@ export class Inbound implements AsyncDisposable {
     this.#placed.push({ start, end, entries, dedupedBytes: dataBytes - receivedBytes })
     this.#placedBytes += dataBytes
     this.#covered.add(start, end)
+    if (this.#covered.count > this.#mostRanges)
+      this.#failure.reject(violation(`The sender leaves gaps between more than ${this.#mostRanges} ranges`))
     const all = this.#covered.totalBytes === sizeBytes
     if (all) this.#allPlaced.resolve()
     this.#commitSoon(all || this.#placedBytes >= CHECKPOINT_BYTES ? 0 : CHECKPOINT_INTERVAL_MS)
@@ -167,21 +188,19 @@ export class Inbound implements AsyncDisposable {
 
   #announce({ start, end, missing }: Extract<LaneReport, { type: 'announced' }>): void {
     const again = this.#announced.intersects(start, end)
-    if (again || (missing && this.#durable.intersects(start, end))) this.#options.onRewrite()
+    if (again || (missing && this.#durable.intersects(start, end))) {
+      this.#rewritten = this.#options.onRewrite()
+      this.#rewritten.catch(this.#failure.reject)
+    }
     if (again) {
       const where = `[${start}, ${end})`
-      this.#failure.reject(
-        new FluidError(
-          'PROTOCOL_VIOLATION',
-          `The sender announced the window ${where} twice, or over another`,
-        ),
-      )
+      this.#failure.reject(violation(`The sender announced the window ${where} twice, or over another`))
     }
     this.#announced.add(start, end)
   }
 
   #commitSoon(waitMs: number): void {
-    if (this.#committing || this.#stopped) return
+    if (this.#committing || this.#broken) return
     if (waitMs > 0) {
       this.#timer ??= setTimeout(() => this.#commitSoon(0), waitMs)
       return
@@ -192,7 +211,7 @@ export class Inbound implements AsyncDisposable {
     this.#committing = this.#commitNow()
       .catch((error: unknown) => {
         // What could not be made durable is not acknowledged; it is looked at again when the job resumes.
-        this.#stopped = true
+        this.#broken = { error }
         this.#failure.reject(error)
       })
       .finally(() => {
@@ -208,6 +227,7 @@ export class Inbound implements AsyncDisposable {
     const records = this.#placed
     this.#placed = []
     this.#placedBytes = 0
+    await this.#rewritten
     await this.#options.sink.sync()
     await this.#options.journal.append(records, { durable: true })
     for (const { start, end, entries, dedupedBytes } of records) {

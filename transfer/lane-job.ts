@@ -71,6 +71,8 @@ export type ToLane =
     }
   /** A lane of the job saw that the line loses packets. */
   | { readonly type: 'line-loses' }
+  /** So many more of the windows that the lane placed are noted. */
+  | { readonly type: 'noted'; readonly windows: number }
   | { readonly type: 'finish' }
   | { readonly type: 'abort' }
 

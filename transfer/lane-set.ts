@@ -1,5 +1,6 @@
 /** The lanes of one attempt on one side: opening, counting what they put on the wire, and closing them together. */
 import { FluidError } from '../protocol/errors.ts'
+import { MAX_UNNOTED_WINDOWS } from '../protocol/limits.ts'
 import type { LanePath, LineState } from './lane.ts'
 import type { FromLane, LaneCounters, LaneFault, LaneJob } from './lane-job.ts'
 import type { LaneHandle, LanePool } from './lane-pool.ts'
@@ -24,8 +25,12 @@ export interface LaneListener {
 /** Lanes that have nothing left to do end within this, or are ended. */
 const SETTLE_TIMEOUT_MS = 3_000
 
+/** After so many placed windows a lane is told that they are noted: seldom, and long before it waits for that. */
+const NOTED_WINDOWS = MAX_UNNOTED_WINDOWS / 4
+
 interface KnownLane {
   opened: boolean
+  placedWindows: number
   wireBytes: number
   /** What it saw last. */
   line: LineState | undefined
@@ -38,6 +43,8 @@ export class LaneSet implements AsyncDisposable {
   readonly #lanes = new Map<LaneHandle, KnownLane>()
   #path: LanePath | undefined
   #lineLoses: boolean
+  /** No lane is to do anything any more; one that is added ends at once, and closes what it was given. */
+  #over = false
 
   constructor(pool: Pick<LanePool, 'open'>, counters: TransferCounters, listener: LaneListener) {
     this.#pool = pool
@@ -98,13 +105,21 @@ export class LaneSet implements AsyncDisposable {
           this.#lanes.delete(lane)
           if (known.opened) this.#listener.onClosed(message.error && errorOf(message.error), lane)
           else resolve(false)
-        } else this.#listener.onReport(lane, message)
+        } else {
+          this.#listener.onReport(lane, message)
+          if (message.type === 'placed' && ++known.placedWindows % NOTED_WINDOWS === 0)
+            lane.send({ type: 'noted', windows: NOTED_WINDOWS })
+        }
       })
-      this.#lanes.set(lane, { opened: false, wireBytes: 0, line: undefined })
+      this.#lanes.set(lane, { opened: false, placedWindows: 0, wireBytes: 0, line: undefined })
+      if (this.#over) lane.abort()
     })
   }
 
-  /** Waits until the lanes have ended by themselves, at most SETTLE_TIMEOUT_MS; then all they counted is known. */
+  /**
+   * Waits until the lanes have ended by themselves, at most SETTLE_TIMEOUT_MS, and ends those that did not: then all they
+   * counted is known, and none reads or writes the volume any more.
+   */
   async settle(): Promise<void> {
     const closed = Promise.all([...this.#lanes.keys()].map((lane) => lane.closed))
     let timer: NodeJS.Timeout | undefined
@@ -113,10 +128,12 @@ export class LaneSet implements AsyncDisposable {
       new Promise<void>((resolve) => (timer = setTimeout(resolve, SETTLE_TIMEOUT_MS))),
     ])
     clearTimeout(timer)
+    await this[Symbol.asyncDispose]()
   }
 
   /** Stops all lanes and waits until they are closed. */
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#over = true
     const lanes = [...this.#lanes.keys()]
     for (const lane of lanes) lane.abort()
     await Promise.all(lanes.map(({ closed }) => closed))

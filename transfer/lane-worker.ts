@@ -6,6 +6,7 @@ import { ClassicLevel } from 'classic-level'
 import { flushCompileCache } from 'node:module'
 import { parentPort, type MessagePort } from 'node:worker_threads'
 import { asFluidError } from '../protocol/errors.ts'
+import { MAX_UNNOTED_WINDOWS } from '../protocol/limits.ts'
 import { openChunkIndex, type StateLevel } from './chunk-index.ts'
 import { createBases } from './bases.ts'
 import { createChunkerPool } from './chunker-pool.ts'
@@ -31,7 +32,9 @@ interface LanePort {
   readonly signal: AbortSignal
   /** Windows as the main thread hands them out, until it says finish. */
   windows(): AsyncGenerator<Window>
-  report(message: FromLane, transfer?: ArrayBuffer[]): void
+  report(message: FromLane): void
+  /** Reports a placed window. Resolves when another may follow: the main thread keeps up. Throws the signal's reason. */
+  place(message: Extract<FromLane, { type: 'placed' }>): Promise<void>
 }
 
 const chunkers = createChunkerPool()
@@ -133,7 +136,7 @@ async function runReceive(job: ReceiveJob, lane: Lane, port: LanePort): Promise<
       onAnnounced: ({ start, end, missingCount }) =>
         port.report({ type: 'announced', start, end, missing: missingCount > 0 }),
       onPlaced: ({ start, end, entries, receivedBytes }) =>
-        port.report({ type: 'placed', start, end, entries, receivedBytes }),
+        port.place({ type: 'placed', start, end, entries, receivedBytes }),
     },
     port.signal,
   )
@@ -176,12 +179,14 @@ function converse(port: MessagePort, onLosses: () => void): LanePort {
   const abort = new AbortController()
   const queue: Window[] = []
   let finished = false
+  let unnoted = 0
   let wake: (() => void) | undefined
   port.on('message', (message: ToLane) => {
     if (message.type === 'abort')
       abort.abort(asFluidError(new Error('The job stopped this lane'), 'INTERRUPTED'))
     else if (message.type === 'finish') finished = true
     else if (message.type === 'line-loses') onLosses()
+    else if (message.type === 'noted') unnoted -= message.windows
     else queue.push(message)
     wake?.()
   })
@@ -193,6 +198,14 @@ function converse(port: MessagePort, onLosses: () => void): LanePort {
   return {
     signal: abort.signal,
     report,
+    async place(message) {
+      report(message)
+      unnoted++
+      while (unnoted >= MAX_UNNOTED_WINDOWS) {
+        abort.signal.throwIfAborted()
+        await new Promise<void>((resolve) => (wake = resolve))
+      }
+    },
     async *windows() {
       report({ type: 'next' })
       for (;;) {

@@ -3,7 +3,8 @@
  * says it is durable, then journals it. A lane that breaks ends the attempt; the next one starts from the journal.
  */
 import { FluidError } from '../protocol/errors.ts'
-import { RangeSet, type Range } from '../protocol/extent.ts'
+import type { Range, RangeSet } from '../protocol/extent.ts'
+import { violation } from '../protocol/field.ts'
 import { NEAR_ROUND_TRIP_MS, NEAR_WINDOWS, WINDOWS_AHEAD, WINDOWS_PER_LANE } from '../protocol/limits.ts'
 import type { Chunking } from './chunker.ts'
 import { dataBytesOf } from './chunk-index.ts'
@@ -58,8 +59,10 @@ export class Outbound implements AsyncDisposable {
   /** Acknowledged, and on their way into the journal. */
   readonly #journaling = new Set<JournalRecord>()
   readonly #remaining: RangeSet
-  /** What the receiver acknowledged in this attempt. */
-  readonly #durable = new RangeSet()
+  /** Ends of the windows that lanes were given and the receiver did not acknowledge, by where they start. */
+  readonly #handed = new Map<number, number>()
+  /** Starts of those it acknowledged before their lane said that they are sent. */
+  readonly #early = new Set<number>()
   readonly #plan: AsyncGenerator<Window>
   readonly #outcome = Promise.withResolvers<void>()
   readonly #allSent = Promise.withResolvers<void>()
@@ -123,7 +126,7 @@ export class Outbound implements AsyncDisposable {
     return this.#lanes.path
   }
 
-  /** Waits for lanes that have nothing left to do to end, so that their last counters are in. */
+  /** Waits for lanes that have nothing left to do to end, so that their last counters are in; others are ended. */
   settle(): Promise<void> {
     return this.#lanes.settle()
   }
@@ -142,10 +145,10 @@ export class Outbound implements AsyncDisposable {
     return this.#lanes.near
   }
 
-  /** Opens a lane; false when it could not be connected. */
+  /** Opens a lane; false when it could not be connected. Never rejects: no thread for it ends the attempt. */
   addLane(descriptor: LaneDescriptor): Promise<boolean> {
     const { source, chunking, compression, pacers, rereads, unaskedBytes = 0 } = this.#options
-    return this.#lanes.add({
+    const opening = this.#lanes.add({
       role: 'send',
       lane: descriptor,
       sourceUrl: source.url,
@@ -156,28 +159,30 @@ export class Outbound implements AsyncDisposable {
       unaskedBytes,
       rereads,
     })
+    return opening.catch((error: unknown) => {
+      this.#outcome.reject(error)
+      return false
+    })
   }
 
-  /** The receiver made these ranges durable. Resolves when that is journaled. */
+  /**
+   * The receiver made these ranges durable. Resolves when that is journaled. Throws PROTOCOL_VIOLATION when they are not
+   * made of whole windows that it was given in this attempt, each acknowledged once.
+   */
   async acknowledge(ranges: readonly Range[]): Promise<void> {
-    const { counters } = this.#options
-    this.#durable.addAll(ranges)
-    const records: JournalRecord[] = []
-    for (const record of this.#unacknowledged.values()) {
-      if (!this.#durable.contains(record.start, record.end)) continue
-      records.push(record)
-      this.#unacknowledged.delete(record.start)
-      this.#journaling.add(record)
-      // Counted once, however often a window had to be read again.
-      counters.zeroBytes += record.end - record.start - dataBytesOf(record.entries)
-      counters.dedupedBytes += record.dedupedBytes
+    const records: UnacknowledgedWindow[] = []
+    for (const { start, end } of ranges) {
+      for (let at = start, next; at < end; at = next) {
+        next = this.#handed.get(at)
+        if (next === undefined || next > end)
+          throw violation(`The receiver says that [${start}, ${end}) is durable, which are no windows it got`)
+        this.#handed.delete(at)
+        const record = this.#unacknowledged.get(at)
+        if (record) records.push(record)
+        else this.#early.add(at)
+      }
     }
-    await this.#options.journal.append(records, { durable: false })
-    for (const record of records) {
-      this.#journaling.delete(record)
-      this.#remaining.remove(record.start, record.end)
-    }
-    if (this.#remaining.totalBytes === 0) this.#outcome.resolve()
+    await this.#journal(records)
   }
 
   /** No window is handed out from now on; those under way finish. */
@@ -210,8 +215,27 @@ export class Outbound implements AsyncDisposable {
       this.#underWay--
       void this.#serve()
       // The receiver's word comes another way, and can be here before the lane's own.
-      if (this.#durable.contains(start, end)) this.acknowledge([]).catch(this.#outcome.reject)
+      if (this.#early.delete(start))
+        this.#journal([this.#unacknowledged.get(start)!]).catch(this.#outcome.reject)
     }
+  }
+
+  /** Notes what was sent, and is durable at the receiver. */
+  async #journal(records: readonly UnacknowledgedWindow[]): Promise<void> {
+    const { counters } = this.#options
+    for (const record of records) {
+      this.#unacknowledged.delete(record.start)
+      this.#journaling.add(record)
+      // Counted once, however often a window had to be read again.
+      counters.zeroBytes += record.end - record.start - dataBytesOf(record.entries)
+      counters.dedupedBytes += record.dedupedBytes
+    }
+    await this.#options.journal.append(records, { durable: false })
+    for (const record of records) {
+      this.#journaling.delete(record)
+      this.#remaining.remove(record.start, record.end)
+    }
+    if (this.#remaining.totalBytes === 0) this.#outcome.resolve()
   }
 
   /** Hands windows to the lanes whose turn it is, and plans some ahead; one planner at a time. */
@@ -238,7 +262,9 @@ export class Outbound implements AsyncDisposable {
       const lane = this.#turns.next(this.#planned ? this.#ahead.length : undefined)
       if (!lane) return
       this.#turns.handed(lane, performance.now())
-      lane.send({ type: 'window', ...this.#ahead.shift()! })
+      const window = this.#ahead.shift()!
+      this.#handed.set(window.start, window.end)
+      lane.send({ type: 'window', ...window })
       this.#underWay++
     }
     if (this.#paused || !this.#planned) return

@@ -64,8 +64,8 @@ export async function send(
 /** What the receiving side of a lane works with. */
 export interface Receiving extends Answering {
   readonly recent: RecentChunks
-  /** Called when every chunk of a window is written (not yet durable). */
-  onPlaced(window: OpenWindow): void
+  /** Called when every chunk of a window is written (not yet durable); the next one waits until it resolves. */
+  onPlaced(window: OpenWindow): void | Promise<void>
 }
 
 /** Receives windows from the lane until the sender ends it. */
@@ -82,6 +82,6 @@ export async function receive(receiving: Receiving, signal: AbortSignal): Promis
   await lane.end()
 }
 
-async function drain<T>(items: AsyncIterable<T>, take: (item: T) => void): Promise<void> {
-  for await (const item of items) take(item)
+async function drain<T>(items: AsyncIterable<T>, take: (item: T) => void | Promise<void>): Promise<void> {
+  for await (const item of items) await take(item)
 }

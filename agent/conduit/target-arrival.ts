@@ -239,7 +239,13 @@ export class Arrival implements AsyncDisposable {
       parties: this.parties,
       fence: this.fence,
       onHeld: (lapsed) => {
-        if (lapsed) void this.#runOn()
+        if (lapsed)
+          this.#runOn().catch((error: unknown) =>
+            this.#parts.log.warn(
+              { relocation: this.record.relocation, error },
+              'What was held could not go on',
+            ),
+          )
       },
       onDenied: () => {
         this.#parts.log.info({ relocation: this.record.relocation }, 'The source grants no more leases')

@@ -174,7 +174,7 @@ async function flow(
     previous: previousFor(attempt, placement),
     unaskedBytes,
     counters,
-    onRewrite: () => void job.update({ readBack: true }),
+    onRewrite: () => job.update({ readBack: true }),
     onCheckpoint: async (ranges) => {
       await job.update({}, { durable: false })
       for (let i = 0; i < ranges.length; i += MAX_RANGES_PER_FRAME) {
@@ -231,7 +231,7 @@ async function flow(
     return true
   })
   try {
-    using _wishes = attempt.onWish(() => void heed(attempt))
+    using _wishes = attempt.onWish(() => void heed(attempt).catch(stream.fail))
     await heed(attempt)
     const whole = journal.done.contains(0, agreement.sizeBytes)
     using growing = whole

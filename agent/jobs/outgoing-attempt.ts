@@ -136,7 +136,7 @@ async function converse(
   }
   for (const socket of accepted.splice(0)) take(socket)
   try {
-    using _wishes = attempt.onWish(() => void heed(attempt, viaduct, outbound))
+    using _wishes = attempt.onWish(() => void heed(attempt, viaduct, outbound).catch(stream.fail))
     await heed(attempt, viaduct, outbound)
     const hearing = hear(attempt, viaduct, outbound, { ...agreed, moveOver })
     hearing.catch(() => {})

@@ -158,7 +158,9 @@ export function relayClientService({
       },
       afterStart() {
         started = true
-        void recall().then(check, () => {})
+        void recall()
+          .then(check)
+          .catch(() => {})
       },
       stop() {
         clearInterval(timer)

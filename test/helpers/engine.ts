@@ -124,7 +124,7 @@ export async function openAttempt(
       recent: createRecentTable(1 << 12),
       comparesBlocks: true,
       counters: counters.receiver,
-      onRewrite: () => void rewrites++,
+      onRewrite: async () => void rewrites++,
       async onCheckpoint(ranges) {
         order.push('checkpoint')
         acknowledged.addAll(ranges)

@@ -48,7 +48,7 @@ test.serial('a have of a seed’s chunk finds it, for whoever asks', async (t) =
   const folder = await mkdtemp(join(tmpdir(), 'fct-'))
   t.teardown(() => rm(folder, { recursive: true }))
   // Shorter than any chunk is cut, so that it is one.
-  const seed = randomBytes(20_000)
+  const seed = randomBytes(20_480)
   await writeFile(join(folder, 'image.raw'), seed)
   for await (const _progress of victim.agent.api.seedAdd({ folder }));
   t.true(await isHeld(await victim.rogue(), seed))
@@ -58,7 +58,7 @@ test.serial(
   'a verify-request for another tenant’s job, or one that never was, is answered the same',
   async (t) => {
     const [tenant, rogue] = [await victim.rogue(), await victim.rogue()]
-    const job = Buffer.from(await moveChunk(tenant, victim.dataPort, randomBytes(1000)), 'hex')
+    const job = Buffer.from(await moveChunk(tenant, victim.dataPort, randomBytes(4096)), 'hex')
     const answers = []
     for (const id of [job, randomBytes(16)]) {
       const talk = await greet(rogue)
@@ -73,7 +73,7 @@ test.serial(
 
 test.serial('a verify-request after the grant was taken away is refused', async (t) => {
   const tenant = await victim.rogue()
-  const job = Buffer.from(await moveChunk(tenant, victim.dataPort, randomBytes(1000)), 'hex')
+  const job = Buffer.from(await moveChunk(tenant, victim.dataPort, randomBytes(4096)), 'hex')
   await victim.agent.api.policySet({ peer: tenant.peerId, deny: true })
   const talk = await greet(tenant)
   talk.send({ kind: 'verify-request', job, deep: false })

@@ -90,7 +90,7 @@ const WAYS: readonly Way[] = [
         MiB,
         entriesOf([
           { offset: 0, bytes },
-          { offset: 99_999, bytes },
+          { offset: 98_304, bytes },
         ]),
       ),
   },
@@ -102,7 +102,7 @@ const WAYS: readonly Way[] = [
         0,
         MiB,
         entriesOf([
-          { offset: 200_000, bytes },
+          { offset: 204_800, bytes },
           { offset: 0, bytes },
         ]),
       ),
@@ -119,7 +119,7 @@ const WAYS: readonly Way[] = [
   {
     title: 'an entry across 4 MiB',
     sizeBytes: 8 * MiB,
-    act: (lane) => lane.have(1, 0, 8 * MiB, entriesOf([{ offset: WINDOW_BYTES - 10, bytes }])),
+    act: (lane) => lane.have(1, 0, 8 * MiB, entriesOf([{ offset: WINDOW_BYTES - 4096, bytes }])),
   },
   {
     title: 'an entry of no bytes',
@@ -144,6 +144,22 @@ const WAYS: readonly Way[] = [
     title: 'more entries than a window holds',
     act: (lane) => lane.have(1, 0, MiB, new Uint8Array((MAX_WINDOW_CHUNKS + 1) * ENTRY_BYTES)),
   },
+  {
+    title: 'a chunk of one byte in each block',
+    sizeBytes: WINDOW_BYTES,
+    act: (lane) =>
+      lane.have(
+        1,
+        0,
+        WINDOW_BYTES,
+        entriesOf(
+          Array.from({ length: MAX_WINDOW_CHUNKS }, (_, i) => ({
+            offset: i * 4096,
+            bytes: Uint8Array.of(1),
+          })),
+        ),
+      ),
+  },
   { title: 'half an entry', act: (lane) => lane.have(1, 0, MiB, one.subarray(0, ENTRY_BYTES / 2)) },
   {
     title: 'more windows than may be open',
@@ -155,7 +171,7 @@ const WAYS: readonly Way[] = [
           i + 1,
           start,
           start + WINDOW_BYTES,
-          entriesOf([{ offset: start, bytes: randomBytes(1000) }]),
+          entriesOf([{ offset: start, bytes: randomBytes(4096) }]),
         )
       }
     },
@@ -189,7 +205,7 @@ const WAYS: readonly Way[] = [
         lane,
         entriesOf([
           { offset: 0, bytes },
-          { offset: 200_000, bytes },
+          { offset: 204_800, bytes },
         ]),
       )
       lane.data(1, 1, 1, bytes)
@@ -202,7 +218,7 @@ const WAYS: readonly Way[] = [
         lane,
         entriesOf([
           { offset: 0, bytes },
-          { offset: 200_000, bytes: randomBytes(5000) },
+          { offset: 204_800, bytes: randomBytes(8192) },
         ]),
       )
       lane.data(1, 0, 1, bytes)
@@ -235,7 +251,7 @@ const WAYS: readonly Way[] = [
     title: 'data of two chunks of which the second is other bytes',
     code: 'CHUNK_DIGEST',
     act: async (lane) => {
-      const second = randomBytes(1000)
+      const second = randomBytes(2400)
       await wanted(
         lane,
         entriesOf([
@@ -243,7 +259,7 @@ const WAYS: readonly Way[] = [
           { offset: bytes.length, bytes: second },
         ]),
       )
-      lane.data(1, 0, 2, Buffer.concat([bytes, randomBytes(1000)]))
+      lane.data(1, 0, 2, Buffer.concat([bytes, randomBytes(second.length)]))
     },
   },
   {

@@ -4,7 +4,7 @@ import { createServer, type AddressInfo } from 'node:net'
 import test from 'ava'
 import type { ErrorCode } from '../../protocol/errors.ts'
 import { CHUNKS_PROTOCOL } from '../../protocol/ids.ts'
-import { WINDOW_BYTES } from '../../protocol/limits.ts'
+import { MAX_RANGES_PER_FRAME, WINDOW_BYTES } from '../../protocol/limits.ts'
 import { eventually } from '../helpers/eventually.ts'
 import { answerAttempts, type Attempt } from '../helpers/rogue-receiver.ts'
 import { startRogue, type RoguePeer } from '../helpers/rogue-peer.ts'
@@ -140,6 +140,34 @@ const WAYS: readonly Way[] = [
       await begin()
       const taken = await lane()
       for (let i = 1; i < 10_000; i++) taken.write({ want: { window: i } }, new Uint8Array(128))
+    },
+  },
+  {
+    title: 'acknowledges a byte of a window',
+    act: async ({ begin, lane, talk }) => {
+      await begin()
+      await (await lane()).hear('have')
+      talk.send({ kind: 'checkpoint', ranges: [{ start: 0, end: 1 }] })
+    },
+  },
+  {
+    title: 'acknowledges what lies beyond the volume',
+    act: async ({ begin, talk }) => {
+      await begin()
+      const ranges = Array.from({ length: MAX_RANGES_PER_FRAME }, (_, i) => ({
+        start: 2 ** 40 + 2 * i,
+        end: 2 ** 40 + 2 * i + 1,
+      }))
+      talk.send({ kind: 'checkpoint', ranges })
+    },
+  },
+  {
+    title: 'acknowledges a window twice',
+    act: async ({ begin, lane, talk }) => {
+      await begin()
+      const { message } = await (await lane()).hear('have')
+      const ranges = [{ start: message.start, end: message.end }]
+      for (let i = 0; i < 2; i++) talk.send({ kind: 'checkpoint', ranges })
     },
   },
   {
@@ -310,7 +338,7 @@ test.serial('a receiver of an older minor hears complete when everything is ackn
     talk.send({ kind: 'checkpoint', ranges: [{ start: 0, end: WINDOW_BYTES }] })
     await eventually(async () => ((await victim.job(id))?.doneBytes === WINDOW_BYTES ? true : undefined))
     early = talk.heard.some(({ kind }) => kind === 'complete')
-    talk.send({ kind: 'checkpoint', ranges: WHOLE })
+    talk.send({ kind: 'checkpoint', ranges: [{ start: WINDOW_BYTES, end: SIZE_BYTES }] })
     await talk.hear('complete')
     await receipt(entries)
     await talk.hear('receipt')

@@ -1,7 +1,13 @@
 import { blake3 } from '@napi-rs/blake-hash'
 import test from 'ava'
 import fc from 'fast-check'
-import { CHUNK_MAX_BYTES, MAX_VOLUME_BYTES, MAX_WINDOW_CHUNKS, WINDOW_BYTES } from '../../protocol/limits.ts'
+import {
+  CHUNK_MAX_BYTES,
+  CHUNK_MIN_BYTES,
+  MAX_VOLUME_BYTES,
+  MAX_WINDOW_CHUNKS,
+  WINDOW_BYTES,
+} from '../../protocol/limits.ts'
 import {
   ENTRY_BYTES,
   createRoot,
@@ -58,13 +64,13 @@ test('writeEntry() takes the digest from an offset', (t) => {
 })
 
 test('validateWindowEntries() returns the bytes of data', (t) => {
-  t.is(validateWindowEntries(entries([0, 5000], [8192, 1]), 0, 9000), 5001)
+  t.is(validateWindowEntries(entries([0, 33_000], [33_000, 3864], [40_960, 1]), 0, 40_961), 36_865)
   t.is(validateWindowEntries(new Uint8Array(), 0, 2 ** 40), 0)
 })
 
 test('validateWindowEntries() accepts data beside a multiple of WINDOW_BYTES', (t) => {
-  const list = entries([WINDOW_BYTES - 10, 10], [WINDOW_BYTES, CHUNK_MAX_BYTES])
-  t.is(validateWindowEntries(list, 0, 2 * WINDOW_BYTES), 10 + CHUNK_MAX_BYTES)
+  const list = entries([WINDOW_BYTES - 4096, 4096], [WINDOW_BYTES, CHUNK_MAX_BYTES])
+  t.is(validateWindowEntries(list, 0, 2 * WINDOW_BYTES), 4096 + CHUNK_MAX_BYTES)
 })
 
 const refused = test.macro((t, bytes: Uint8Array, start: number, end: number) => {
@@ -81,31 +87,57 @@ test(
   0,
   2 ** 30,
 )
-test('validateWindowEntries() refuses a chunk before the window', refused, entries([99, 10]), 100, 200)
-test('validateWindowEntries() refuses a chunk past the window', refused, entries([195, 10]), 100, 200)
-test('validateWindowEntries() refuses chunks that overlap', refused, entries([0, 10], [9, 10]), 0, 100)
-test('validateWindowEntries() refuses chunks in disorder', refused, entries([50, 10], [0, 10]), 0, 100)
+test('validateWindowEntries() refuses a chunk before the window', refused, entries([0, 4096]), 4096, 8192)
+test('validateWindowEntries() refuses a chunk past the window', refused, entries([4096, 8192]), 4096, 8192)
+test(
+  'validateWindowEntries() refuses chunks that overlap',
+  refused,
+  entries([0, 8192], [4096, 4096]),
+  0,
+  8192,
+)
+test('validateWindowEntries() refuses chunks in disorder', refused, entries([4096, 4096], [0, 4096]), 0, 8192)
+test(
+  'validateWindowEntries() refuses a run of data that begins within a block',
+  refused,
+  entries([4095, 4097]),
+  0,
+  WINDOW_BYTES,
+)
+test(
+  'validateWindowEntries() refuses a short chunk that ends within a block',
+  refused,
+  entries([0, CHUNK_MIN_BYTES - 1]),
+  0,
+  WINDOW_BYTES,
+)
 test(
   'validateWindowEntries() refuses a chunk across a boundary',
   refused,
-  entries([WINDOW_BYTES - 1, 2]),
+  entries([WINDOW_BYTES - 4096, 8192]),
   0,
   2 ** 30,
 )
-test('validateWindowEntries() refuses an offset no number holds', refused, entries([2 ** 63, 1]), 0, 2 ** 30)
+test(
+  'validateWindowEntries() refuses an offset no number holds',
+  refused,
+  entries([2 ** 63, 4096]),
+  0,
+  2 ** 30,
+)
 test(
   'validateWindowEntries() refuses more data than a window',
   refused,
-  entries(...full, [WINDOW_BYTES, 1]),
+  entries(...full, [WINDOW_BYTES, 4096]),
   0,
   2 * WINDOW_BYTES,
 )
 test(
   'validateWindowEntries() refuses too many chunks',
   refused,
-  entries(...Array.from({ length: MAX_WINDOW_CHUNKS + 1 }, (_, i): [number, number] => [i, 1])),
+  entries(...Array.from({ length: MAX_WINDOW_CHUNKS + 1 }, (_, i): [number, number] => [i * 4096, 4096])),
   0,
-  WINDOW_BYTES,
+  2 * WINDOW_BYTES,
 )
 
 test('createRoot() digests header and entries as the specification says', (t) => {

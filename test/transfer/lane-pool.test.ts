@@ -1,7 +1,10 @@
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { MessageChannel, type Worker } from 'node:worker_threads'
 import test from 'ava'
-import { WINDOW_BYTES } from '../../protocol/limits.ts'
+import { openDataListener, type AcceptedSocket } from '../../agent/viaduct/data-listener.ts'
+import { MAX_UNNOTED_WINDOWS, TOKEN_BYTES, WINDOW_BYTES } from '../../protocol/limits.ts'
+import { discardUrl } from '../../transfer/backends/discard.ts'
 import { FEW_CORES } from '../../transfer/backends/write-turns.ts'
 import { generatedUrl } from '../../transfer/backends/generated.ts'
 import { CHUNKING_FASTCDC_64K } from '../../transfer/chunker.ts'
@@ -9,8 +12,12 @@ import type { LaneDescriptor } from '../../transfer/lane.ts'
 import type { FromLane, ReceiveJob, ScanJob } from '../../transfer/lane-job.ts'
 import { LanePool, type LaneHandle } from '../../transfer/lane-pool.ts'
 import { LaneSet } from '../../transfer/lane-set.ts'
+import { createLaneIdentity } from '../../transfer/lanes/certificates.ts'
+import { serverName } from '../../transfer/lanes/server-name.ts'
 import { createRecentTable } from '../../transfer/recent-chunks.ts'
 import { createCounters } from '../../transfer/transfer-counters.ts'
+import { eventually } from '../helpers/eventually.ts'
+import { openRogueLane } from '../helpers/rogue-lane.ts'
 
 const job: ScanJob = {
   role: 'scan',
@@ -103,6 +110,48 @@ test('LaneSet.add() is false for a lane that never opened, which nobody else hea
   t.is(lanes.open, 0)
   t.is(lanes.path, undefined)
   await lanes.settle()
+})
+
+test('a lane that receives goes no further while what it placed is not noted', async (t) => {
+  const windows = 4 * MAX_UNNOTED_WINDOWS
+  const sizeBytes = windows * WINDOW_BYTES
+  const [identity, sender] = await Promise.all([createLaneIdentity('one'), createLaneIdentity('other')])
+  await using pool = new LanePool(1)
+  await using listener = await openDataListener({ host: '127.0.0.1', port: 0 })
+  const token = randomBytes(TOKEN_BYTES)
+  const accepted = Promise.withResolvers<AcceptedSocket>()
+  using _expected = listener.expect(token, (socket) => accepted.resolve(socket))
+  const name = { port: listener.address.port, serverName: serverName(token, 0) }
+  const connecting = openRogueLane({ ...name, identity: sender })
+  const { fd, head } = await accepted.promise
+  let placed = 0
+  const descriptor = {
+    kind: 'tls-accept',
+    fd,
+    head,
+    identity,
+    peerCertificate: sender.certificateDer,
+  } as const
+  const lane = pool.open(
+    { ...receiving(false), sinkUrl: discardUrl(sizeBytes), sizeBytes, lane: descriptor },
+    ({ type }) => type === 'placed' && placed++,
+  )
+  using rogue = await connecting
+  for (let i = 0; i < windows; i++)
+    rogue.have(i + 1, i * WINDOW_BYTES, (i + 1) * WINDOW_BYTES, new Uint8Array())
+  for (let i = 0; i < MAX_UNNOTED_WINDOWS; i++) await rogue.hear('want')
+  await eventually(() => placed >= MAX_UNNOTED_WINDOWS || undefined)
+  let wanted = MAX_UNNOTED_WINDOWS
+  const more = rogue.hear('want').then(() => wanted++)
+  for (let turn = 0; turn < 1000; turn++) await new Promise((resolve) => setImmediate(resolve))
+  t.deepEqual([placed, wanted], [MAX_UNNOTED_WINDOWS, MAX_UNNOTED_WINDOWS])
+  lane.send({ type: 'noted', windows: 1 })
+  await more
+  t.is(wanted, MAX_UNNOTED_WINDOWS + 1)
+  lane.send({ type: 'noted', windows: MAX_UNNOTED_WINDOWS })
+  await eventually(() => placed === 2 * MAX_UNNOTED_WINDOWS + 1 || undefined)
+  lane.abort()
+  await lane.closed
 })
 
 test('warm() starts a thread that the next lane is given, once, and none in a pool that is closed', async (t) => {

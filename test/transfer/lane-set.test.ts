@@ -15,7 +15,13 @@ function setOf(listener: Partial<LaneListener> = {}) {
     open(_job: unknown, say: (message: FromLane) => void): LaneHandle {
       const heard: ToLane['type'][] = []
       lanes.push({ heard, say })
-      return { send: ({ type }) => heard.push(type), abort() {}, closed: new Promise(() => {}) }
+      const closed = Promise.withResolvers<void>()
+      const abort = () => {
+        heard.push('abort')
+        say({ type: 'closed', ...NOTHING })
+        closed.resolve()
+      }
+      return { send: ({ type }) => heard.push(type), abort, closed: closed.promise }
     },
   }
   const set = new LaneSet(pool, createCounters(), { onReport() {}, onClosed() {}, ...listener })
@@ -65,4 +71,16 @@ test('near is what an open lane says, and false while none says anything', (t) =
   t.false(set.near)
   second.say({ type: 'counters', ...NOTHING, line: { ...SOUND, near: true } })
   t.true(set.near)
+})
+
+test('settle() ends the lanes that do not end by themselves, and those that come later', async (t) => {
+  const { set, add } = setOf()
+  const lanes = [add(), add()]
+  await set.settle()
+  t.is(set.size, 0)
+  lanes.push(add())
+  t.deepEqual(
+    lanes.map(({ heard }) => heard),
+    [['abort'], ['abort'], ['abort']],
+  )
 })

@@ -82,7 +82,6 @@ test('Inbound acknowledges nothing when the target cannot be synced', async (t) 
   })
   await attempt.openLanes(1)
   await t.throwsAsync(attempt.inbound.failed, { code: 'TARGET_WRITE' })
-  await attempt.inbound.commit()
   await attempt[Symbol.asyncDispose]()
   t.deepEqual(attempt.order, [])
   t.is(attempt.journals.receiver.done.totalBytes, 0)
@@ -207,6 +206,26 @@ test('Inbound waits for what a lane still brings, and not where no lane does', a
   await waiting
   await other.inbound.commit()
   t.is(other.inbound.doneBytes, content.length)
+})
+
+test('Outbound takes whole windows that it handed out for durable, each once, and nothing else', async (t) => {
+  const both = await sides(t, content)
+  const synced = Promise.withResolvers<void>()
+  await using attempt = await openAttempt(both, { pools, sync: () => synced.promise })
+  const { outbound } = attempt
+  const refuses = (start: number, end: number) =>
+    t.throwsAsync(outbound.acknowledge([{ start, end }]), { code: 'PROTOCOL_VIOLATION' })
+  await refuses(0, WINDOW_BYTES)
+  await attempt.openLanes(1)
+  await outbound.sent
+  await refuses(0, 1)
+  await refuses(1, WINDOW_BYTES)
+  await refuses(content.length, content.length + WINDOW_BYTES)
+  const [, window] = outbound.pending
+  await outbound.acknowledge([window])
+  await refuses(window.start, window.end)
+  t.is(outbound.doneBytes, window.end - window.start)
+  synced.resolve()
 })
 
 test('Outbound is done at once when there is nothing to send', async (t) => {

@@ -1,10 +1,12 @@
 import test from 'ava'
+import fc from 'fast-check'
 import { FluidError } from '../../protocol/errors.ts'
-import { createChunker } from '../../transfer/chunker.ts'
+import { validateWindowEntries } from '../../protocol/manifest.ts'
+import { CHUNKINGS, createChunker } from '../../transfer/chunker.ts'
 import { createSlotPool, scan, type ScannedWindow } from '../../transfer/scan.ts'
 import { windows } from '../../transfer/window.ts'
 import { referenceManifest } from '../helpers/reference-manifest.ts'
-import { sourceOf } from '../helpers/volume-content.ts'
+import { LAYOUTS, sourceOf, volumeContent } from '../helpers/volume-content.ts'
 import { noise } from '../helpers/volume.ts'
 
 const MiB = 2 ** 20
@@ -37,6 +39,23 @@ test('scan() gives the entries the bytes define, and the bytes of each', async (
   }
   t.true(Buffer.concat(entries).equals(referenceManifest(content).entries))
 })
+
+for (const chunking of CHUNKINGS) {
+  test(`scan() gives what validateWindowEntries() takes, whatever the volume holds: ${chunking}`, async (t) => {
+    const chunker = createChunker(1, { chunking })
+    await fc.assert(
+      fc.asyncProperty(volumeContent, fc.constantFrom(...LAYOUTS), async (bytes, layout) => {
+        const source = sourceOf(bytes, layout)
+        const plan = windows([{ start: 0, end: bytes.length }], (from) => source.extents(from))
+        for await (const window of scan(source, chunker, createSlotPool(1), signal)(plan)) {
+          t.is(validateWindowEntries(window.entries, window.start, window.end), window.dataBytes)
+          window.release()
+        }
+      }),
+      { numRuns: 60 },
+    )
+  })
+}
 
 test('scan() waits for a slot, and leaves the bytes of windows not released alone', async (t) => {
   const slots = createSlotPool(2)
