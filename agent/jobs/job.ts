@@ -112,7 +112,7 @@ export class Job {
       etaSeconds: running ? Math.round(left / rate.done) : undefined,
       seconds: this.#activeMs() / 1000,
       lanes: live?.openLanes ?? 0,
-      path: live?.path ?? mainPath(record.wireByPath),
+      path: live?.path ?? mainPath(record),
       pathReason: record.pathReason,
       root: record.root,
       error: record.error,
@@ -138,12 +138,13 @@ export class Job {
   }
 }
 
-/** The path most bytes of the lanes took. */
-function mainPath(wireByPath: Record<string, number>): LanePath | undefined {
+/** The path most bytes of the lanes took. A volume without bytes needs none: all that was said of it went over the mesh. */
+function mainPath({ wireByPath, state }: Job['record']): LanePath | undefined {
   const [most] = Object.entries(wireByPath)
     .filter(([path]) => path !== 'mesh')
     .sort(([, a], [, b]) => b - a)
-  return most?.[0] as LanePath | undefined
+  if (most === undefined) return state === 'complete' ? 'libp2p' : undefined
+  return most[0] as LanePath
 }
 
 export function errorReport(error: FluidError): ErrorReport {

@@ -70,7 +70,13 @@ test('move takes volumes of every odd size', async (t) => {
   for (const [i, size] of sizes.entries()) {
     t.like(
       results[i],
-      { state: 'complete', logicalBytes: size, sentBytes: size, zeroBytes: 0 },
+      {
+        state: 'complete',
+        logicalBytes: size,
+        sentBytes: size,
+        zeroBytes: 0,
+        path: size > 0 ? 'tls' : 'libp2p',
+      },
       `${size} bytes`,
     )
     t.is((await stat(pair.at(`v${size}.raw`))).size, size)
