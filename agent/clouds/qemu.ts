@@ -186,7 +186,7 @@ async function stillSnapshot({ disks }: Machine, signal: AbortSignal | undefined
     const epoch = await imageIdentity(path)
     let url: string
     if (format === 'raw') url = (await stat(path)).isBlockDevice() ? blockUrl(path) : fileUrl(path)
-    else url = stack.use(await openQemuImage(path, format, { lanes: MAX_LANES, signal })).url
+    else url = stack.use(await openQemuImage(path, format, { lanes: MAX_LANES, signal, others: 'any' })).url
     shown.push({ disk: id, sizeBytes, url, epoch })
   }
   const owned = stack.move()
