@@ -2,7 +2,8 @@
  * What the first block of a qcow2 image says of it, read without qemu: how large the disk in it is, and whether it is whole.
  * https://github.com/qemu/qemu/blob/master/docs/interop/qcow2.txt, "Header".
  */
-import type { FileHandle } from 'node:fs/promises'
+import { open, type FileHandle } from 'node:fs/promises'
+import { FluidError } from '../../protocol/errors.ts'
 
 const MAGIC = 0x51_46_49_fb
 const VERSION_OFFSET = 4
@@ -31,4 +32,25 @@ export async function readQcow2Head(file: FileHandle): Promise<Qcow2Head> {
     sizeBytes: Number(head.readBigUInt64BE(SIZE_OFFSET)),
     isWhole: head.readBigUInt64BE(BACKING_OFFSET) === 0n && (features & DATA_FILE) === 0n,
   }
+}
+
+/** A qcow2 image that was found whole, held open. */
+export interface WholeQcow2 extends AsyncDisposable {
+  /** For processes of our user: nothing but the file whose header was read, whatever is renamed meanwhile. */
+  readonly path: string
+}
+
+/** Throws FORMAT_UNSUPPORTED for what is no qcow2 image, or has parts in other files; what open() throws. */
+export async function openWholeQcow2(image: string): Promise<WholeQcow2> {
+  const file = await open(image, 'r')
+  try {
+    if (!(await readQcow2Head(file)).isWhole) throw new Error('it has parts in other files')
+  } catch (cause) {
+    await file.close()
+    throw new FluidError('FORMAT_UNSUPPORTED', `Cannot use ${image}: ${(cause as Error).message}`, {
+      cause,
+      hint: 'Flatten the image first: qemu-img convert',
+    })
+  }
+  return { path: `/proc/${process.pid}/fd/${file.fd}`, [Symbol.asyncDispose]: () => file.close() }
 }

@@ -7,14 +7,14 @@
  * moved here none are. Images that reach over a network are refused.
  */
 import { execFile } from 'node:child_process'
-import { open, realpath, stat } from 'node:fs/promises'
+import { realpath, stat } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { FluidError } from '../../protocol/errors.ts'
 import { MAX_BACKING_CHAIN, QEMU_START_TIMEOUT_MS } from '../../protocol/limits.ts'
 import { errnoOf } from './bounds.ts'
 import { detectImageFormat, type ImageFormat } from './image-format.ts'
-import { readQcow2Head } from './qcow2-head.ts'
+import { openWholeQcow2 } from './qcow2-head.ts'
 import { openQemuNbd, qemuMissing, type QemuNbd, type QemuNbdOptions } from './qemu-nbd.ts'
 
 const run = promisify(execFile)
@@ -46,7 +46,9 @@ export async function openQemuImage(
   const options = { format, lanes, signal, writable: false }
   try {
     if (others === 'none') {
-      const { url } = stack.use(await openQemuNbd(await wholeImage(image, format, stack), options))
+      if (format !== 'qcow2') throw unsupported(image, `the format ${format}`)
+      const { path } = stack.use(await openWholeQcow2(image))
+      const { url } = stack.use(await openQemuNbd(path, options))
       const owned = stack.move()
       return { url, files: [image], [Symbol.asyncDispose]: () => owned.disposeAsync() }
     }
@@ -119,17 +121,6 @@ async function filesOf(image: string, format: ImageFormat, signal?: AbortSignal)
     next = { path, format: info['backing-filename-format'] ?? (await detectImageFormat(path)) }
   }
   return [...new Set(files)]
-}
-
-/** A name under which nothing but the file whose header was looked at is opened, whatever is renamed meanwhile. */
-async function wholeImage(image: string, format: ImageFormat, stack: AsyncDisposableStack): Promise<string> {
-  if (format !== 'qcow2') throw unsupported(image, `the format ${format}`)
-  const file = stack.use(await open(image, 'r'))
-  const head = await readQcow2Head(file).catch((cause: Error) => {
-    throw new FluidError('FORMAT_UNSUPPORTED', `Cannot use ${image}: ${cause.message}`, { cause })
-  })
-  if (!head.isWhole) throw unsupported(image, 'parts in other files')
-  return `/proc/${process.pid}/fd/${file.fd}`
 }
 
 async function requireBeside(image: string, files: readonly string[]): Promise<void> {
