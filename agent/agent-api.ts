@@ -201,7 +201,8 @@ export function createAgentApi(all: AgentApiParts): AgentApi {
 
     async plan(spec, { signal = forever } = {}) {
       const { peer } = await peers.resolve(spec.peer)
-      return planMove(parts, spec, peer, optionsOf(spec), signal)
+      const sourceFormat = await jobs.arrivedFormat(spec.source)
+      return planMove(parts, { ...spec, sourceFormat }, peer, optionsOf(spec), signal)
     },
     async move(spec) {
       const { peer } = await peers.resolve(spec.peer)

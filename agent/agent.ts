@@ -20,12 +20,13 @@ import { createClouds } from './clouds/open-cloud.ts'
 import { openRelocations } from './conduit/open-relocations.ts'
 import { openTargetHost } from './conduit/open-target-host.ts'
 import type { RelocationRecord } from './conduit/relocation-record.ts'
-import type { ArrivalRecord } from './conduit/target-record.ts'
+import { claimOf, type ArrivalRecord } from './conduit/target-record.ts'
 import { loadConfig, type Config } from './config.ts'
 import { openDataListener, type DataListener } from './viaduct/data-listener.ts'
 import { openHome } from './home.ts'
 import { migratorsHere } from './brokers/hosted-migrators.ts'
 import { loadIdentity } from './identity.ts'
+import { HeldPlaces } from './jobs/held-places.ts'
 import { JOB_BOUNDS, type JobBounds } from './jobs/job-bounds.ts'
 import type { JobParts } from './job-parts.ts'
 import type { JobRecord } from './jobs/job-record.ts'
@@ -110,10 +111,14 @@ export async function createAgent(options: AgentOptions): Promise<Agent> {
     index: openChunkIndex(level),
     statePath: home.state,
     writableFormats: await writableFormats(),
+    heldPlaces: new HeldPlaces(),
     version: packageVersion(),
     bounds: { ...JOB_BOUNDS, ...options.bounds },
     log,
   }
+  const arrivals = store.table<ArrivalRecord>('arrivals')
+  // Before the first offer is answered.
+  for (const record of await arrivals.all()) parts.heldPlaces.set(record.relocation, claimOf(record))
   const jobs = stack.use(await Jobs.open(parts, store.table<JobRecord>('jobs')))
   const brokers = createBrokerClient({ ...mesh, config })
   const offers = store.table<OwnOffer>('offers')
@@ -123,7 +128,6 @@ export async function createAgent(options: AgentOptions): Promise<Agent> {
     await openOfferPublisher({ identity, node, client: brokers, table: offers, hosted }),
   )
   const clouds = stack.use(createClouds(config.clouds))
-  const arrivals = store.table<ArrivalRecord>('arrivals')
   const folder = join(home.path, 'arrivals')
   const target = stack.use(await openTargetHost({ parts, jobs, clouds, table: arrivals, folder }))
   const relocations = stack.use(

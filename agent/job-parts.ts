@@ -10,6 +10,7 @@ import { MAX_LANES_ACCEPTED } from '../protocol/limits.ts'
 import type { Config } from './config.ts'
 import type { DataListener } from './viaduct/data-listener.ts'
 import type { Identity } from './identity.ts'
+import type { HeldPlaces } from './jobs/held-places.ts'
 import type { JobBounds } from './jobs/job-bounds.ts'
 import type { Mesh } from './mesh.ts'
 import type { StreamLanes } from './viaduct/stream-lanes.ts'
@@ -32,6 +33,8 @@ export interface JobParts {
   readonly statePath: string
   /** Formats this agent can write: qcow2 only with qemu-utils. */
   readonly writableFormats: readonly string[]
+  /** Where no job may write, since a machine has it. */
+  readonly heldPlaces: HeldPlaces
   readonly version: string
   readonly bounds: JobBounds
   readonly log: Logger

@@ -8,7 +8,7 @@ import { reason } from './backends/bounds.ts'
 import { detectImageFormat, type ImageFormat } from './backends/image-format.ts'
 import { openNbdSource } from './backends/nbd.ts'
 import { isNbdUrl, parseNbdUrl } from './backends/nbd-url.ts'
-import { fingerprintOf, openQemuImage } from './backends/qemu-image.ts'
+import { fingerprintOf, openQemuImage, type OtherFiles } from './backends/qemu-image.ts'
 import { openRawSource } from './backends/raw.ts'
 import { blockUrl, fileUrl } from './open.ts'
 import type { Source } from './source.ts'
@@ -31,8 +31,10 @@ export interface PrepareOptions {
   /** How many lane workers will open it. */
   readonly lanes: number
   readonly signal?: AbortSignal
-  /** Overrides what the magic bytes say: 'raw' moves an image file as it is. */
+  /** Whatever the magic bytes say: 'raw' moves an image file as it is. */
   readonly format?: ImageFormat
+  /** Other files that an image may be made of, see openQemuImage(). */
+  readonly others?: OtherFiles
 }
 
 /**

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { FluidError } from '../../protocol/errors.ts'
 import type { Machine } from '../../protocol/machine.ts'
 import { removeImages } from './image-file.ts'
+import { requireWhole } from './image-size.ts'
 import { checkpointsOf, removeCheckpoint } from './libvirt-checkpoints.ts'
 import { formatDomain } from './libvirt-definition.ts'
 import { type DomainImage, imagesOf } from './libvirt-domain.ts'
@@ -52,16 +53,17 @@ export async function defineDomain(
   }
 }
 
-/** Those of a machine's disks that are block devices. Throws CLOUD_FAILED for one that is not there. */
+/** Those of a machine's disks that are block devices. Throws CLOUD_FAILED for one that is not there, or not whole. */
 async function checkDisks({ disks }: Machine): Promise<Set<string>> {
   const devices = new Set<string>()
-  for (const { id, path } of disks) {
+  for (const { id, path, format } of disks) {
     const found = await stat(path).catch((cause: Error) => {
       throw new FluidError('CLOUD_FAILED', `Disk ${id} is not there: ${cause.message}`, { cause })
     })
     if (found.isBlockDevice()) devices.add(path)
     else if (!found.isFile())
       throw new FluidError('CLOUD_FAILED', `Disk ${id} is neither a file nor a block device: ${path}`)
+    await requireWhole({ path, format })
   }
   return devices
 }

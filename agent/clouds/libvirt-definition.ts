@@ -102,6 +102,8 @@ function formatDisk(disk: MachineDisk, target: string, order: number, isDevice: 
     { type: isDevice ? 'block' : 'file', device: disc ? 'cdrom' : 'disk' },
     xml('driver', { name: 'qemu', type: format, discard: readOnly ? undefined : 'unmap' }),
     xml('source', isDevice ? { dev: path } : { file: path }),
+    // Said to be none, so that libvirt looks for none in the image, whose header another wrote.
+    xml('backingStore', {}),
     xml('target', { dev: target, bus }),
     ...(readOnly ? [xml('readonly', {})] : []),
     ...(serial === undefined ? [] : [xml('serial', {}, escapeXml(serial))]),

@@ -32,7 +32,7 @@ export async function openStoppedSnapshot(
         shown.push({ ...facts, url, epoch: await imageIdentity(path) })
         continue
       }
-      const image = stack.use(await openQemuImage(path, 'qcow2', { lanes: MAX_LANES, signal }))
+      const image = stack.use(await openQemuImage(path, 'qcow2', { lanes: MAX_LANES, signal, others: 'any' }))
       const onDevice = (await stat(path)).isBlockDevice()
       shown.push({
         ...facts,

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { FluidError } from '../../protocol/errors.ts'
 import { renameNoReplace } from '../../transfer/linux.ts'
 import type { Machine, MachineDisk } from '../../protocol/machine.ts'
-import { imageSize, isWhole } from './image-size.ts'
+import { imageSize, requireWhole } from './image-size.ts'
 import { type DescribedMachine, formatMachine, isMachineName, parseMachine } from './machine-file.ts'
 
 const MAX_DESCRIPTION_BYTES = 256 * 1024
@@ -59,11 +59,7 @@ export async function openMachineFolder(path: string): Promise<MachineFolder> {
       const disks = machine.disks.map(({ sizeBytes: _, ...disk }) => disk)
       const text = formatMachine({ ...machine, disks })
       for (const { path: disk, format, sizeBytes } of machine.disks) {
-        // A machine that somebody sent must not read files of this host through its image.
-        if (!(await isWhole(disk, format)))
-          throw new FluidError('CLOUD_FAILED', `Disk ${disk} names other files that it is made of`, {
-            hint: 'Flatten the image first: qemu-img convert',
-          })
+        await requireWhole({ path: disk, format })
         const found = await imageSize(disk, format)
         if (found < sizeBytes)
           throw new FluidError(

@@ -116,7 +116,9 @@ async function diskBackend(disk: DescribedDisk, index: number): Promise<string[]
       filename: path,
       ...access_,
     }
-    const image = { driver: format, 'node-name': diskNode(index), file: `f${index}`, ...access_ }
+    // Whatever the header says: it is the guest's disk, and no other file.
+    const whole = format === 'qcow2' ? { backing: null } : {}
+    const image = { driver: format, 'node-name': diskNode(index), file: `f${index}`, ...whole, ...access_ }
     return ['-blockdev', JSON.stringify(file), '-blockdev', JSON.stringify(image)]
   } catch (cause) {
     throw new FluidError('CLOUD_FAILED', `Disk ${disk.id} cannot be opened: ${(cause as Error).message}`, {

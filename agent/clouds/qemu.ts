@@ -12,6 +12,7 @@ import type { Cloud, DiskSnapshot, Snapshot } from './cloud.ts'
 import type { Machine } from '../../protocol/machine.ts'
 import type { QemuCloudConfig } from './cloud-config.ts'
 import { imageIdentity, removeImages } from './image-file.ts'
+import { requireWhole } from './image-size.ts'
 import { openMachineFolder } from './machine-folder.ts'
 import { checkMachine, socketsIn } from './qemu-arguments.ts'
 import { removeBitmaps } from './qemu-blocks.ts'
@@ -137,6 +138,8 @@ export async function openQemuCloud(config: QemuCloudConfig): Promise<Cloud> {
         const machine = await folder.described(name)
         if (await daemonProcess(folder.runPath(name))) return
         checkMachine(machine, config, uefi)
+        // When it was defined they were; its disks may have been replaced since.
+        for (const disk of machine.disks) await requireWhole(disk)
         await startQemu(machine, config, await folder.runFolder(name))
       }),
     stop: async (name, { graceMs, signal }) => {
@@ -186,7 +189,7 @@ async function stillSnapshot({ disks }: Machine, signal: AbortSignal | undefined
     const epoch = await imageIdentity(path)
     let url: string
     if (format === 'raw') url = (await stat(path)).isBlockDevice() ? blockUrl(path) : fileUrl(path)
-    else url = stack.use(await openQemuImage(path, format, { lanes: MAX_LANES, signal })).url
+    else url = stack.use(await openQemuImage(path, format, { lanes: MAX_LANES, signal, others: 'any' })).url
     shown.push({ disk: id, sizeBytes, url, epoch })
   }
   const owned = stack.move()

@@ -42,7 +42,7 @@ const LET_IN_MS = 500
 /** Goes on with what was unfinished, then serves. */
 export async function openTargetHost(options: TargetHostOptions): Promise<TargetHost> {
   const { parts, jobs, clouds, table, folder } = options
-  const { mesh, identity, config, writableFormats, log } = parts
+  const { mesh, identity, config, writableFormats, heldPlaces, log } = parts
   const folderOf = (relocation: string) => join(folder, relocation)
   const records = () => jobs.list().map(({ job }) => jobs.get(job).record)
   const arrivalParts: ArrivalParts = {
@@ -51,6 +51,7 @@ export async function openTargetHost(options: TargetHostOptions): Promise<Target
     cloudsConfig: config.clouds,
     table,
     writableFormats,
+    heldPlaces,
     log,
     folderOf,
     removeFolder: (relocation) => rm(folderOf(relocation), { recursive: true, force: true }),

@@ -14,6 +14,7 @@ import { createLeaseHolder, type LeaseHolder } from './target-lease.ts'
 import { diskPaths, holdMachine, letRun, machineHere, removeDisks, removeMachine } from './target-machines.ts'
 import type { ArrivalParts } from './target-parts.ts'
 import {
+  claimOf,
   isArrivalOver,
   keptBody,
   needsLease,
@@ -69,6 +70,7 @@ export class Arrival implements AsyncDisposable {
   /** Changes the record, and keeps it before it resolves. */
   async update(change: Partial<ArrivalRecord>): Promise<void> {
     Object.assign(this.record, change)
+    this.#parts.heldPlaces.set(this.record.relocation, claimOf(this.record))
     await this.#parts.table.put(this.record.relocation, this.record)
   }
 
@@ -86,12 +88,22 @@ export class Arrival implements AsyncDisposable {
     } else if (state === 'committed' && (await this.fence.exists())) await this.#letGo()
   }
 
-  /** The source's handover, whose roots were compared: goes on in the background. The same one may come again. */
-  async handOver(signed: Signed, stream: RelocationStream, request: number): Promise<void> {
+  /**
+   * The source's handover: goes on in the background when `check`, of what lies in its places, has passed. The same one may
+   * come again.
+   */
+  async handOver(
+    signed: Signed,
+    stream: RelocationStream,
+    request: number,
+    check: () => Promise<void>,
+  ): Promise<void> {
     await this.#inTurn('', undefined, async () => {
       const { state } = this.record
-      if (state === 'prepared') await this.update({ state: 'adapting', ...this.evidence('final', signed) })
-      else if (!needsLease(state) && !this.record.outcome)
+      if (state === 'prepared') {
+        await this.#whileHeld(check)
+        await this.update({ state: 'adapting', ...this.evidence('final', signed) })
+      } else if (!needsLease(state) && !this.record.outcome)
         throw new FluidError('JOB_STATE', `The relocation is ${state} here`)
       this.#hearers.set(stream, request)
       stream.signal.addEventListener('abort', () => this.#hearers.delete(stream), { once: true })
@@ -214,6 +226,17 @@ export class Arrival implements AsyncDisposable {
     await this.fence.close().catch(() => {})
     const cloud = await this.cloud()
     for (const name of this.record.started) await holdMachine(cloud, name)
+  }
+
+  /** Nothing is moved to its places from before they are looked at; if that throws, it may be again. */
+  async #whileHeld(check: () => Promise<void>): Promise<void> {
+    const { heldPlaces } = this.#parts
+    const { relocation } = this.record
+    heldPlaces.set(relocation, claimOf({ ...this.record, state: 'adapting' }))
+    await check().catch((error: unknown) => {
+      heldPlaces.set(relocation, claimOf(this.record))
+      throw error
+    })
   }
 
   #begin(): void {

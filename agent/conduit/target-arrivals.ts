@@ -286,6 +286,7 @@ export class Arrivals implements AsyncDisposable {
     const over = this.list().filter(({ record, isOver: ended }) => ended && record.peer === peer)
     for (const { record } of over.slice(MAX_OVER_PER_PEER)) {
       this.#all.delete(record.relocation)
+      this.#parts.heldPlaces.set(record.relocation, undefined)
       await this.#parts.table.del(record.relocation)
     }
   }

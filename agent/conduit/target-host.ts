@@ -166,17 +166,15 @@ async function heed(
       requireGrant(mesh, peer)
       const final = await openSigned('final', message.final, between)
       const arrival = known(final.relocation)
-      if (arrival.record.state === 'prepared') {
-        const plan = arrival.record.evidence.plan
+      const { record } = arrival
+      if (record.state === 'prepared') {
+        const { plan } = record.evidence
         if (!plan || Buffer.compare(bodyDigest(signedOf(plan).body), final.planDigest) !== 0)
           throw new FluidError('VERIFY_MISMATCH', 'The handover is of another plan', { peer })
-        await requireRoots(arrival.record, final.disks, parts.jobs())
       } else if (!arrival.isHandover(message.final))
-        throw new FluidError(
-          'JOB_STATE',
-          `The relocation is ${arrival.record.state} here, by another handover`,
-        )
-      return await arrival.handOver(message.final, stream, request)
+        throw new FluidError('JOB_STATE', `The relocation is ${record.state} here, by another handover`)
+      const check = () => requireRoots(record, final.disks, parts.jobs())
+      return await arrival.handOver(message.final, stream, request, check)
     }
     case 'lease': {
       const { relocation } = await openSigned('term', message.term, between)

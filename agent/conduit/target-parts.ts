@@ -6,6 +6,7 @@ import type { WritableDisk } from '../../transfer/guest/open-writable-guest.ts'
 import type { CloudsConfig } from '../clouds/cloud-config.ts'
 import type { Clouds } from '../clouds/open-cloud.ts'
 import type { Identity } from '../identity.ts'
+import type { HeldPlaces } from '../jobs/held-places.ts'
 import type { JobRecord } from '../jobs/job-record.ts'
 import type { Table } from '../state-store.ts'
 import type { ArrivalRecord } from './target-record.ts'
@@ -23,6 +24,7 @@ export interface ArrivalParts {
   /** A folder of this relocation alone: its guard, and what was changed. */
   folderOf(relocation: string): string
   removeFolder(relocation: string): Promise<void>
+  readonly heldPlaces: HeldPlaces
   /** Jobs as they are kept. */
   jobs(): Iterable<JobRecord>
   /** Ends those that put, or would put, something under its places. */

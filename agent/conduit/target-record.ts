@@ -2,6 +2,7 @@
 import type { Objection, PlannedPlace, Signed, TargetStanding } from '../../protocol/relocation-message.ts'
 import type { BodyKind } from '../../protocol/relocation-signed.ts'
 import type { CloudKind } from '../clouds/cloud.ts'
+import type { PlacesClaim } from '../jobs/held-places.ts'
 import type { RelocationRequest } from './target.ts'
 
 /** A state is kept before what it allows is done, so after a crash the record says the most that may have happened. */
@@ -72,6 +73,13 @@ export function isArrivalOver(state: ArrivalState): boolean {
 /** States in which machines may run only on a lease. */
 export function needsLease(state: ArrivalState): boolean {
   return state === 'adapting' || state === 'starting' || state === 'healthy'
+}
+
+/** What it claims of its places; nothing while a person is asked, and once they are empty. */
+export function claimOf({ state, folder, places, createdAt }: ArrivalRecord): PlacesClaim | undefined {
+  if (state === 'awaiting' || state === 'released') return undefined
+  const names = places.map(({ destination }) => destination)
+  return { folder, names, createdAt, isHeld: state !== 'prepared' }
 }
 
 /** What the source is told; `held` when machines were started and no lease lets them run. */

@@ -5,23 +5,28 @@ import { isPlaced } from '../../transfer/file-placement.ts'
 import type { JobRecord } from '../jobs/job-record.ts'
 import type { ArrivalRecord } from './target-record.ts'
 
-/** Throws VERIFY_MISMATCH unless every disk was put in its place, whole, by this peer, with this root, and lies there. */
+/**
+ * Throws VERIFY_MISMATCH unless every disk was put in its place, whole, by this peer, in the format that was planned, with
+ * this root, and lies there; and unless nobody writes there.
+ */
 export async function requireRoots(
-  { peer, places }: Pick<ArrivalRecord, 'peer' | 'places'>,
+  { peer, folder, places }: Pick<ArrivalRecord, 'peer' | 'folder' | 'places'>,
   disks: Final['disks'],
   jobs: Iterable<JobRecord>,
 ): Promise<void> {
   const records = [...jobs]
   if (disks.length !== places.length)
     throw mismatch(`${disks.length} disks are handed over, and ${places.length} were planned`)
-  for (const { machine, disk, destination } of places) {
+  for (const { machine, disk, destination, format } of places) {
     const handed = disks.find((one) => one.machine === machine && one.disk === disk)
     if (!handed) throw mismatch(`Disk ${disk} of ${machine} is not handed over`)
+    // Others may be granted the same folder.
     const moves = records.filter(
-      (job) => job.direction === 'in' && job.peer === peer && job.destination === destination,
+      ({ direction, target: to }) =>
+        direction === 'in' && to?.kind === 'file' && to.folder === folder && to.name === destination,
     )
     const last = moves.toSorted((a, b) => b.createdAt - a.createdAt)[0]
-    if (!last) throw mismatch(`No move has put disk ${disk} of ${machine} here`)
+    if (last?.peer !== peer) throw mismatch(`No move has put disk ${disk} of ${machine} here`)
     if (moves.some(({ state }) => state !== 'complete' && state !== 'failed' && state !== 'cancelled'))
       throw mismatch(`A move still writes disk ${disk} of ${machine}`)
     if (last.state !== 'complete' || last.root !== handed.root)
@@ -29,6 +34,9 @@ export async function requireRoots(
     const { target, placed } = last
     if (target?.kind !== 'file' || placed === undefined || !(await isPlaced(target, last.job, placed)))
       throw mismatch(`Disk ${disk} of ${machine} is not what its move has put here`)
+    // A raw volume can be any qcow2 image, with other files in its header.
+    if (target.format !== format)
+      throw mismatch(`Disk ${disk} of ${machine} was moved as ${target.format}, and ${format} was planned`)
   }
 }
 

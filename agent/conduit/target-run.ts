@@ -6,6 +6,7 @@ import { FluidError } from '../../protocol/errors.ts'
 import type { RelocationMessage, Stage } from '../../protocol/relocation-message.ts'
 import { awaitHealthy } from '../../transfer/migrators/health.ts'
 import type { Cloud } from '../clouds/cloud.ts'
+import { requireWhole } from '../clouds/image-size.ts'
 import { crashPoint } from './crash-point.ts'
 import type { Fence } from './fence.ts'
 import type { LeaseHolder } from './target-lease.ts'
@@ -108,8 +109,13 @@ async function startMachine(arrival: RunningArrival, name: string, signal: Abort
     signal.throwIfAborted()
     if (!arrival.holder?.letsRun) continue
     // What runs already was started before a crash of this agent.
-    if ((await cloud.state(name)) === 'paused') await cloud.resume(name, { signal })
-    else await cloud.start(name, { signal })
+    const state = await cloud.state(name)
+    if (state === 'paused') await cloud.resume(name, { signal })
+    else {
+      if (state === 'stopped')
+        for (const disk of await diskPaths(arrival.record, name)) await requireWhole(disk)
+      await cloud.start(name, { signal })
+    }
     return
   }
 }

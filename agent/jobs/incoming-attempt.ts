@@ -87,6 +87,8 @@ async function converse(attempt: IncomingAttempt, books: WireBooks): Promise<voi
     await stream.send({ kind: 'committed', ranges, more: false })
     return await repeatReceipt(attempt, journal, await hear(attempt))
   }
+  // In the same turn as the state changes: who holds the place later sees that it is written to.
+  parts.heldPlaces.requireFree(job.record)
   await job.update({
     agreement: signedBody(body, answer.signature, signature),
     chunking: agreement.chunking,

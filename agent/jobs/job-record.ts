@@ -1,5 +1,6 @@
 /** A job as it is kept in the state store: everything that must outlive a crash. Bytes, and Unix time in ms. */
 import type { Range } from '../../protocol/extent.ts'
+import type { ImageFormat } from '../../transfer/backends/image-format.ts'
 import type { Destination } from '../../transfer/destination.ts'
 import { createCounters, type TransferCounters } from '../../transfer/transfer-counters.ts'
 import type { ErrorReport } from '../reports/error-report.ts'
@@ -57,6 +58,8 @@ export interface JobRecord {
   sizeBytes: number
   /** Data in it, as the sender last told; receiving side. */
   allocatedBytes?: number
+  /** What the source was taken for when it was first opened, and is read as from then on; sending side. */
+  sourceFormat?: ImageFormat
   /** Fingerprint of the source that the journal belongs to. */
   snapshot?: string
   /** Of a volume that is written to while it moves; sending side. */

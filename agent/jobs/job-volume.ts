@@ -3,10 +3,11 @@ import { join } from 'node:path'
 import { FluidError } from '../../protocol/errors.ts'
 import { isChunking } from '../../transfer/chunker.ts'
 import { dropCachedPages } from '../../transfer/linux.ts'
-import { prepareSource } from '../../transfer/prepared-source.ts'
+import { prepareSource, type PrepareOptions } from '../../transfer/prepared-source.ts'
 import { readDigest } from '../../transfer/root.ts'
 import type { Job } from './job.ts'
 import type { JobParts } from '../job-parts.ts'
+import { sourceFormatOf } from './source-format.ts'
 
 /** Threads that read. */
 const READ_LANES = 4
@@ -25,11 +26,11 @@ export async function readJobVolume(
     throw new FluidError('JOB_STATE', `Job ${job.id} never moved data`)
   const place = placeOf(job)
   if (deep && place.startsWith('/')) dropCachedPages(place)
-  await using volume = await prepareSource(place, { lanes: READ_LANES + 1, signal })
+  await using volume = await prepareSource(place, { lanes: READ_LANES + 1, signal, ...formatOf(job) })
   if (volume.sizeBytes < record.sizeBytes) {
     throw new FluidError(
       'VERIFY_MISMATCH',
-      `${place} has ${volume.sizeBytes} bytes, the volume had ${record.sizeBytes}`,
+      `The volume has ${volume.sizeBytes} bytes now, and had ${record.sizeBytes}`,
     )
   }
   const source = { ...volume.source, sizeBytes: record.sizeBytes }
@@ -38,6 +39,13 @@ export async function readJobVolume(
     signal,
   })
   return { root, checkedBytes: record.sizeBytes }
+}
+
+/** As what it is read: never as what its bytes say, which the peer or a guest wrote since. */
+function formatOf({ record }: Job): Pick<PrepareOptions, 'format' | 'others'> {
+  const { direction, target } = record
+  if (direction === 'out' || !target) return { format: sourceFormatOf(record) }
+  return { format: target.kind === 'file' ? target.format : 'raw', others: 'none' }
 }
 
 /** Path or address of the volume on this side. */

@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { asFluidError, FluidError } from '../../protocol/errors.ts'
 import { JOB_ID_BYTES, PROGRESS_INTERVAL_MS } from '../../protocol/limits.ts'
+import type { ImageFormat } from '../../transfer/backends/image-format.ts'
 import { discardStaging } from '../../transfer/file-placement.ts'
 import { Journal } from '../../transfer/journal.ts'
 import type { JobReport, MoveSpec } from '../reports/job-reports.ts'
@@ -20,6 +21,7 @@ import { readJobVolume } from './job-volume.ts'
 import { runOutgoingJob } from './outgoing-job.ts'
 import type { Table } from '../state-store.ts'
 import { indexCompleted } from './indexing.ts'
+import { arrivedFormat } from './source-format.ts'
 import { requireOwner, runRound, type RoundReport, type RoundSnapshot } from './rounds.ts'
 
 /** Where the volume of rounds comes from, for people, and where it goes. */
@@ -84,11 +86,20 @@ export class Jobs implements AsyncDisposable {
       peer,
       source: spec.source,
       destination: spec.destination,
+      sourceFormat: await this.arrivedFormat(spec.source),
       options,
     })
     const job = await this.#list.add(record)
     this.#startOutgoing(job)
     return job
+  }
+
+  /** The format of a file that a peer moved here, see source-format.ts. */
+  arrivedFormat(source: string): Promise<ImageFormat | undefined> {
+    return arrivedFormat(
+      source,
+      [...this.#list].map(({ record }) => record),
+    )
   }
 
   /**

@@ -47,7 +47,9 @@ export async function factsOf(
   const resumes = known !== undefined
   const approved = known?.record.approved === true
   const others = [...jobs].filter((job) => job !== known)
-  const busy = others.some((job) => sameTarget(job, target))
+  // A job that is complete writes nothing more: its receipt is told again.
+  const isTaken = known?.record.state !== 'complete' && parts.heldPlaces.has(target)
+  const busy = isTaken || others.some((job) => sameTarget(job, target))
   if (target.kind !== 'file') {
     const sink = await openSink(target.kind === 'block' ? blockUrl(target.path) : target.url).catch(
       () => undefined,

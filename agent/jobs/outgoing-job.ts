@@ -20,6 +20,7 @@ import type { JobParts } from '../job-parts.ts'
 import type { JobSignals } from './job-runs.ts'
 import { runOutgoing } from './outgoing-attempt.ts'
 import { forgetRenewed, roundsSnapshot } from './rounds.ts'
+import { formatOf, sourceFormatOf } from './source-format.ts'
 
 /** After these the job rests, with its error, until its owner resumes it. */
 const PAUSING: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['NO_SPACE', 'TARGET_WRITE', 'SOURCE_READ'])
@@ -151,6 +152,7 @@ async function attempt(parts: JobParts, job: Job, signals: JobSignals): Promise<
   await using source = await prepareSource(rounds?.url ?? record.source, {
     lanes: (record.options.lanes ?? MAX_LANES) + 1,
     signal: signals.signal,
+    format: sourceFormatOf(record),
   })
   const fingerprint = await source.fingerprint()
   const snapshot = rounds ? roundsSnapshot(rounds) : fingerprint
@@ -169,7 +171,7 @@ async function attempt(parts: JobParts, job: Job, signals: JobSignals): Promise<
       }
     }
     await journal.clear()
-    await job.update({ snapshot, sizeBytes: source.sizeBytes })
+    await job.update({ snapshot, sizeBytes: source.sizeBytes, sourceFormat: formatOf(source) })
   }
   await forgetRenewed(job, journal)
   job.doneBytes = journal.done.totalBytes

@@ -9,7 +9,7 @@ import type { ErrorReport } from '../reports/error-report.ts'
 import type { MoveSpec, PlanReport } from '../reports/job-reports.ts'
 import { errorReport } from './job.ts'
 import type { JobParts } from '../job-parts.ts'
-import type { JobOptions } from './job-record.ts'
+import type { JobOptions, JobRecord } from './job-record.ts'
 import { offerOf } from './offer-of.ts'
 import { sourceWarnings } from './source-warnings.ts'
 import { openViaduct } from '../viaduct/viaduct.ts'
@@ -17,7 +17,7 @@ import { openViaduct } from '../viaduct/viaduct.ts'
 /** Asks the target what it would answer. Reasons of source and target come in the report; it throws only when aborted. */
 export async function planMove(
   parts: JobParts,
-  spec: MoveSpec,
+  spec: MoveSpec & Pick<JobRecord, 'sourceFormat'>,
   peer: string,
   options: JobOptions,
   signal: AbortSignal,
@@ -27,7 +27,11 @@ export async function planMove(
     signal.throwIfAborted()
     reasons.push(errorReport(asFluidError(error)))
   }
-  await using source = await prepareSource(spec.source, { lanes: 1, signal }).catch(blame)
+  await using source = await prepareSource(spec.source, {
+    lanes: 1,
+    signal,
+    format: spec.sourceFormat,
+  }).catch(blame)
   const answer = source && (await askTarget(parts, spec, peer, options, source, signal).catch(blame))
   if (answer) reasons.push(...answer.reasons)
   const agreement = answer?.agreement

@@ -22,7 +22,7 @@ export interface VerifySubjects {
 
 /** Answers for one agent. */
 export function createVerifyAnswers(
-  { bounds, mesh: { policy, refusals } }: Pick<JobParts, 'bounds' | 'mesh'>,
+  { bounds, log, mesh: { policy, refusals } }: Pick<JobParts, 'bounds' | 'log' | 'mesh'>,
   { find, readAgain }: VerifySubjects,
 ): VerifyAnswers {
   const taken = createFailureLimit({ max: bounds.verifiesPerMinute, now: Date.now })
@@ -65,7 +65,11 @@ export function createVerifyAnswers(
         jobOf(stream, id)
         const { root, checkedBytes } = await inTurn(stream.peer, async () => {
           stream.signal.throwIfAborted()
-          return await readAgain(jobOf(stream, id), deep, stream.signal)
+          const job = jobOf(stream, id)
+          return await readAgain(job, deep, stream.signal).catch((error: unknown) => {
+            log.info({ job: job.id, error }, 'A volume could not be read again for its peer')
+            throw tellable(error)
+          })
         })
         await stream.send({ kind: 'verify-result', root, checkedBytes })
       } catch (error) {
@@ -74,4 +78,11 @@ export function createVerifyAnswers(
       }
     },
   }
+}
+
+/** What a peer hears of it: of other errors the code only, since their messages tell paths, and what qemu says of files. */
+function tellable(error: unknown): FluidError {
+  const known = asFluidError(error)
+  if (known.code === 'JOB_STATE' || known.code === 'VERIFY_MISMATCH') return known
+  return new FluidError(known.code, 'The volume could not be read again', { cause: error })
 }

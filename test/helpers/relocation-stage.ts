@@ -15,6 +15,7 @@ import type {
   RelocationTarget,
   TargetEvent,
 } from '../../agent/conduit/target.ts'
+import type { JobReport } from '../../agent/reports/job-reports.ts'
 import type { PlannedMachine } from '../../protocol/relocation-message.ts'
 import { initHome } from '../../agent/home.ts'
 import type { JobParts } from '../../agent/job-parts.ts'
@@ -46,6 +47,8 @@ export interface RelocationStage {
   open(request: RelocationRequest): Promise<RelocationTarget>
   /** Prepares, moves a disk of random bytes for every place, and gives what is handed over. */
   fill(request: RelocationRequest): Promise<Handover>
+  /** Moves random bytes to a place at the target, over what is there; tells how that ended. */
+  move(destination: string): Promise<JobReport>
   /** How often the service of that machine has counted at the target. */
   count(name: string): Promise<number>
   /** When it counted last, ms as performance.now() tells them. */
@@ -153,17 +156,18 @@ export async function openStage(t: Owner, { policy = [] }: StageOptions = {}): P
       if (!answer.accepted) throw new Error(answer.objections.map(({ message }) => message).join('; '))
       const disks: Handover['disks'][number][] = []
       for (const { machine, disk, destination } of answer.places) {
-        const path = join(folder, `${machine}-${disk}-${randomBytes(4).toString('hex')}`)
-        await writeFile(path, randomBytes(STAGE_DISK_BYTES))
-        const { job } = await agent.api.move({ source: path, peer, destination })
-        let root: string | undefined
-        for await (const report of agent.api.watch({ job })) {
-          if (report.state === 'failed') throw new Error(report.error?.message)
-          root = report.root
-        }
+        const { root, error } = await stage.move(destination)
+        if (error) throw new Error(error.message)
         disks.push({ machine, disk, root: root! })
       }
       return { disks }
+    },
+    async move(destination) {
+      const path = join(folder, randomBytes(4).toString('hex'))
+      await writeFile(path, randomBytes(STAGE_DISK_BYTES))
+      let last = await agent.api.move({ source: path, peer, destination, replace: true })
+      for await (const report of agent.api.watch({ job: last.job })) last = report
+      return last
     },
     count,
     countedAt,

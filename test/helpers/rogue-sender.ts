@@ -100,8 +100,14 @@ export async function openJob(
 }
 
 /** Moves a volume of 1 MiB soundly that holds one chunk, `bytes`, at its start; gives the job's id. */
-export async function moveChunk(rogue: RoguePeer, dataPort: number, bytes: Uint8Array): Promise<string> {
-  const job = await openJob(rogue, dataPort)
+export async function moveChunk(
+  rogue: RoguePeer,
+  dataPort: number,
+  bytes: Uint8Array,
+  changes: Partial<Offer> = {},
+  hello: Hello = HELLO,
+): Promise<string> {
+  const job = await openJob(rogue, dataPort, changes, hello)
   const { sizeBytes, chunking } = job.agreement
   using lane = await job.lane()
   const entries = entriesOf([{ offset: 0, bytes }])

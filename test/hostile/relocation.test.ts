@@ -43,6 +43,12 @@ async function prepare(rogue: RogueRelocation, request: RelocationRequest): Prom
   return rogue.hear('answer', 'refused')
 }
 
+async function placesOf(request: RelocationRequest) {
+  await using target = await stage.open(request)
+  const answer = await target.prepare(request, { dry: true })
+  return answer.accepted ? answer.places : []
+}
+
 async function gone(request: RelocationRequest): Promise<void> {
   await using target = await stage.open(request)
   await target.abort('tidying up')
@@ -177,6 +183,26 @@ test('a handover without moves, or with another root, starts nothing', async (t)
   t.true((await verdictOf(sound.start(handover, grantor()))).healthy)
   await gone(request)
   t.deepEqual(await stage.leftovers(), [])
+})
+
+test('a disk that was handed over is replaced by no move, nor when the machine is the target’s', async (t) => {
+  const request = stage.request('web')
+  const [{ destination }] = await placesOf(request)
+  const handover = await stage.fill(request)
+  t.is((await stage.move(destination)).state, 'complete', 'until then it may be')
+  const again = await stage.move(destination)
+  const disks = handover.disks.map((disk) => ({ ...disk, root: again.root! }))
+  await using target = await stage.open(request)
+  t.true((await verdictOf(target.start({ disks }, grantor()))).healthy)
+  t.like(await stage.move(destination), { state: 'failed', error: { code: 'NAME_BUSY' } })
+  await target.commit()
+  await target.finalize()
+  t.like(await stage.move(destination), { state: 'failed', error: { code: 'NAME_BUSY' } })
+  await stage.cloud.stop('web', { graceMs: 0 })
+  await stage.cloud.undefine('web', { disks: true })
+  const next = stage.request('web')
+  t.like(await stage.fill(next), { disks: [{ disk: 'vda' }] }, 'and it can come anew')
+  await gone(next)
 })
 
 test('a commit before the verdict, and a second handover, are refused', async (t) => {

@@ -1,18 +1,20 @@
 /**
  * Image files through qemu: qcow2 (compressed too), vmdk, vhdx, vdi, vpc to read, qcow2 to write.
  *
- * An image may name other files: backing files, data files, extents. As a source the operator chose it, and
- * overlays are common, so local files are followed and become part of what is moved; images that reach over a
- * network are refused. Do not move images from people you do not trust without looking at qemu-img info.
+ * An image may name other files: backing files, data files, extents. Overlays are common, so those beside an image that
+ * an operator names are followed and become part of what is moved. A guest may have written the header into its raw disk,
+ * and a peer what it moved here: files elsewhere are followed only where a cloud says the format, and of what peers
+ * moved here none are. Images that reach over a network are refused.
  */
 import { execFile } from 'node:child_process'
-import { stat } from 'node:fs/promises'
+import { realpath, stat } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { FluidError } from '../../protocol/errors.ts'
 import { MAX_BACKING_CHAIN, QEMU_START_TIMEOUT_MS } from '../../protocol/limits.ts'
 import { errnoOf } from './bounds.ts'
 import { detectImageFormat, type ImageFormat } from './image-format.ts'
+import { openWholeQcow2 } from './qcow2-head.ts'
 import { openQemuNbd, qemuMissing, type QemuNbd, type QemuNbdOptions } from './qemu-nbd.ts'
 
 const run = promisify(execFile)
@@ -24,16 +26,39 @@ export interface QemuImage extends AsyncDisposable {
   readonly files: readonly string[]
 }
 
+/** Files besides itself that an image may be made of: any local ones, those in its folder and below, or none. */
+export type OtherFiles = 'any' | 'beside' | 'none'
+
+export interface QemuImageOptions {
+  readonly lanes: number
+  readonly signal?: AbortSignal
+  /** 'beside' when left out; with 'none' it has to be a qcow2. */
+  readonly others?: OtherFiles
+}
+
 /** Serves an image read-only. Throws FORMAT_UNSUPPORTED, and SOURCE_CHANGED when a machine is writing to it. */
 export async function openQemuImage(
   image: string,
   format: ImageFormat,
-  { lanes, signal }: { lanes: number; signal?: AbortSignal },
+  { lanes, signal, others = 'beside' }: QemuImageOptions,
 ): Promise<QemuImage> {
+  await using stack = new AsyncDisposableStack()
+  const options = { format, lanes, signal, writable: false }
   try {
+    if (others === 'none') {
+      if (format !== 'qcow2') throw unsupported(image, `the format ${format}`)
+      const { path } = stack.use(await openWholeQcow2(image))
+      const { url } = stack.use(await openQemuNbd(path, options))
+      const owned = stack.move()
+      return { url, files: [image], [Symbol.asyncDispose]: () => owned.disposeAsync() }
+    }
     const files = await filesOf(image, format, signal)
-    const served = await openQemuNbd(image, { format, lanes, signal, writable: false })
-    return { url: served.url, files, [Symbol.asyncDispose]: () => served[Symbol.asyncDispose]() }
+    if (others === 'beside') await requireBeside(image, files)
+    const served = stack.use(await openQemuNbd(image, options))
+    // Of a backing file that is named without its format qemu decides itself, and follows what that one names.
+    if (others === 'beside') await requireNoMore(image, files, await served.openFiles())
+    const owned = stack.move()
+    return { url: served.url, files, [Symbol.asyncDispose]: () => owned.disposeAsync() }
   } catch (cause) {
     if (!(cause instanceof FluidError) || cause.code !== 'NAME_BUSY') throw cause
     throw new FluidError('SOURCE_CHANGED', cause.message, { cause, hint: cause.hint })
@@ -96,6 +121,28 @@ async function filesOf(image: string, format: ImageFormat, signal?: AbortSignal)
     next = { path, format: info['backing-filename-format'] ?? (await detectImageFormat(path)) }
   }
   return [...new Set(files)]
+}
+
+async function requireBeside(image: string, files: readonly string[]): Promise<void> {
+  const folder = dirname(await realpath(image))
+  for (const file of files) {
+    const path = await realpath(file).catch(() => file)
+    if (!path.startsWith(folder === '/' ? folder : `${folder}/`))
+      throw unsupported(image, `a part outside its folder, ${path.slice(0, 200)}`)
+  }
+}
+
+async function requireNoMore(
+  image: string,
+  files: readonly string[],
+  open_: readonly string[],
+): Promise<void> {
+  const known = new Set<string>()
+  for (const file of files) {
+    const { dev, ino } = await stat(file, { bigint: true })
+    known.add(`${dev}:${ino}`)
+  }
+  if (open_.some((one) => !known.has(one))) throw unsupported(image, 'parts that it does not name')
 }
 
 /** qemu reads what stands before a colon as a protocol (json:, nbd:, https:), unless a slash comes first. */

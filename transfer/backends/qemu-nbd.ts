@@ -4,7 +4,7 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { lstat, mkdtemp, readdir, rm } from 'node:fs/promises'
+import { lstat, mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -19,6 +19,8 @@ import { formatNbdUnixUrl, parseNbdUrl } from './nbd-url.ts'
 const MAX_SOCKET_PATH_BYTES = 107
 const FOLDER_PREFIX = 'fluidcloud-'
 const CONNECT_RETRY_MS = 10
+/** As the kernel writes it on x86 and arm64: <asm-generic/fcntl.h>. */
+const O_CLOEXEC = 0o2000000
 /** Bytes kept of what it says. */
 const MAX_STDERR_CHARS = 4096
 /** Connections beyond the lanes': ours that holds the image, the main thread's, a lane that is being replaced. */
@@ -28,6 +30,8 @@ const SPARE_CONNECTIONS = 8
 export interface QemuNbd extends AsyncDisposable {
   /** Address for any number of openers up to the lanes asked for. */
   readonly url: string
+  /** DEVICE:INODE of the files and block devices that it has opened: what the image is made of, as the kernel tells. */
+  openFiles(): Promise<string[]>
 }
 
 export interface QemuNbdOptions {
@@ -57,7 +61,24 @@ export async function openQemuNbd(image: string, options: QemuNbdOptions): Promi
   const url = formatNbdUnixUrl(socket, { zeroed: options.writable })
   stack.use(await holdOpen(url, image, ended, options.signal))
   const owned = stack.move()
-  return { url, [Symbol.asyncDispose]: () => owned.disposeAsync() }
+  return {
+    url,
+    openFiles: () => filesOpenedBy(child.pid!),
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  }
+}
+
+async function filesOpenedBy(pid: number): Promise<string[]> {
+  const files: string[] = []
+  for (const fd of await readdir(`/proc/${pid}/fd`)) {
+    const found = await stat(`/proc/${pid}/fd/${fd}`, { bigint: true }).catch(() => undefined)
+    if (!found?.isFile() && !found?.isBlockDevice()) continue
+    // qemu opens all files close-on-exec; what is not was open before it began, and is ours.
+    const about = await readFile(`/proc/${pid}/fdinfo/${fd}`, 'utf8').catch(() => '')
+    const [, flags = '0'] = /^flags:\s*([0-7]+)$/m.exec(about) ?? []
+    if (parseInt(flags, 8) & O_CLOEXEC) files.push(`${found.dev}:${found.ino}`)
+  }
+  return files
 }
 
 function argumentsFor(image: string, socket: string, { format, writable, lanes }: QemuNbdOptions): string[] {

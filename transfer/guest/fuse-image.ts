@@ -11,6 +11,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { FluidError } from '../../protocol/errors.ts'
 import { QEMU_START_TIMEOUT_MS, QEMU_STOP_TIMEOUT_MS } from '../../protocol/limits.ts'
+import { openWholeQcow2 } from '../backends/qcow2-head.ts'
 
 export interface FuseImage extends AsyncDisposable {
   /** A file of the size that the machine sees. */
@@ -23,13 +24,17 @@ const POLL_MS = 10
 const FOLDER_PREFIX = 'fluidcloud-fuse-'
 const MAX_STDERR_CHARS = 4096
 
-/** Opens an image of ours for reading and writing. Throws FORMAT_UNSUPPORTED with what is missing, NAME_BUSY. */
+/**
+ * Opens an image for reading and writing: it, and no file that its header may name, which another wrote. Throws
+ * FORMAT_UNSUPPORTED for an image that names one and with what is missing, NAME_BUSY.
+ */
 export async function openFuseImage(
   image: string,
   options: { signal?: AbortSignal } = {},
 ): Promise<FuseImage> {
   options.signal?.throwIfAborted()
   await using stack = new AsyncDisposableStack()
+  const whole = stack.use(await openWholeQcow2(image))
   await clearLeftovers()
   const folder = await mkdtemp(join(tmpdir(), `${FOLDER_PREFIX}${process.pid}-`))
   // Not recursively: whatever is still mounted there must not be emptied.
@@ -41,7 +46,7 @@ export async function openFuseImage(
 
   const child = spawn(
     'setpriv',
-    ['--pdeathsig', 'TERM', 'qemu-storage-daemon', ...argumentsFor(image, path)],
+    ['--pdeathsig', 'TERM', 'qemu-storage-daemon', ...argumentsFor(whole.path, path)],
     {
       stdio: ['ignore', 'ignore', 'pipe'],
       detached: true,
@@ -100,7 +105,7 @@ function argumentsFor(image: string, path: string): string[] {
   const file = { driver: 'file', filename: image }
   return [
     '--blockdev',
-    JSON.stringify({ driver: 'qcow2', 'node-name': 'disk', file, discard: 'unmap' }),
+    JSON.stringify({ driver: 'qcow2', 'node-name': 'disk', file, backing: null, discard: 'unmap' }),
     '--export',
     JSON.stringify({ type: 'fuse', id: 'disk', 'node-name': 'disk', mountpoint: path, writable: true }),
   ]

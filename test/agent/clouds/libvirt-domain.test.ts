@@ -56,6 +56,14 @@ test('formatDomain() and readDomain() keep a machine', (t) => {
     t.deepEqual<unknown, unknown>(there(machine), machine)
 })
 
+test('formatDomain() says of each disk that nothing lies under it', (t) => {
+  const disks = all(first(parse(formatDomain(plain, tcg)), 'devices'), 'disk')
+  t.deepEqual(
+    disks.map((one) => first(one, 'backingStore')?.childNodes.length),
+    [0, 0, 0],
+  )
+})
+
 test('formatDomain() emulates a processor of the host, and keeps it with KVM', (t) => {
   const machine = { ...plain, extra: { libvirt: { cpu: { mode: 'host-passthrough' } } } }
   const cpu = (host: DomainHost) => attr(first(parse(formatDomain(machine, host)), 'cpu'), 'mode')

@@ -61,6 +61,15 @@ test(`libvirt snapshot() loses no write in five rounds with a new driver each${w
   t.true(named < 5 * 2 * DISK_BYTES, `${named} bytes were named`)
 })
 
+test(`libvirt define() refuses an image that is made of other files${why}`, async (t) => {
+  const { cloud, machine } = await openStage(t)
+  const one = await machine('one')
+  const { path } = one.disks.find(({ format }) => format === 'qcow2')!
+  await run('qemu-img', ['create', '-q', '-u', '-f', 'qcow2', '-b', '/etc/passwd', '-F', 'raw', path, '1M'])
+  await t.throwsAsync(cloud.define(one), { code: 'CLOUD_FAILED', message: /other files/ })
+  t.deepEqual(await cloud.machines(), [])
+})
+
 test(`libvirt snapshot() has another epoch after QEMU was killed${why}`, async (t) => {
   const { cloud, machine, write, lab, leftovers } = await openStage(t)
   await cloud.define(await machine('one'))

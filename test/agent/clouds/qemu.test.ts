@@ -161,6 +161,16 @@ withQemu('qemu define() refuses an image that is made of other files', async (t)
   t.deepEqual(await cloud.machines(), [])
 })
 
+withQemu('qemu start() refuses an image that names other files since it was defined', async (t) => {
+  const { cloud, machine } = await openStage(t)
+  const one = await machine('one')
+  await cloud.define(one)
+  const { path } = one.disks[1]
+  await run('qemu-img', ['create', '-q', '-u', '-f', 'qcow2', '-b', '/etc/passwd', '-F', 'raw', path, '1M'])
+  await t.throwsAsync(cloud.start('one'), { code: 'CLOUD_FAILED', message: /other files/ })
+  t.is(await cloud.state('one'), 'stopped')
+})
+
 withQemu('qemu release() of a machine that was stopped removes what is left on the disk', async (t) => {
   const { cloud, machine, leftovers } = await openStage(t)
   await cloud.define(await machine('one'))

@@ -4,6 +4,7 @@ import test from 'ava'
 import { Arrivals } from '../../../agent/conduit/target-arrivals.ts'
 import type { ArrivalParts } from '../../../agent/conduit/target-parts.ts'
 import type { ArrivalRecord } from '../../../agent/conduit/target-record.ts'
+import { HeldPlaces } from '../../../agent/jobs/held-places.ts'
 import { createIdentityKey, parseIdentity } from '../../../agent/identity.ts'
 import type { Grant } from '../../../agent/pairing/policy.ts'
 import { RELOCATE_DEFAULTS } from '../../../protocol/relocate-grant.ts'
@@ -27,6 +28,7 @@ test('a plan that a person is asked about is kept as long as its source waits, a
     log: pino({ level: 'silent' }),
     folderOf: (relocation: string) => join(folder, relocation),
     removeFolder: async () => {},
+    heldPlaces: new HeldPlaces(),
     jobs: () => [],
     cancelJobs: async () => {},
   } as unknown as ArrivalParts

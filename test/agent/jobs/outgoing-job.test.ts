@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { appendFileSync, utimesSync, writeFileSync } from 'node:fs'
+import { appendFileSync, closeSync, openSync, utimesSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import type { JobParts } from '../../../agent/job-parts.ts'
@@ -176,6 +176,27 @@ test('runOutgoingJob() forgets what it had sent of a source that changed', async
   utimesSync(made.record.source, 1, 1)
   await run(made, 1)
   t.is((await made.journal()).done.totalBytes, 0)
+})
+
+test('runOutgoingJob() goes on to read a source as what it was at first, whatever is written into it', async (t) => {
+  const made = await jobThat(t, failing('TIMEOUT'))
+  await run(made, 1)
+  t.is(made.record.sourceFormat, 'raw')
+  const file = openSync(made.record.source, 'r+')
+  writeSync(file, 'QFI\xfb', 0, 'latin1')
+  closeSync(file)
+  await run(made, 1)
+  t.like(made.record, { state: 'reconnecting', sizeBytes: 10_000 })
+})
+
+test('runOutgoingJob() takes the snapshot of a round for what a machine sees, whatever a guest wrote there', async (t) => {
+  const made = await jobThat(t, failing('TIMEOUT'))
+  const { source: url } = made.record
+  writeFileSync(url, 'QFI\xfb', 'latin1')
+  const rounds = { owner: 'me', number: 1, url, epoch: 'one', last: false, renewed: [] }
+  Object.assign(made.record, { rounds, source: 'machine web, disk vda' })
+  await run(made, 1)
+  t.like(made.record, { state: 'reconnecting', sizeBytes: 4 })
 })
 
 test.serial('runOutgoingJob() waits twice as long each time up to its caps, with jitter', async (t) => {

@@ -16,7 +16,7 @@ function answering(bounds = { verifiesPerMinute: 10, verifiesWaiting: 1 }) {
   const grants = new Set(['a'])
   const mesh = { refusals, policy: { grantFor: (peer: string) => grants.has(peer) || undefined } }
   const job = { record: { peer: 'a', direction: 'in' } } as Job
-  const answers = createVerifyAnswers({ bounds, mesh } as unknown as JobParts, {
+  const answers = createVerifyAnswers({ bounds, mesh, log: { info() {} } } as unknown as JobParts, {
     find: (id) => (id === JOB.toString('hex') ? job : undefined),
     async readAgain() {
       const reading = Promise.withResolvers<void>()

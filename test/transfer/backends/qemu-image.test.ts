@@ -1,4 +1,4 @@
-import { readdir, rm, utimes, writeFile } from 'node:fs/promises'
+import { readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { spawn } from 'node:child_process'
@@ -115,6 +115,68 @@ test(`openQemuImage() refuses images that reach over a network${why}`, async (t)
       message: /reference/,
     })
   }
+})
+
+test(`openQemuImage() follows files elsewhere only when it is told to${why}`, async (t) => {
+  const folder = await tempDir(t)
+  const secret = join(await tempDir(t), 'secret')
+  await writeFile(secret, Buffer.alloc(1 << 20, 7))
+  const overlay = join(folder, 'overlay')
+  await run('qemu-img', ['create', '-f', 'qcow2', '-b', secret, '-F', 'raw', overlay])
+  const split = join(folder, 'split')
+  await run('qemu-img', ['create', '-f', 'qcow2', '-o', `data_file=${secret},data_file_raw=on`, split, '1M'])
+  const extent = join(folder, 'extent')
+  const lines = ['# Disk DescriptorFile', 'version=1', 'CID=fffffffe', 'parentCID=ffffffff']
+  await writeFile(extent, [...lines, 'createType="monolithicFlat"', `RW 2048 FLAT "${secret}" 0`].join('\n'))
+  for (const image of [overlay, split, extent]) {
+    const format = await detectImageFormat(image)
+    await t.throwsAsync(openQemuImage(image, format, { lanes: 1 }), {
+      code: 'FORMAT_UNSUPPORTED',
+      message: /outside its folder/,
+    })
+    await using served = await openQemuImage(image, format, { lanes: 1, others: 'any' })
+    t.deepEqual(served.files, [image, secret])
+  }
+})
+
+test(`openQemuImage() refuses what qemu finds behind a backing file whose format is not said${why}`, async (t) => {
+  const folder = await tempDir(t)
+  const secret = join(await tempDir(t), 'secret')
+  await writeFile(secret, Buffer.alloc(1 << 20, 7))
+  const [hidden, top] = [join(folder, 'hidden'), join(folder, 'top')] as const
+  await run('qemu-img', ['create', '-f', 'qed', '-b', secret, '-F', 'raw', hidden])
+  await run('qemu-img', ['create', '-u', '-f', 'qcow2', '-b', 'hidden', '-F', 'qed', top, '1M'])
+  // qemu-img makes none without it, and qemu takes none for unknown.
+  const bytes = await readFile(top)
+  bytes.writeUInt32BE(0x7fffffff, bytes.indexOf(Buffer.from([0xe2, 0x79, 0x2a, 0xca])))
+  await writeFile(top, bytes)
+  t.is(await detectImageFormat(hidden), 'raw')
+  await t.throwsAsync(openQemuImage(top, 'qcow2', { lanes: 1 }), {
+    code: 'FORMAT_UNSUPPORTED',
+    message: /does not name/,
+  })
+})
+
+test(`openQemuImage() that wants a whole image refuses one with parts elsewhere, beside it too${why}`, async (t) => {
+  const folder = await tempDir(t)
+  const content = sparseContent(1 << 20, 24)
+  const [whole, overlay, split] = ['whole', 'overlay', 'split'].map((name) => join(folder, name))
+  await makeImage(whole, ['-O', 'qcow2'], content)
+  await run('qemu-img', ['create', '-f', 'qcow2', '-b', whole, '-F', 'qcow2', overlay])
+  await run('qemu-img', ['create', '-f', 'qcow2', '-o', `data_file=${split}.data`, split, '1M'])
+  for (const image of [overlay, split])
+    await t.throwsAsync(openQemuImage(image, 'qcow2', { lanes: 1, others: 'none' }), {
+      code: 'FORMAT_UNSUPPORTED',
+      message: /parts in other files/,
+    })
+  await t.throwsAsync(openQemuImage(whole, 'vmdk', { lanes: 1, others: 'none' }), {
+    code: 'FORMAT_UNSUPPORTED',
+  })
+  await using served = await openQemuImage(whole, 'qcow2', { lanes: 1, others: 'none' })
+  await using source = await openNbdSource(served.url)
+  const back = Buffer.alloc(content.length)
+  await source.read(back, 0)
+  t.true(back.equals(content))
 })
 
 test(`openQemuImage() says that an image is damaged, missing or in use${why}`, async (t) => {

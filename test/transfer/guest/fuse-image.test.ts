@@ -1,9 +1,10 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { readFile, stat } from 'node:fs/promises'
+import { readFile, stat, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import anyTest, { type ExecutionContext } from 'ava'
+import type { FluidError } from '../../../protocol/errors.ts'
 import { openFuseImage } from '../../../transfer/guest/fuse-image.ts'
 import { eventually } from '../../helpers/eventually.ts'
 import { noFuseImages } from '../../helpers/guest-image.ts'
@@ -24,6 +25,21 @@ test(`openFuseImage() refuses what is no qcow2, and what another uses${why}`, as
   await using first = await openFuseImage(image)
   t.is((await stat(first.path)).size, 1024 * 1024)
   await refusedWith(t, 'NAME_BUSY', openFuseImage(image))
+})
+
+test(`openFuseImage() opens no other file that an image names${why}`, async (t) => {
+  const folder = await tempDir(t)
+  const [image, other] = [join(folder, 'disk.qcow2'), join(folder, 'other')] as const
+  for (const naming of [
+    ['-u', '-b', other, '-F', 'raw'],
+    ['-o', `data_file=${other},data_file_raw=on`],
+  ]) {
+    await run('qemu-img', ['create', '-q', '-f', 'qcow2', ...naming, image, '1M'])
+    await writeFile(other, 'as it was')
+    const error = await t.throwsAsync(openFuseImage(image), { message: /parts in other files/ })
+    t.is((error as FluidError).code, 'FORMAT_UNSUPPORTED')
+    t.is(await readFile(other, 'utf8'), 'as it was')
+  }
 })
 
 test(`openFuseImage() ends with its process, by SIGKILL too${why}`, async (t) => {
