@@ -51,6 +51,7 @@ export async function openTargetHost(options: TargetHostOptions): Promise<Target
     cloudsConfig: config.clouds,
     table,
     writableFormats,
+    stores: config.migrators.stores,
     log,
     folderOf,
     removeFolder: (relocation) => rm(folderOf(relocation), { recursive: true, force: true }),
