@@ -61,7 +61,7 @@ export function createBenchAnswers(parts: JobParts, room: IncomingRoom): BenchAn
       }
       try {
         await runIncoming({
-          parts: { ...parts, level: createMemoryLevel() },
+          parts: { ...parts, level: createMemoryLevel(taken.grow) },
           job: volatileJob(recordOf(peer, offer)),
           offer,
           agreement: reply.agreement,

@@ -242,6 +242,8 @@ name = ${JSON.stringify(name)}
 # version ever run. Peers may ask for one by name; deploy/config.toml says more.
 # folder = "${DEFAULT_MIGRATORS_FOLDER}"
 # allow = []
+# Object stores on this very host, address:port, that peers may have this agent ask to prove that a service will reach them.
+# stores = []
 
 # Clouds of this host whose machines may leave and arrive. Those that are named here and no other; deploy/config.toml
 # explains the keys.

@@ -250,7 +250,8 @@ export function createCatalogServer(parts: ServerParts): CatalogServer {
   }
 
   function* entries(prefixes: readonly Uint8Array[]): Generator<CatalogAnswer> {
-    const positions = [...new Set(prefixes.flatMap((prefix) => catalog.index.below(hex(prefix))))].toSorted()
+    // No prefix begins with another, so this is ascending.
+    const positions = prefixes.map(hex).toSorted().flatMap(catalog.index.below)
     for (let at = 0; at === 0 || at < positions.length; at += MAX_ENTRIES_PER_FRAME) {
       const part = positions.slice(at, at + MAX_ENTRIES_PER_FRAME).map((position) => ({
         position: Buffer.from(position, 'hex'),

@@ -223,7 +223,7 @@ const READERS: Readers = {
   },
   enumerate: ({ prefixes }) => ({
     kind: 'enumerate',
-    prefixes: readPrefixes(prefixes ?? [], MAX_ENTRY_PREFIXES, MAX_PREFIX_BYTES),
+    prefixes: disjoint(readPrefixes(prefixes ?? [], MAX_ENTRY_PREFIXES, MAX_PREFIX_BYTES)),
   }),
   entries: ({ entries, more }) => ({
     kind: 'entries',
@@ -281,6 +281,14 @@ function readLimit(limit: number | null | undefined): number {
 function readPrefixes(prefixes: readonly Uint8Array[], maxCount: number, maxBytes: number): Uint8Array[] {
   if (prefixes.length === 0) throw violation('Request names no prefix')
   return list('Prefixes', prefixes, maxCount, (name, prefix) => boundedBytes(name, prefix, 0, maxBytes))
+}
+
+/** None begins with another: what is below one is collected once, however much is asked for. */
+function disjoint(prefixes: Uint8Array[]): Uint8Array[] {
+  const sorted = prefixes.map((prefix) => Buffer.from(prefix).toString('hex')).toSorted()
+  if (sorted.some((prefix, at) => at > 0 && prefix.startsWith(sorted[at - 1])))
+    throw violation('A prefix begins with another')
+  return prefixes
 }
 
 function readNodes(

@@ -222,7 +222,7 @@ export const MAX_OPEN_JOBS_PER_PEER = 64
  * longest sync of a slow disk, and above what one data frame takes at 4 KiB/s.
  */
 export const PROGRESS_TIMEOUT_MS = 5 * 60_000
-/** Memory of all attempts that receive, together and of one peer: what their lanes and tables of recent chunks can take. */
+/** Memory of all attempts that receive, together and of one peer: of lanes, tables of recent chunks, journals of benchmarks. */
 export const MAX_INCOMING_BYTES = 1024 * MiB
 export const MAX_INCOMING_BYTES_PER_PEER = 512 * MiB
 /** Most memory a receiving lane takes: frames, what is read again, what is decoded. */

@@ -2,6 +2,7 @@
  * As much of a state database as a journal asks for, in memory: for jobs of which nothing may stay. Keys are compared
  * as bytes; nothing survives the process.
  */
+import { FluidError } from '../protocol/errors.ts'
 import type { StateLevel } from './chunk-index.ts'
 
 interface Bounds {
@@ -14,8 +15,11 @@ interface Bounds {
 
 type Row = [key: Uint8Array, value: Uint8Array]
 
-/** An empty database. Of StateLevel it has what Journal calls: batch(), iterator() and clear(). */
-export function createMemoryLevel(): StateLevel {
+/**
+ * An empty database. Of StateLevel it has what Journal calls: batch(), iterator() and clear(). `grow` is asked for room for
+ * what is written; a write throws LIMIT_EXCEEDED, and changes nothing, when there is none.
+ */
+export function createMemoryLevel(grow: (bytes: number) => boolean = () => true): StateLevel {
   const rows = new Map<string, Row>()
 
   function select({ gte, lt, lte, reverse = false, limit = Infinity }: Bounds): Row[] {
@@ -32,8 +36,10 @@ export function createMemoryLevel(): StateLevel {
   const level = {
     batch() {
       const changes: (() => void)[] = []
+      let bytes = 0
       const batch = {
         put(key: Uint8Array, value: Uint8Array) {
+          bytes += key.length + value.length
           changes.push(() => rows.set(nameOf(key), [key, value]))
           return batch
         },
@@ -42,6 +48,11 @@ export function createMemoryLevel(): StateLevel {
           return batch
         },
         async write() {
+          if (!grow(bytes))
+            throw new FluidError(
+              'LIMIT_EXCEEDED',
+              `There is no room in memory for ${bytes} bytes more of a journal`,
+            )
           for (const change of changes) change()
         },
       }

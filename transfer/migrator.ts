@@ -34,5 +34,11 @@ export interface EditMigrator extends MigratorFacts {
    * Run at the target before cut-over, where there is one: proves that what the changes lead to can be reached from there.
    * Throws MIGRATOR_FAILED with what cannot, and without any secret.
    */
-  testAccess?(input: unknown, options: { readonly signal: AbortSignal }): Promise<void>
+  testAccess?(input: unknown, options: AccessOptions): Promise<void>
+}
+
+export interface AccessOptions {
+  readonly signal: AbortSignal
+  /** Whether an IP address may be connected to at that port; asked of every one, after names are resolved. */
+  mayAsk(address: string, port: number): boolean
 }

@@ -12,6 +12,7 @@ import type { AllowedMigrators } from '../../transfer/migrators/registry.ts'
 import { previewChanges, type EditStep } from '../../transfer/migrators/apply.ts'
 import { blockUrl, fileUrl, openSource } from '../../transfer/open.ts'
 import type { Source } from '../../transfer/source.ts'
+import { requireWhole } from '../clouds/image-size.ts'
 import type { Cloud, MachineState, Snapshot } from '../clouds/cloud.ts'
 import type { Machine } from '../../protocol/machine.ts'
 import type { Clouds } from '../clouds/open-cloud.ts'
@@ -83,6 +84,8 @@ async function lookAt(clouds: Clouds, asked: ServiceMachine, looking: Looking): 
   const machine = await cloud.machine(asked.name, { signal })
   const state = await cloud.state(asked.name, { signal })
   reasons.push(...stateObjections(cloud, asked.name, state, live))
+  // What this agent would not start again, were the relocation to go back, is not stopped either.
+  if (cloud.kind === 'qemu') for (const disk of machine.disks) await requireWhole(disk)
   for (const disk of machine.disks)
     if (disk.readOnly) warnings.push(`Disk ${disk.id} of ${asked.name} is read-only and stays where it is`)
   const owner = randomBytes(RELOCATION_ID_BYTES).toString('hex')

@@ -52,6 +52,7 @@ export async function openTargetHost(options: TargetHostOptions): Promise<Target
     table,
     writableFormats,
     heldPlaces,
+    stores: config.migrators.stores,
     log,
     folderOf,
     removeFolder: (relocation) => rm(folderOf(relocation), { recursive: true, force: true }),

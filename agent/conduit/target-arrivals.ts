@@ -91,12 +91,16 @@ export class Arrivals implements AsyncDisposable {
     }).then(async (reserved) => {
       if (!('arrival' in reserved)) return reserved
       const { answer, arrival } = reserved
-      if (arrival.record.state === 'awaiting') await this.#approval(arrival, waiting)
+      const waited = arrival.record.state === 'awaiting'
+      if (waited) await this.#approval(arrival, waiting)
       // Somebody may have been quicker than this.
       const { state, reason = 'The relocation was ended' } = arrival.record
       if (state === 'releasing' || state === 'released')
         throw new FluidError(reason === TURNED_AWAY ? 'APPROVAL_REJECTED' : 'CANCELLED', reason)
-      return answer
+      if (!waited) return answer
+      // What a person let in is looked at once more: as things are now, and with others asked.
+      const check = () => this.#check(peer, grant, requestOf(plan), arrival)
+      return await this.#inTurn('', waiting.signal, check)
     })
   }
 
@@ -166,6 +170,7 @@ export class Arrivals implements AsyncDisposable {
       cloud,
       grant: { ...grant, relocate },
       others,
+      isLetIn: grant.approve !== 'ask' || known?.record.state === 'prepared',
       before: known?.record,
     })
     return objections.length > 0 ? { accepted: false, objections } : { accepted: true, places, warnings }

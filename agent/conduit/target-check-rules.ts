@@ -1,10 +1,11 @@
-/** What a grant says against a plan: pure. Amounts, networks, ports of the host, and whom health checks may ask. */
+/** What a grant says against a plan: amounts, networks, ports of the host, and whom health checks may ask. */
 import { isIP } from 'node:net'
 import type { ErrorCode } from '../../protocol/errors.ts'
 import type { RelocateGrant } from '../../protocol/relocate-grant.ts'
-import type { Machine } from '../../protocol/machine.ts'
+import type { Machine, PortForward } from '../../protocol/machine.ts'
 import type { RelocationRequest } from './target.ts'
 import type { HealthCheck, Objection } from '../../protocol/relocation-message.ts'
+import { isNeverAsked, isOfThisHost } from './asked-addresses.ts'
 
 interface Rules {
   readonly cloud: { readonly kind: string; readonly supports: { readonly firmware: readonly string[] } }
@@ -14,6 +15,8 @@ interface Rules {
 
 /** Ports below are the host's own. */
 const FIRST_FREE_PORT = 1024
+/** Of a forward: every IPv4 address of the host. */
+const ANY_ADDRESS = '0.0.0.0'
 
 export function checkObjections(peer: string, request: RelocationRequest, rules: Rules): Objection[] {
   const { relocate } = rules.grant
@@ -62,17 +65,19 @@ export function checkObjections(peer: string, request: RelocationRequest, rules:
 function checkObjection(check: HealthCheck, machines: readonly Machine[], rules: Rules): string | undefined {
   const { host, port } = check.kind === 'tcp' ? check : whereOf(check.url)
   const where = `${host}:${port}`
-  if (isLoopbackHost(host)) {
+  const address = host === 'localhost' ? '127.0.0.1' : host
+  if (isIP(address) === 0) return `A check asks ${where}: only addresses of the machines may be asked`
+  if (isOfThisHost(address)) {
     const forwards = machines.flatMap(({ nics }) => nics.flatMap((nic) => nic.forwards))
-    if (forwards.some(({ hostPort }) => hostPort === port)) return undefined
+    // Beside a forward of one address, a service of this host may have the same port of another.
+    const leadsThere = ({ hostAddress, hostPort }: PortForward) =>
+      hostPort === port && (hostAddress === address || (hostAddress === ANY_ADDRESS && isIP(address) === 4))
+    if (forwards.some(leadsThere)) return undefined
     // Services of this host have its ports.
     if (rules.cloud.kind === 'local' && port >= FIRST_FREE_PORT) return undefined
     return `A check asks ${where}, which leads to none of the machines`
   }
-  if (isIP(host) === 0) return `A check asks ${where}: only addresses of the machines may be asked`
-  // Link-local addresses are where clouds keep their secrets.
-  if (/^(169\.254\.|0\.|22[4-9]\.|2[3-5]\d\.|fe[89ab]|ff|::)/i.test(host))
-    return `A check may not ask ${where}`
+  if (isNeverAsked(address)) return `A check may not ask ${where}`
   const isBridged = machines.some(({ nics }) => nics.some(({ network }) => network !== 'user'))
   return isBridged ? undefined : `A check asks ${where}, and no machine is on a network of this host`
 }

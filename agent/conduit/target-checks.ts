@@ -12,7 +12,9 @@ import { cannotWriteGuests as cannotWrite } from '../../transfer/guest/guest-pro
 import { findDestinationFolder, pathIn } from '../../transfer/destination-name.ts'
 import type { EditMigrator } from '../../transfer/migrator.ts'
 import type { Cloud } from '../clouds/cloud.ts'
+import { hostPort } from '../mesh/addresses.ts'
 import type { Grant } from '../pairing/policy.ts'
+import { isNeverAsked, isOfThisHost } from './asked-addresses.ts'
 import { checkObjections } from './target-check-rules.ts'
 import type { RelocationRequest } from './target.ts'
 import type {
@@ -30,6 +32,10 @@ export interface CheckingTarget {
   readonly writableFormats: readonly string[]
   /** What others have reserved here. */
   readonly others: readonly { readonly peer: string; readonly request: RelocationRequest }[]
+  /** False while a person has yet to let this relocation in: then nobody else is asked for it. */
+  readonly isLetIn: boolean
+  /** Object stores on this host that may be asked, address:port. */
+  readonly stores: readonly string[]
   /** The same relocation, prepared before: its names are its own. */
   readonly before?: { readonly places: readonly PlannedPlace[] }
   /** The Migrator of that name and major version; throws what stands against it. */
@@ -93,7 +99,7 @@ export async function checkRequest(
     )
   if (!before) objections.push(...(await spaceObjections(grant.folder, request, others)))
   // Last, and only for who is let in: it asks others.
-  if (objections.length === 0) objections.push(...(await accessObjections(request, target)))
+  if (objections.length === 0 && target.isLetIn) objections.push(...(await accessObjections(request, target)))
   return { objections: objections.slice(0, MAX_OBJECTIONS), warnings, places }
 }
 
@@ -181,11 +187,13 @@ async function accessObjections(
   target: CheckingTarget,
 ): Promise<Objection[]> {
   const signal = AbortSignal.timeout(ACCESS_TIMEOUT_MS)
+  const mayAsk = (address: string, port: number) =>
+    target.stores.includes(hostPort(address, port)) || !(isOfThisHost(address) || isNeverAsked(address))
   const objections: Objection[] = []
   for (const { machine, steps } of machines) {
     for (const step of steps) {
       try {
-        await (await target.migrator(step)).testAccess?.(step.input, { signal })
+        await (await target.migrator(step)).testAccess?.(step.input, { signal, mayAsk })
       } catch (error) {
         const { code, message, hint } = asFluidError(error, 'MIGRATOR_FAILED')
         objections.push({ code, message: `${machine.name}: ${message}`, hint })

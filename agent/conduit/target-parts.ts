@@ -31,5 +31,7 @@ export interface ArrivalParts {
   cancelJobs(record: Pick<ArrivalRecord, 'peer' | 'places'>): Promise<void>
   /** The Migrator of that name and major version. Throws POLICY_DENIED, VERSION_UNSUPPORTED, MIGRATOR_FAILED. */
   migrator(step: MigratorStep): Promise<EditMigrator>
+  /** Object stores on this host that may be asked, address:port. */
+  readonly stores: readonly string[]
   openGuest?(disks: readonly WritableDisk[], options: { signal: AbortSignal }): Promise<WritableGuestFiles>
 }

@@ -51,21 +51,22 @@ export async function factsOf(
   const isTaken = known?.record.state !== 'complete' && parts.heldPlaces.has(target)
   const busy = isTaken || others.some((job) => sameTarget(job, target))
   if (target.kind !== 'file') {
+    // Which server it is, the sender is not told.
+    const unfit = (why: string, hint: string | undefined) =>
+      new FluidError('FORMAT_UNSUPPORTED', `${parts.config.name} cannot write there: the NBD server ${why}`, {
+        hint,
+      })
     const sink = await openSink(target.kind === 'block' ? blockUrl(target.path) : target.url).catch(
-      () => undefined,
+      (error: unknown) => {
+        const { code, hint } = asFluidError(error)
+        if (code === 'FORMAT_UNSUPPORTED') throw unfit('takes no flush', hint)
+      },
     )
     const targetBytes = sink?.sizeBytes
     const shared = sink?.supports.shared ?? true
     await sink?.[Symbol.asyncDispose]()
-    if (!shared) {
-      throw new FluidError(
-        'FORMAT_UNSUPPORTED',
-        `${parts.config.name} cannot write there: the NBD server serves one connection only`,
-        {
-          hint: 'Let the server take several: qemu-nbd --shared=8, or nbdkit',
-        },
-      )
-    }
+    if (!shared)
+      throw unfit('serves one connection only', 'Let the server take several: qemu-nbd --shared=8, or nbdkit')
     return { ...none, busy, resumes, approved, targetBytes: targetBytes ?? 0, writableFormats: ['raw'] }
   }
   const { bavail, bsize } = await statfs(target.folder)

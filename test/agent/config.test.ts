@@ -30,7 +30,7 @@ test('parseConfig() fills every default', (t) => {
     limits: { jobs: 8, lanes: 4, bandwidth: undefined },
     log: { level: 'info' },
     clouds: {},
-    migrators: { folder: '/etc/fluidcloud/migrators', allow: [] },
+    migrators: { folder: '/etc/fluidcloud/migrators', allow: [], stores: [] },
   })
 })
 
@@ -131,6 +131,11 @@ test(
   refuses,
   '[migrators]\nallow = ["../x@1"]',
   /migrators\.allow is .* a list of names with their major version/,
+)
+test(
+  refuses,
+  '[migrators]\nstores = ["store.example:9000"]',
+  /migrators\.stores is .* an address and its port/,
 )
 test(refuses, '[migrators]\nfolder = "x"', /migrators\.folder is "x", which is not an absolute path/)
 test(refuses, 'lisen = []', /Unknown key lisen/, /Did you mean listen\?/)

@@ -92,6 +92,21 @@ withNbdkit(
   },
 )
 
+withNbdkit(
+  `move refuses an NBD export that cannot be flushed${note(withNbdkit === ava.skip && 'needs nbdkit')}`,
+  async (t) => {
+    const pair = await startPair(t)
+    await writeDisk(pair.source('disk.raw'))
+    const url = await nbdkit(t, ['full', String(SIZE_BYTES)])
+    await pair.boreal.tell('policy', 'set', 'alpine', '--target', `vol=${url}`)
+    const { exit, lines } = await pair.alpine.run('move', pair.source('disk.raw'), 'boreal:vol', '--replace')
+    t.not(exit, 0)
+    t.like(lines.at(-1), { type: 'error', code: 'FORMAT_UNSUPPORTED' })
+    t.regex(String(lines.at(-1)?.message), /^boreal cannot write there: the NBD server takes no flush/)
+    t.false(JSON.stringify(lines).includes(url), 'Where it is, is not told')
+  },
+)
+
 async function openedDevice(t: ExecutionContext, sizeBytes: number): Promise<AgentPair & { device: string }> {
   const pair = await startPair(t)
   await writeFile(pair.source('backing'), noise(sizeBytes, 9))

@@ -20,6 +20,7 @@ test(`relocate moves a service that adapts to its new home and still finds its o
   await store.put('greeting', 'hello from where it always was')
   const { endpoint, guestEndpoint, bucket, region, accessKey, secretKey, scoped } = store
   const stage = await openGuestStage(t, {
+    stores: [new URL(endpoint).host],
     store: { endpoint: guestEndpoint, bucket, region, accessKey, secretKey },
     machine: `[machine.adapt]
 hostname = "shop-boreal"

@@ -208,6 +208,12 @@ export class AgentProcess {
     await writeFile(this.home.config, `${await readFile(this.home.config, 'utf8')}\n${sections}\n`)
   }
 
+  /** Names object stores of this host, address:port, that peers may have it ask; holds from the next start. */
+  async nameStores(stores: readonly string[]): Promise<void> {
+    const config = await readFile(this.home.config, 'utf8')
+    await writeFile(this.home.config, config.replace('# stores = []', `stores = ${JSON.stringify(stores)}`))
+  }
+
   /** The end of what it wrote to standard error. */
   async log(): Promise<string> {
     return (await readFile(this.#log, 'utf8').catch(() => '')).slice(-4000)

@@ -14,10 +14,15 @@ export interface GuestStageOptions {
   readonly store?: GuestStore
   /** More of service.toml, under its one machine. */
   readonly machine?: string
+  /** Object stores of this host that the agents may ask, address:port. */
+  readonly stores?: readonly string[]
 }
 
 /** Undefined when no guest can be built here, which the test's log says. The guest runs and answers. */
-export async function openGuestStage(t: ExecutionContext, { store, machine = '' }: GuestStageOptions = {}) {
+export async function openGuestStage(
+  t: ExecutionContext,
+  { store, machine = '', stores = [] }: GuestStageOptions = {},
+) {
   const folder = await tempDir(t)
   const images = await guestImages(t, folder, store)
   if (!images) return undefined
@@ -37,6 +42,7 @@ export async function openGuestStage(t: ExecutionContext, { store, machine = '' 
   for (const [i, agent] of [pair.alpine, pair.boreal].entries()) {
     await agent.stop()
     await agent.append(`[clouds.qemu]\nmachines = ${JSON.stringify(folders[i])}\naccel = "tcg"\n`)
+    await agent.nameStores(stores)
     await agent.start()
   }
   await pair.boreal.tell('policy', 'set', 'alpine', '--relocate', 'qemu')

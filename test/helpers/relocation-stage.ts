@@ -64,14 +64,20 @@ export interface RelocationStage {
 
 export interface StageOptions {
   readonly policy?: readonly string[]
+  /** Object stores of this host that the target may ask, address:port. */
+  readonly stores?: readonly string[]
 }
 
-export async function openStage(t: Owner, { policy = [] }: StageOptions = {}): Promise<RelocationStage> {
+export async function openStage(
+  t: Owner,
+  { policy = [], stores = [] }: StageOptions = {},
+): Promise<RelocationStage> {
   const { cloud, clouds, folder, program, count, countedAt } = await localStage(t)
   const target = await startAgent(t, 'boreal')
   await target.append(
     `[clouds.local]\nmachines = ${JSON.stringify(clouds.local?.machines)}\nprograms = [${JSON.stringify(program)}]`,
   )
+  await target.nameStores(stores)
   await target.stop()
   await target.start()
   const { agent, parts: source } = await openSource(t, join(folder, 'alpine'))

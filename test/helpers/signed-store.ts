@@ -9,6 +9,8 @@ export interface SignedStore {
   readonly port: number
   /** Method, host and path of each request that was let in. */
   readonly asked: string[]
+  /** Requests that were not. */
+  readonly refused: number
 }
 
 const hmac = (key: string | Buffer, text: string) => createHmac('sha256', key).update(text).digest()
@@ -20,12 +22,14 @@ export async function signedStore(
   keys: { readonly accessKey: string; readonly secretKey: string; readonly region: string },
   objects: Readonly<Record<string, string>>,
 ): Promise<SignedStore> {
-  const asked: string[] = []
+  const store = { port: 0, asked: [] as string[], refused: 0 }
   const server = createServer((request, response) => {
-    if (!isSigned(request, keys)) response.writeHead(403).end()
-    else {
+    if (!isSigned(request, keys)) {
+      store.refused++
+      response.writeHead(403).end()
+    } else {
       const at = `${request.headers.host?.split('.').length === 2 ? `/${request.headers.host.split('.')[0]}` : ''}${request.url}`
-      asked.push(`${request.method} ${at}`)
+      store.asked.push(`${request.method} ${at}`)
       const object = objects[decodeURIComponent(at)]
       response.writeHead(object === undefined ? 404 : 200).end(object)
     }
@@ -33,7 +37,8 @@ export async function signedStore(
   server.listen(0, '127.0.0.1')
   owner.teardown(() => server.close())
   await once(server, 'listening')
-  return { port: (server.address() as AddressInfo).port, asked }
+  store.port = (server.address() as AddressInfo).port
+  return store
 }
 
 function isSigned(

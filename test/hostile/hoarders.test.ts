@@ -3,9 +3,10 @@ import { randomBytes } from 'node:crypto'
 import { readdir, rm, statfs } from 'node:fs/promises'
 import test from 'ava'
 import { VIADUCT_PROTOCOL } from '../../protocol/ids.ts'
-import { INCOMING_LANE_BYTES } from '../../protocol/limits.ts'
+import { INCOMING_LANE_BYTES, MAX_WINDOW_CHUNKS, WINDOW_BYTES } from '../../protocol/limits.ts'
 import { eventually } from '../helpers/eventually.ts'
 import { answerAttempts } from '../helpers/rogue-receiver.ts'
+import { entriesOf } from '../helpers/rogue-lane.ts'
 import type { RoguePeer } from '../helpers/rogue-peer.ts'
 import { greet, moveChunk, offerOf, openJob } from '../helpers/rogue-sender.ts'
 import { openVictim, type Victim } from '../helpers/victim.ts'
@@ -72,6 +73,28 @@ test.serial('an honest sender waits for memory, and is served once there is some
   await eventually(async () => ((await refusedFor('memory')) > before + 4 ? true : undefined))
   for (const { talk } of jobs) talk.abort()
   await served
+})
+
+test.serial('what a benchmark has an agent remember counts as memory of its peer', async (t) => {
+  const rogue = await victim.rogue()
+  const windows = 256
+  const sizeBytes = windows * WINDOW_BYTES
+  const bench = { bench: true, destination: '.bench', sizeBytes, allocatedBytes: 0, lanes: 2 } as const
+  const job = await openJob(rogue, victim.dataPort, bench)
+  using lane = await job.lane()
+  // As many entries as a window may have, of one byte that travels once a window: 45 KB to remember of each.
+  const bytes = Uint8Array.of(7)
+  for (let i = 0; i < windows; i++) {
+    const start = i * WINDOW_BYTES
+    const chunks = Array.from({ length: MAX_WINDOW_CHUNKS }, (_, k) => ({ offset: start + k, bytes }))
+    lane.have(i + 1, start, start + WINDOW_BYTES, entriesOf(chunks))
+    lane.data(i + 1, 0, 1, bytes)
+  }
+  const status = await eventually(() => job.talk.heard.find((message) => message.kind === 'status'))
+  t.is(status.code, 'LIMIT_EXCEEDED')
+  await job.talk.ended
+  t.is(await refusal(rogue, { ...bench, sizeBytes: 1 }), undefined)
+  await victim.serves(t)
 })
 
 test.serial('a peer that asks to have a volume read again and again is refused after a while', async (t) => {

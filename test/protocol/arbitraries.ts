@@ -322,6 +322,15 @@ const kindsOfData = fc.array(token, { minLength: 1, maxLength: 16 })
 const prefixes = fc.array(fc.uint8Array({ maxLength: 3 }), { minLength: 1, maxLength: 16 })
 const outcomes = fc.constantFrom<Outcome>('kept', 'held', 'forged', 'replayed', 'expired', 'crowded', 'hasty')
 
+/** Without those that begin with another. */
+function disjoint(all: Uint8Array[]): Uint8Array[] {
+  const begins = (one: Uint8Array, other: Uint8Array) =>
+    Buffer.from(one).toString('hex').startsWith(Buffer.from(other).toString('hex'))
+  return all.filter(
+    (one, i) => !all.some((other, k) => k !== i && begins(one, other) && (k < i || !begins(other, one))),
+  )
+}
+
 function ascending(positions: Uint8Array[]): Uint8Array[] {
   const unique = new Map(positions.map((position) => [Buffer.from(position).toString('hex'), position]))
   return [...unique.keys()].toSorted().map((key) => unique.get(key)!)
@@ -379,7 +388,7 @@ export const catalogMessages: fc.Arbitrary<CatalogMessage> = fc.oneof(
       ),
     more: fc.boolean(),
   }),
-  fc.record({ kind: kind('enumerate'), prefixes }),
+  fc.record({ kind: kind('enumerate'), prefixes: prefixes.map(disjoint) }),
   fc.record({
     kind: kind('entries'),
     entries: fc

@@ -182,6 +182,12 @@ test('decodeCatalog() refuses nodes in disorder', refused, { summary: { nodes: [
 test('decodeCatalog() refuses to enumerate 257 prefixes', refused, {
   enumerate: { prefixes: Array<Uint8Array>(257).fill(Uint8Array.of(1)) },
 })
+test('decodeCatalog() refuses to enumerate everything twice', refused, {
+  enumerate: { prefixes: [new Uint8Array(), new Uint8Array()] },
+})
+test('decodeCatalog() refuses to enumerate below a prefix of another', refused, {
+  enumerate: { prefixes: [Uint8Array.of(1, 2), Uint8Array.of(3), Uint8Array.of(1)] },
+})
 test('decodeCatalog() refuses half an entry', refused, { entries: { entries: new Uint8Array(12) } })
 test('decodeCatalog() refuses an entry with sequence 0', refused, {
   entries: { entries: new Uint8Array(24) },

@@ -4,6 +4,7 @@ import { Journal } from '../../transfer/journal.ts'
 import type { JournalRecord } from '../../transfer/journal-record.ts'
 import { createMemoryLevel } from '../../transfer/memory-level.ts'
 import { collect } from '../helpers/collect.ts'
+import { refusedWith } from '../helpers/refused-with.ts'
 
 const JOB = new Uint8Array(16).fill(1)
 const OTHER_JOB = new Uint8Array(16).fill(2)
@@ -37,6 +38,20 @@ test('createMemoryLevel() lets a journal replace what it recorded', async (t) =>
     [0, 50],
     [50, 150],
     [150, 200],
+  ])
+})
+
+test('createMemoryLevel() asks for room, and keeps nothing for which there is none', async (t) => {
+  let free = 2 * (26 + 8 + ENTRY_BYTES)
+  const journal = await Journal.open(
+    createMemoryLevel((bytes) => (free -= bytes) >= 0),
+    JOB,
+  )
+  await journal.append([record(0, 100), record(100, 200)], { durable: true })
+  await refusedWith(t, 'LIMIT_EXCEEDED', journal.append([record(200, 300)], { durable: true }))
+  t.deepEqual(await ranges(journal), [
+    [0, 100],
+    [100, 200],
   ])
 })
 

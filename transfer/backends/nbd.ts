@@ -63,7 +63,10 @@ function isRefusal(error: unknown): boolean {
   return (error as NodeJS.ErrnoException).syscall === undefined
 }
 
-/** Opens an export for writing. Throws TARGET_WRITE when it cannot be reached or is read-only. */
+/**
+ * Opens an export for writing. Throws TARGET_WRITE when it cannot be reached or is read-only, FORMAT_UNSUPPORTED when its
+ * server takes no flush: then nothing written is ever known to be durable.
+ */
 export async function openNbdSink(url: string, options: NbdOptions = {}): Promise<Sink> {
   const address = parseNbdUrl(url)
   const client = await openNbdClient(address, options).catch((cause: unknown) => {
@@ -73,10 +76,16 @@ export async function openNbdSink(url: string, options: NbdOptions = {}): Promis
       hint: 'Check the address and that the NBD server runs',
     })
   })
-  const { sizeBytes, readOnly, canZero, shared, minBlockBytes } = client.volume
+  const { sizeBytes, readOnly, canFlush, canZero, shared, minBlockBytes } = client.volume
   if (readOnly) {
     await client[Symbol.asyncDispose]()
     throw new FluidError('TARGET_WRITE', `Cannot write ${url}: the server exports it read-only`)
+  }
+  if (!canFlush) {
+    await client[Symbol.asyncDispose]()
+    throw new FluidError('FORMAT_UNSUPPORTED', `Cannot write ${url}: the server takes no flush`, {
+      hint: 'Use a server that does: qemu-nbd, or nbdkit with its plugin file',
+    })
   }
   const exclusively = createQueue()
   return {

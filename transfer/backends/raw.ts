@@ -10,7 +10,7 @@ import { FluidError } from '../../protocol/errors.ts'
 import { adviseDontNeed, adviseWillNeed, punchHole } from '../linux.ts'
 import type { Sink } from '../sink.ts'
 import type { Source } from '../source.ts'
-import { checkBounds, targetSyncError, targetWriteError } from './bounds.ts'
+import { checkBounds, checkOpen, targetSyncError, targetWriteError } from './bounds.ts'
 import { fileExtents, openFileExtents, tellsHoles } from './file-extents.ts'
 import { shrunk, writeZeros } from './positional-io.ts'
 import { openReads } from './reads.ts'
@@ -41,6 +41,7 @@ export async function openRawSource(path: string): Promise<Source> {
       if (now < sizeBytes) throw shrunk(path, now, sizeBytes)
     },
     read(target, offset) {
+      checkOpen(open, path)
       checkBounds(sizeBytes, offset, target.length)
       const from = performance.now()
       const reading = reads.read(target, offset)
@@ -48,16 +49,17 @@ export async function openRawSource(path: string): Promise<Source> {
       return reading
     },
     prefetch(offset, lengthBytes) {
-      if (!cached) adviseWillNeed(fd, offset, lengthBytes)
+      if (open && !cached) adviseWillNeed(fd, offset, lengthBytes)
     },
     async fingerprint() {
       const now = await stat(path, { bigint: true }).catch(() => undefined)
       return now ? `file:${now.size}:${now.mtimeNs}:${now.ino}:${now.dev}` : 'file:gone'
     },
     async [Symbol.asyncDispose]() {
-      await reads.idle()
-      if (open) closeSync(fd)
+      const isFirst = open
       open = false
+      await reads.idle()
+      if (isFirst) closeSync(fd)
     },
   }
 }
@@ -95,11 +97,13 @@ export async function openRawSink(path: string): Promise<Sink> {
     sizeBytes,
     supports: { zeroed: true, sparse: true, shared: true },
     write(bytes, offset) {
+      checkOpen(open, path)
       checkBounds(sizeBytes, offset, bytes.length)
       if (lost) throw lost
       return turns.write(bytes, offset)
     },
     zero(offset, lengthBytes) {
+      checkOpen(open, path)
       checkBounds(sizeBytes, offset, lengthBytes)
       if (lost) throw lost
       if (lengthBytes === 0) return
@@ -107,6 +111,7 @@ export async function openRawSink(path: string): Promise<Sink> {
       else writeZeros(fd, offset, lengthBytes)
     },
     read(target, offset) {
+      checkOpen(open, path)
       checkBounds(sizeBytes, offset, target.length)
       return reads.read(target, offset)
     },
@@ -114,6 +119,7 @@ export async function openRawSink(path: string): Promise<Sink> {
       yield* extents.within(from, Math.min(to, sizeBytes))
     },
     async sync() {
+      checkOpen(open, path)
       if (lost) throw lost
       try {
         await fdatasyncOf(fd)
@@ -125,9 +131,10 @@ export async function openRawSink(path: string): Promise<Sink> {
       }
     },
     async [Symbol.asyncDispose]() {
-      await Promise.all([reads.idle(), turns.idle()])
-      if (open) closeSync(fd)
+      const isFirst = open
       open = false
+      await Promise.all([reads.idle(), turns.idle()])
+      if (isFirst) closeSync(fd)
     },
   }
 }

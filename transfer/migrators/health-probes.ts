@@ -37,8 +37,15 @@ async function answerOf(url: URL, signal: AbortSignal): Promise<IncomingMessage>
   // Loading it takes 40 ms of processor time, which an agent's start need not wait for.
   const { request } = await (url.protocol === 'https:' ? import('node:https') : import('node:http'))
   // Each try on a connection of its own: one from before a machine moved leads nowhere.
-  request(url, { agent: false, signal }, resolve).on('error', reject).end()
+  request(url, { agent: false, signal, family: familyOf(url.hostname) }, resolve)
+    .on('error', reject)
+    .end()
   return promise
+}
+
+/** localhost is 127.0.0.1, as whoever allowed the check took it to be: at ::1 may be someone else. 0: any. */
+function familyOf(host: string): 0 | 4 {
+  return host === 'localhost' ? 4 : 0
 }
 
 async function bodyHas(response: IncomingMessage, wanted: string): Promise<boolean> {
@@ -57,7 +64,7 @@ export async function probeTcp(
   signal: AbortSignal,
 ): Promise<Failed> {
   const { promise, resolve } = Promise.withResolvers<Failed>()
-  const socket = connect({ host, port, signal })
+  const socket = connect({ host, port, signal, family: familyOf(host) })
   let settled: NodeJS.Timeout | undefined
   socket.once('connect', () => {
     settled = setTimeout(() => resolve(undefined), TCP_SETTLE_MS)

@@ -4,9 +4,10 @@
  */
 import type { IncomingMessage } from 'node:http'
 import { type LookupAddress, lookup } from 'node:dns'
-import { BlockList, isIP, type LookupFunction } from 'node:net'
+import { isIP, type LookupFunction } from 'node:net'
 import { AwsV4Signer } from 'aws4fetch'
 import { FluidError } from '../../protocol/errors.ts'
+import type { AccessOptions } from '../migrator.ts'
 
 export interface ObjectStore {
   /** http or https, without a path of the bucket. */
@@ -27,13 +28,18 @@ const MAX_OBJECT_BYTES = 1024 * 1024
 export async function testBucket(
   store: ObjectStore,
   objectKey: string | undefined,
-  signal: AbortSignal,
+  options: AccessOptions,
 ): Promise<void> {
-  const bucket = await ask('HEAD', store, '', signal)
+  const bucket = await ask('HEAD', store, '', options)
   if (bucket !== 200 && bucket !== 204)
-    throw failed(`Bucket ${store.bucket} at ${hostOf(store)} ${words(bucket)}`)
+    throw failed(
+      `Bucket ${store.bucket} at ${hostOf(store)} ${words(bucket)}`,
+      bucket === REASONS[NOT_ASKED]
+        ? 'Where it is asked, the operator may name it in migrators.stores'
+        : undefined,
+    )
   if (objectKey === undefined) return
-  const object = await ask('GET', store, objectKey, signal)
+  const object = await ask('GET', store, objectKey, options)
   if (object !== 200)
     throw failed(
       `Object ${JSON.stringify(objectKey)} of bucket ${store.bucket} at ${hostOf(store)} ${words(object)}`,
@@ -45,7 +51,7 @@ async function ask(
   method: 'HEAD' | 'GET',
   store: ObjectStore,
   key: string,
-  signal: AbortSignal,
+  { signal, mayAsk }: AccessOptions,
 ): Promise<number | string> {
   try {
     const { url, headers } = await new AwsV4Signer({
@@ -62,12 +68,10 @@ async function ask(
     const { request } = await (url.protocol === 'https:' ? import('node:https') : import('node:http'))
     // Redirects are not followed: credentials go nowhere else.
     const literal = url.hostname.replace(/^\[|\]$/g, '')
-    if (isIP(literal) !== 0 && isLinkLocal(literal)) return 'is at an address that is not asked'
-    request(
-      url,
-      { method, headers: Object.fromEntries(headers), agent: false, signal, lookup: lookUp },
-      resolve,
-    )
+    const port = Number(url.port) || (url.protocol === 'https:' ? 443 : 80)
+    if (isIP(literal) !== 0 && !mayAsk(literal, port)) return REASONS[NOT_ASKED]
+    const lookup = lookUp((address) => mayAsk(address, port))
+    request(url, { method, headers: Object.fromEntries(headers), agent: false, signal, lookup }, resolve)
       .on('error', reject)
       .end()
     const response = await promise
@@ -85,7 +89,9 @@ async function ask(
   }
 }
 
+const NOT_ASKED = 'NOT_ASKED'
 const REASONS: Readonly<Record<string, string>> = {
+  [NOT_ASKED]: 'is at an address that is not asked',
   ECONNREFUSED: 'cannot be reached: it refuses connections',
   ENOTFOUND: 'cannot be reached: nobody knows its name',
   EHOSTUNREACH: 'cannot be reached',
@@ -123,34 +129,31 @@ function encoded(part: string): string {
   )
 }
 
-/** Where clouds tell their machines credentials: no store is there, and nobody is to have it asked. */
-const LINK_LOCAL = new BlockList()
-LINK_LOCAL.addSubnet('169.254.0.0', 16, 'ipv4')
-LINK_LOCAL.addSubnet('fe80::', 10, 'ipv6')
-LINK_LOCAL.addSubnet('fd00:ec2::', 32, 'ipv6')
-
-function isLinkLocal(address: string): boolean {
-  return LINK_LOCAL.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4')
-}
-
-/** Names as the system resolves them, and those under localhost as this machine (RFC 6761): not every resolver knows. */
-const lookUp: LookupFunction = (name, options, give) => {
-  const found = (error: Error | null, addresses: readonly LookupAddress[]) => {
-    if (error || addresses.length === 0) give(error ?? new Error('No address'), '')
-    else if (addresses.some(({ address }) => isLinkLocal(address))) give(new Error('Link-local'), '')
-    else if (options.all) give(null, [...addresses])
-    else give(null, addresses[0].address, addresses[0].family)
+/**
+ * Names as the system resolves them, and those under localhost as this machine (RFC 6761): not every resolver knows. What is
+ * connected to is what was judged: the name is not resolved again.
+ */
+function lookUp(mayAsk: (address: string) => boolean): LookupFunction {
+  return (name, options, give) => {
+    const found = (error: Error | null, addresses: readonly LookupAddress[]) => {
+      if (error) return give(error, '')
+      const asked = addresses.filter(({ address }) => mayAsk(address))
+      if (asked.length === 0) give(Object.assign(new Error('No address'), { code: NOT_ASKED }), '')
+      else if (options.all) give(null, asked)
+      else give(null, asked[0].address, asked[0].family)
+    }
+    if (name.endsWith('.localhost')) found(null, [{ address: '127.0.0.1', family: 4 }])
+    else lookup(name, { ...options, all: true }, found)
   }
-  if (name.endsWith('.localhost')) found(null, [{ address: '127.0.0.1', family: 4 }])
-  else lookup(name, { ...options, all: true }, found)
 }
 
 function hostOf({ endpoint }: ObjectStore): string {
   return new URL(endpoint).host
 }
 
-function failed(message: string): FluidError {
-  return new FluidError('MIGRATOR_FAILED', message, {
-    hint: 'Check endpoint, region, bucket and credentials of rebind-object-store; nothing was moved over yet',
-  })
+function failed(
+  message: string,
+  hint = 'Check endpoint, region, bucket and credentials of rebind-object-store; nothing was moved over yet',
+): FluidError {
+  return new FluidError('MIGRATOR_FAILED', message, { hint })
 }

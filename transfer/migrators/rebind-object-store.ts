@@ -74,10 +74,10 @@ export const rebindObjectStore: EditMigrator = {
     )
   },
 
-  async testAccess(input, { signal }) {
+  async testAccess(input, options) {
     const asked = read(input)
     const store = { ...storeOf(asked), endpoint: asked.testEndpoint ?? asked.endpoint }
-    await testBucket(store, asked.object, signal)
+    await testBucket(store, asked.object, options)
   },
 }
 

@@ -46,6 +46,18 @@ test(`openBlockSink() zero() works while another descriptor holds the device${wh
   }
 })
 
+test(`openBlockSource() and openBlockSink() touch nothing more once they are closed${why}`, async (t) => {
+  const device = await emptyDevice(t, 1 << 20)
+  for (const open of [openBlockSource, openBlockSink]) {
+    const volume = await open(device)
+    const closing = volume[Symbol.asyncDispose]()
+    t.throws(() => volume.read(Buffer.alloc(512), 0), { code: 'INTERRUPTED' })
+    await closing
+    t.throws(() => volume.read(Buffer.alloc(512), 0), { code: 'INTERRUPTED' })
+    if ('write' in volume) t.throws(() => volume.write(Buffer.alloc(512), 0), { code: 'INTERRUPTED' })
+  }
+})
+
 test(`openExclusively() says that a device is in use${why}`, async (t) => {
   const device = await emptyDevice(t, 1 << 20)
   const hold = openExclusively(device)

@@ -64,7 +64,9 @@ test(`openNbdSource() read() gives EIO of the server with its offset${why}`, asy
 })
 
 test(`openNbdSink() write() tells a full server from a broken one${why}`, async (t) => {
-  await using full = await openNbdSink(await nbdkit(t, ['full', '1M']))
+  await using full = await openNbdSink(
+    await nbdkit(t, ['--filter=error', 'memory', '1M', 'error-pwrite=ENOSPC', 'error-pwrite-rate=1']),
+  )
   await t.throwsAsync(async () => full.write(Buffer.alloc(4096, 1), 8192), {
     code: 'NO_SPACE',
     message: /offset 8192/,
@@ -81,6 +83,16 @@ test(`openNbdSink() write() tells a full server from a broken one${why}`, async 
 test(`openNbdSink() refuses a read-only export${why}`, async (t) => {
   const url = await nbdkit(t, ['--readonly', 'memory', '1M'])
   await t.throwsAsync(openNbdSink(url), { code: 'TARGET_WRITE', message: /read-only/ })
+})
+
+test(`openNbdSink() refuses an export that cannot be flushed${why}`, async (t) => {
+  const error = await t.throwsAsync<FluidError>(openNbdSink(await nbdkit(t, ['full', '1M'])), {
+    code: 'FORMAT_UNSUPPORTED',
+  })
+  t.regex(error.message, /takes no flush/)
+  t.truthy(error.hint)
+  await using source = await openNbdSource(await nbdkit(t, ['full', '1M']))
+  t.is(source.sizeBytes, 1 << 20)
 })
 
 test(`openNbdSource() finds the data in 1 TiB of hole with a question a GiB and no read${why}`, async (t) => {

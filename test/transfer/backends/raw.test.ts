@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process'
-import { link, open, rename, symlink, truncate, utimes, writeFile } from 'node:fs/promises'
+import { closeSync, openSync } from 'node:fs'
+import { link, open, readFile, rename, symlink, truncate, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { openRawSink, openRawSource } from '../../../transfer/backends/raw.ts'
@@ -73,6 +74,43 @@ test('openRawSource() fingerprint() differs after a write, a touch and a replace
   await rename(join(folder, 'new'), path)
   seen.add(await source.fingerprint())
   t.is(seen.size, 4)
+})
+
+test('openRawSource() reads nothing more once it is closed, whoever has its descriptor then', async (t) => {
+  const folder = await tempDir(t)
+  const [path, other] = [join(folder, 'disk'), join(folder, 'other')]
+  await writeFile(path, 'disk')
+  await writeFile(other, 'else')
+  const source = await openRawSource(path)
+  const others: number[] = []
+  t.teardown(() => others.forEach((fd) => closeSync(fd)))
+  const target = Buffer.alloc(4)
+  const closing = source[Symbol.asyncDispose]()
+  t.throws(() => source.read(target, 0), { code: 'INTERRUPTED' })
+  await closing
+  // One of these has the number that is free now.
+  for (let i = 0; i < 64; i++) others.push(openSync(other, 'r'))
+  t.throws(() => source.read(target, 0), { code: 'INTERRUPTED' })
+  t.is(target.toString(), '\0\0\0\0')
+})
+
+test('openRawSink() touches nothing more once it is closed, whoever has its descriptor then', async (t) => {
+  const folder = await tempDir(t)
+  const [path, other] = [join(folder, 'disk'), join(folder, 'other')]
+  await writeFile(path, 'disk')
+  await writeFile(other, 'else')
+  const sink = await openRawSink(path)
+  await sink[Symbol.asyncDispose]()
+  const others: number[] = []
+  t.teardown(() => others.forEach((fd) => closeSync(fd)))
+  for (let i = 0; i < 64; i++) others.push(openSync(other, 'r+'))
+  const target = Buffer.alloc(4)
+  t.throws(() => sink.read(target, 0), { code: 'INTERRUPTED' })
+  t.throws(() => sink.write(Buffer.from('disk'), 0), { code: 'INTERRUPTED' })
+  t.throws(() => sink.zero(0, 4), { code: 'INTERRUPTED' })
+  await t.throwsAsync(sink.sync(), { code: 'INTERRUPTED' })
+  t.is(target.toString(), '\0\0\0\0')
+  t.is(await readFile(other, 'utf8'), 'else')
 })
 
 test('openRawSource() refuses what is not a regular file', async (t) => {

@@ -55,6 +55,24 @@ test('awaitHealthy() asks again until all have passed, and says when', async (t)
   for (const check of checks) t.true(told.includes(check))
 })
 
+for (const kind of ['http', 'tcp'] as const)
+  test(`awaitHealthy() takes localhost for 127.0.0.1, whatever is at ::1, over ${kind}`, async (t) => {
+    const server = createServer((_, response) => response.end())
+    t.teardown(() => server.close())
+    server.listen(0, '::1')
+    try {
+      await once(server, 'listening')
+    } catch {
+      t.log('skipped: there is no IPv6 here')
+      return t.pass()
+    }
+    const { port: at } = server.address() as AddressInfo
+    const check: ServiceCheck =
+      kind === 'http' ? { kind, url: `http://localhost:${at}/` } : { kind, host: 'localhost', port: at }
+    const asked = awaitHealthy([check], { signal, deadlineMs: 300, intervalMs: 50 })
+    t.regex((await refusedWith(t, 'HEALTH_FAILED', asked)).message, /refuses connections$/)
+  })
+
 const FAILING: Readonly<Record<string, [(t: ExecutionContext) => Promise<ServiceCheck>, RegExp]>> = {
   'another status': [
     async (t) => ({ kind: 'http', url: await web(t, (_, response) => response.writeHead(404).end()) }),

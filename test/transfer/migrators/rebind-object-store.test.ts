@@ -11,6 +11,7 @@ import { refusedWith } from '../../helpers/refused-with.ts'
 import { signedStore } from '../../helpers/signed-store.ts'
 
 const signal = new AbortController().signal
+const access = { signal, mayAsk: () => true }
 const context: MigratorContext = { signal, machine: { name: 'm', macs: [] } }
 const keys = { accessKey: 'SCOPED-ID', secretKey: 'hunter2/+x', region: 'eu-1' }
 const files = [
@@ -45,7 +46,7 @@ for (const pathStyle of [true, false]) {
     const object = 'a b/ü+(1)*.txt'
     const store = await signedStore(t, keys, { '/data': '', '/data/': '', [`/data/${object}`]: 'content' })
     const endpoint = `http://${pathStyle ? '127.0.0.1' : 'localhost'}:${store.port}`
-    await rebindObjectStore.testAccess!(input({ endpoint, pathStyle, object }), { signal })
+    await rebindObjectStore.testAccess!(input({ endpoint, pathStyle, object }), access)
     t.deepEqual(
       store.asked.map((each) => each.split(' ')[0]),
       ['HEAD', 'GET'],
@@ -74,28 +75,37 @@ for (const [what, [more, words]] of Object.entries(FAILING)) {
     const error = await refusedWith(
       t,
       'MIGRATOR_FAILED',
-      rebindObjectStore.testAccess!(input({ endpoint, ...more }), { signal }),
+      rebindObjectStore.testAccess!(input({ endpoint, ...more }), access),
     )
     t.regex(error.message, words)
     t.false(`${error.message}${error.stack}${String(error.cause)}`.includes('hunter2'))
   })
 }
 
-for (const endpoint of ['http://169.254.169.254', 'http://[fe80::1]:80', 'http://[fd00:ec2::254]']) {
-  test(`rebind-object-store does not ask ${endpoint}`, async (t) => {
-    const error = await refusedWith(
-      t,
-      'MIGRATOR_FAILED',
-      rebindObjectStore.testAccess!(input({ endpoint }), { signal }),
+for (const host of ['127.0.0.1', '[::1]', 'localhost', 'store.localhost']) {
+  test(`rebind-object-store does not ask ${host} at an address that may not be asked`, async (t) => {
+    const store = await signedStore(t, keys, { '/data': '' })
+    const judged: string[] = []
+    const mayAsk = (address: string, port: number) => {
+      judged.push(`${address} ${port}`)
+      return false
+    }
+    const endpoint = `http://${host}:${store.port}`
+    const asked = rebindObjectStore.testAccess!(input({ endpoint }), { signal, mayAsk })
+    t.regex((await refusedWith(t, 'MIGRATOR_FAILED', asked)).message, /is at an address that is not asked$/)
+    t.true(judged.length > 0)
+    t.true(
+      judged.every((each) => [`127.0.0.1 ${store.port}`, `::1 ${store.port}`].includes(each)),
+      judged.join(),
     )
-    t.regex(error.message, /is at an address that is not asked$/)
+    t.deepEqual(store.asked, [])
   })
 }
 
 test('rebind-object-store asks where the agent reaches the store', async (t) => {
   const store = await signedStore(t, keys, { '/data': '' })
   const testEndpoint = `http://127.0.0.1:${store.port}`
-  await rebindObjectStore.testAccess!(input({ endpoint: 'http://10.0.2.2:9000', testEndpoint }), { signal })
+  await rebindObjectStore.testAccess!(input({ endpoint: 'http://10.0.2.2:9000', testEndpoint }), access)
   t.is(store.asked.length, 1)
 })
 
@@ -104,10 +114,13 @@ test('rebind-object-store gives up on a store that does not answer, or is not th
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-  const asked = rebindObjectStore.testAccess!(input({ endpoint }), { signal: AbortSignal.timeout(100) })
+  const asked = rebindObjectStore.testAccess!(input({ endpoint }), {
+    ...access,
+    signal: AbortSignal.timeout(100),
+  })
   t.regex((await refusedWith(t, 'MIGRATOR_FAILED', asked)).message, /did not answer in time$/)
   server.close()
-  const refusing = rebindObjectStore.testAccess!(input({ endpoint: 'http://127.0.0.1:1' }), { signal })
+  const refusing = rebindObjectStore.testAccess!(input({ endpoint: 'http://127.0.0.1:1' }), access)
   t.regex((await refusedWith(t, 'MIGRATOR_FAILED', refusing)).message, /refuses connections$/)
 })
 
