@@ -1,6 +1,8 @@
 /** Reads the volume of a job again, on whichever side this is, and tells its root: what `verify` compares. */
+import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { FluidError } from '../../protocol/errors.ts'
+import { asFluidError, FluidError } from '../../protocol/errors.ts'
+import type { ImageFormat } from '../../transfer/backends/image-format.ts'
 import { isChunking } from '../../transfer/chunker.ts'
 import { dropCachedPages } from '../../transfer/linux.ts'
 import { prepareSource, type PrepareOptions } from '../../transfer/prepared-source.ts'
@@ -11,6 +13,8 @@ import { sourceFormatOf } from './source-format.ts'
 
 /** Threads that read. */
 const READ_LANES = 4
+const SECTOR_BYTES = 512
+const CHANGED_HINT = 'It was changed since the move: fluidcloud receipt shows the root that moved'
 
 /** The root of the job's volume as it is now; `deep` has it read from the disk rather than from memory. */
 export async function readJobVolume(
@@ -26,11 +30,21 @@ export async function readJobVolume(
     throw new FluidError('JOB_STATE', `Job ${job.id} never moved data`)
   const place = placeOf(job)
   if (deep && place.startsWith('/')) dropCachedPages(place)
-  await using volume = await prepareSource(place, { lanes: READ_LANES + 1, signal, ...formatOf(job) })
-  if (volume.sizeBytes < record.sizeBytes) {
+  const { format, others } = formatOf(job)
+  await using volume = await prepareSource(place, { lanes: READ_LANES + 1, signal, format, others }).catch(
+    (cause: unknown) => {
+      if (record.direction === 'out' || asFluidError(cause).code !== 'SOURCE_MISSING') throw cause
+      throw new FluidError('VERIFY_MISMATCH', 'The volume is not there any more', {
+        cause,
+        hint: CHANGED_HINT,
+      })
+    },
+  )
+  if (!fits(volume.sizeBytes, record.sizeBytes, { isFile: await isFile(place), format })) {
     throw new FluidError(
       'VERIFY_MISMATCH',
       `The volume has ${volume.sizeBytes} bytes now, and had ${record.sizeBytes}`,
+      { hint: CHANGED_HINT },
     )
   }
   const source = { ...volume.source, sizeBytes: record.sizeBytes }
@@ -39,6 +53,23 @@ export async function readJobVolume(
     signal,
   })
   return { root, checkedBytes: record.sizeBytes }
+}
+
+/** A file has as many bytes as its volume, an image of one whole sectors of it; what a volume is written into may be larger. */
+function fits(
+  foundBytes: number,
+  sizeBytes: number,
+  { isFile, format = 'raw' }: { isFile: boolean; format?: ImageFormat },
+): boolean {
+  if (!isFile) return foundBytes >= sizeBytes
+  const inSectors = Math.ceil(sizeBytes / SECTOR_BYTES) * SECTOR_BYTES
+  return foundBytes === sizeBytes || (format !== 'raw' && foundBytes === inSectors)
+}
+
+async function isFile(place: string): Promise<boolean> {
+  if (!place.startsWith('/')) return false
+  const found = await stat(place).catch(() => undefined)
+  return found?.isFile() ?? false
 }
 
 /** As what it is read: never as what its bytes say, which the peer or a guest wrote since. */

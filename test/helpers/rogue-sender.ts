@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { agreementSigningBytes, decodeAgreement } from '../../protocol/agreement.ts'
 import type { Agreement, Hello, LaneEndpoint, Offer } from '../../protocol/control-message.ts'
 import { PROTOCOL_MINOR, VIADUCT_PROTOCOL } from '../../protocol/ids.ts'
+import { HOLE_BLOCK_BYTES } from '../../protocol/limits.ts'
 import { receiptSigningBytes } from '../../protocol/receipt.ts'
 import { CHUNKINGS } from '../../transfer/chunker.ts'
 import { serverName } from '../../transfer/lanes/server-name.ts'
@@ -99,16 +100,19 @@ export async function openJob(
   }
 }
 
-/** Moves a volume of 1 MiB soundly that holds one chunk, `bytes`, at its start; gives the job's id. */
+/** Moves a volume of 1 MiB soundly that holds `bytes` at its start, in one chunk of whole blocks; gives the job's id. */
 export async function moveChunk(
   rogue: RoguePeer,
   dataPort: number,
-  bytes: Uint8Array,
+  text: Uint8Array,
   changes: Partial<Offer> = {},
   hello: Hello = HELLO,
 ): Promise<string> {
   const job = await openJob(rogue, dataPort, changes, hello)
   const { sizeBytes, chunking } = job.agreement
+  const wholeBytes = Math.ceil(text.length / HOLE_BLOCK_BYTES) * HOLE_BLOCK_BYTES
+  const bytes = Buffer.alloc(Math.min(sizeBytes, wholeBytes))
+  bytes.set(text)
   using lane = await job.lane()
   const entries = entriesOf([{ offset: 0, bytes }])
   lane.have(1, 0, sizeBytes, entries)

@@ -31,7 +31,7 @@ async function isHeld(rogue: RoguePeer, bytes: Uint8Array): Promise<boolean> {
 
 test.serial('a have of another tenant’s chunk is answered as if nobody held it', async (t) => {
   const [tenant, rogue] = [await victim.rogue(), await victim.rogue()]
-  const secret = randomBytes(100_000)
+  const secret = randomBytes(102_400)
   await moveChunk(tenant, victim.dataPort, secret)
   t.true(await isHeld(tenant, secret), 'Its own tenant finds it')
   t.false(await isHeld(rogue, secret))
@@ -39,7 +39,7 @@ test.serial('a have of another tenant’s chunk is answered as if nobody held it
 
 test.serial('a have of a chunk that only lies about in the granted folder finds nothing', async (t) => {
   const rogue = await victim.rogue()
-  const secret = randomBytes(100_000)
+  const secret = randomBytes(102_400)
   await writeFile(join(rogue.folder, 'theirs.raw'), secret)
   t.false(await isHeld(rogue, secret))
 })
@@ -105,7 +105,7 @@ const TAKEN: readonly {
 for (const { title, cut, take } of TAKEN) {
   test.serial(`a job under way stops when ${title}`, async (t) => {
     const rogue = await victim.rogue()
-    const bytes = randomBytes(100_000)
+    const bytes = randomBytes(102_400)
     const job = await openJob(rogue, victim.dataPort, { sizeBytes: 8 * MiB })
     using lane = await job.lane()
     lane.have(1, 0, 4 * MiB, entriesOf([{ offset: 0, bytes }]))

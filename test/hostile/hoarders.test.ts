@@ -3,7 +3,12 @@ import { randomBytes } from 'node:crypto'
 import { readdir, rm, statfs } from 'node:fs/promises'
 import test from 'ava'
 import { VIADUCT_PROTOCOL } from '../../protocol/ids.ts'
-import { INCOMING_LANE_BYTES, MAX_WINDOW_CHUNKS, WINDOW_BYTES } from '../../protocol/limits.ts'
+import {
+  INCOMING_LANE_BYTES,
+  HOLE_BLOCK_BYTES,
+  MAX_WINDOW_CHUNKS,
+  WINDOW_BYTES,
+} from '../../protocol/limits.ts'
 import { eventually } from '../helpers/eventually.ts'
 import { answerAttempts } from '../helpers/rogue-receiver.ts'
 import { entriesOf } from '../helpers/rogue-lane.ts'
@@ -82,11 +87,14 @@ test.serial('what a benchmark has an agent remember counts as memory of its peer
   const bench = { bench: true, destination: '.bench', sizeBytes, allocatedBytes: 0, lanes: 2 } as const
   const job = await openJob(rogue, victim.dataPort, bench)
   using lane = await job.lane()
-  // As many entries as a window may have, of one byte that travels once a window: 45 KB to remember of each.
-  const bytes = Uint8Array.of(7)
+  // As many entries as a window may have, of one block that travels once a window: 45 KB to remember of each.
+  const bytes = Buffer.alloc(HOLE_BLOCK_BYTES, 7)
   for (let i = 0; i < windows; i++) {
     const start = i * WINDOW_BYTES
-    const chunks = Array.from({ length: MAX_WINDOW_CHUNKS }, (_, k) => ({ offset: start + k, bytes }))
+    const chunks = Array.from({ length: MAX_WINDOW_CHUNKS }, (_, k) => ({
+      offset: start + k * HOLE_BLOCK_BYTES,
+      bytes,
+    }))
     lane.have(i + 1, start, start + WINDOW_BYTES, entriesOf(chunks))
     lane.data(i + 1, 0, 1, bytes)
   }

@@ -73,7 +73,7 @@ withQemu(
     t.like(await verified(rogue, job), { root: undefined, error: { code: 'FORMAT_UNSUPPORTED' } })
     rmSync(join(rogue.folder, destination))
     const { error } = await verified(rogue, job)
-    t.is(error?.code, 'SOURCE_MISSING')
+    t.is(error?.code, 'VERIFY_MISMATCH')
     t.false(error?.message.includes(rogue.folder))
   },
 )

@@ -89,6 +89,20 @@ test.serial('verifyJob() gives the reason of a peer that could not read', async 
   )
 })
 
+test.serial('verifyJob() does not find a file that has grown the same', async (t) => {
+  await writeFile(source, Buffer.concat([bytes, Buffer.of(0)]))
+  try {
+    const { report } = await verifying(same())
+    t.false(report.match)
+    t.deepEqual(
+      report.reasons.map(({ code }) => code),
+      ['VERIFY_MISMATCH'],
+    )
+  } finally {
+    await writeFile(source, bytes)
+  }
+})
+
 test.serial('verifyJob() reports a peer that hangs up', async (t) => {
   const { report } = await verifying(undefined)
   t.false(report.match)
