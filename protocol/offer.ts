@@ -21,6 +21,8 @@ export interface OfferFacts {
   readonly exists: boolean
   /** Another job writes this destination. */
   readonly busy: boolean
+  /** Nothing can be written where the volume would be staged, as things are. */
+  readonly readOnly?: boolean
   /** Free space where the volume would be staged, in bytes. */
   readonly freeBytes: number
   /** Staged data of this very job is held. */
@@ -144,7 +146,7 @@ function* policyRefusals({ offer, grant }: OfferQuestion): Generator<Reason> {
 /** Says nothing about what lies at the target to a peer without a grant. */
 function* targetRefusals({ offer, grant, facts }: OfferQuestion): Generator<Reason> {
   if (!grant) return
-  const { exists, busy, freeBytes, resumes, writableFormats, targetBytes, inPlaceBytes = 0 } = facts
+  const { exists, busy, readOnly, freeBytes, resumes, writableFormats, targetBytes, inPlaceBytes = 0 } = facts
   if (!writableFormats.includes(offer.targetFormat)) {
     yield reason(
       'FORMAT_UNSUPPORTED',
@@ -152,6 +154,7 @@ function* targetRefusals({ offer, grant, facts }: OfferQuestion): Generator<Reas
     )
   }
   if (exists && !offer.replace) yield reason('NAME_EXISTS', `Destination ${offer.destination} exists already`)
+  if (readOnly) yield reason('TARGET_WRITE', `Nothing can be written where ${offer.destination} is to be`)
   if (busy) yield reason('NAME_BUSY', `Destination ${offer.destination} is being written by another job`)
   if (targetBytes !== undefined && offer.sizeBytes > targetBytes) {
     yield reason('NO_SPACE', `Volume is ${offer.sizeBytes} bytes, the target holds ${targetBytes}`)

@@ -14,7 +14,8 @@ import { sourceFormatOf } from './source-format.ts'
 /** Threads that read. */
 const READ_LANES = 4
 const SECTOR_BYTES = 512
-const CHANGED_HINT = 'It was changed since the move: fluidcloud receipt shows the root that moved'
+/** Of a volume that is not what was moved. */
+export const CHANGED_HINT = 'It was changed since the move: fluidcloud receipt shows the root that moved'
 
 /** The root of the job's volume as it is now; `deep` has it read from the disk rather than from memory. */
 export async function readJobVolume(

@@ -1,5 +1,5 @@
 /** What is to be known of a target before an offer is answered: where its name leads, what is there, what is free. */
-import { lstat, statfs } from 'node:fs/promises'
+import { access, constants, lstat, statfs } from 'node:fs/promises'
 import { isAbsolute } from 'node:path'
 import type { Offer, Reason } from '../../protocol/control-message.ts'
 import { asFluidError, FluidError } from '../../protocol/errors.ts'
@@ -83,6 +83,7 @@ export async function factsOf(
     resumes,
     approved,
     exists: exists && !finished,
+    readOnly: await isReadOnly(target.folder),
     freeBytes,
     ...(inPlace && { inPlaceBytes: held }),
     // What changed in place is found by comparing places: blocks are as good for that as cuts by content, and cost less.
@@ -98,6 +99,14 @@ function claimOf(job: Job, peer: string): number {
   const { direction, target, allocatedBytes = 0, sizeBytes } = job.record
   if (job.over || direction !== 'in' || job.record.peer !== peer || target?.kind !== 'file') return 0
   return sizeBytes > 0 ? allocatedBytes * (1 - job.report().doneBytes / sizeBytes) : 0
+}
+
+/** For this process: a file system mounted so, or a folder whose owner does not let it. */
+async function isReadOnly(folder: string): Promise<boolean> {
+  return access(folder, constants.W_OK).then(
+    () => false,
+    () => true,
+  )
 }
 
 async function existsAt({ folder, name }: Extract<Destination, { kind: 'file' }>): Promise<boolean> {

@@ -5,7 +5,7 @@ import type { ErrorReport } from '../reports/error-report.ts'
 import type { VerifyReport } from '../reports/job-reports.ts'
 import { errorReport, type Job } from './job.ts'
 import type { JobParts } from '../job-parts.ts'
-import { readJobVolume } from './job-volume.ts'
+import { CHANGED_HINT, readJobVolume } from './job-volume.ts'
 import { openViaduct } from '../viaduct/viaduct.ts'
 
 /** Reads again here and at the peer. What could not be read is a reason in the report. */
@@ -57,6 +57,7 @@ async function askPeer(parts: JobParts, job: Job, deep: boolean, signal: AbortSi
       code: 'UNEXPECTED' as const,
       message: 'The peer gave no reason',
     }
-    throw new FluidError(code, text, { peer: stream.peer })
+    const hint = code === 'VERIFY_MISMATCH' ? CHANGED_HINT : undefined
+    throw new FluidError(code, text, { peer: stream.peer, hint })
   }
 }

@@ -202,6 +202,12 @@ test(
   'NAME_INVALID',
 )
 test('answerOffer() refuses more than the grant allows', refused, { grant: { maxBytes: 999 } }, 'TOO_LARGE')
+test(
+  'answerOffer() refuses where nothing can be written',
+  refused,
+  { facts: { readOnly: true } },
+  'TARGET_WRITE',
+)
 test('answerOffer() refuses a name that exists', refused, { facts: { exists: true } }, 'NAME_EXISTS')
 test('answerOffer() refuses a name that another job writes', refused, { facts: { busy: true } }, 'NAME_BUSY')
 test('answerOffer() refuses what does not fit', refused, { facts: { freeBytes: 499 } }, 'NO_SPACE')
