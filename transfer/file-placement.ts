@@ -47,6 +47,7 @@ import {
   syncFile,
   type StagingNames,
 } from './staging-files.ts'
+import { openUndoLog } from './undo-log.ts'
 
 const SECTOR_BYTES = 512
 /** Between attempts to open a qcow2 that the qemu-nbd of a killed agent still flushes. */
@@ -162,9 +163,12 @@ async function openAdopted(
   folder: DestinationFolder,
   names: StagingNames,
 ): Promise<{ url: string; sink: Sink; server?: QemuNbd }> {
+  const undo = pathIn(folder, names.undo)
+  await using log = await openUndoLog(undo)
   const file = {
     part: pathIn(folder, names.part),
-    undo: pathIn(folder, names.undo),
+    undo,
+    soundBytes: await log.soundBytes(),
     former: join(folder.path, folder.leaf),
   }
   return { url: adoptedUrl(file), sink: await openAdoptedSink(file) }

@@ -12,7 +12,8 @@ import { open, type FileHandle } from 'node:fs/promises'
 import { randomBytes } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 import { FluidError } from '../protocol/errors.ts'
-import { reason, targetWriteError } from './backends/bounds.ts'
+import { reason, targetSyncError, targetWriteError } from './backends/bounds.ts'
+import { adviseDontNeed } from './linux.ts'
 
 const MAGIC = Buffer.from('FLUIDCLOUD UNDO1', 'latin1')
 export const UNDO_HEADER_BYTES = 4096
@@ -71,6 +72,11 @@ export interface UndoLog extends AsyncDisposable {
   readonly decision: UndoDecision | undefined
   /** Of a commit: the size of the new version. */
   readonly newBytes: number
+  /**
+   * Has the log reach the disk, and reads it there: up to here every entry is whole, bytes. An entry behind that may be torn, its
+   * header there and its old bytes not: the power failed, or the disk. TARGET_WRITE when it cannot be read.
+   */
+  soundBytes(): Promise<number>
   /** Notes, for good, how it ends. */
   decide(decision: UndoDecision, newBytes?: number): Promise<void>
   /** Puts what was overwritten back into `file`; may be done any number of times. */
@@ -93,6 +99,22 @@ export async function openUndoLog(path: string): Promise<UndoLog> {
     },
     get newBytes() {
       return decided?.newBytes ?? 0
+    },
+    async soundBytes() {
+      const synced = file.datasync()
+      // What never reached it counts as clean, and may be in memory still.
+      await synced
+        .finally(() => adviseDontNeed(file.fd, 0, 0))
+        .catch((error: unknown) => {
+          throw targetSyncError(error)
+        })
+      const { size } = await file.stat()
+      let sound = UNDO_HEADER_BYTES
+      for await (const { position, entry } of entries(file, nonce, sound, size)) {
+        if (position !== sound) break
+        sound += ENTRY_HEADER_BYTES + (entry.at === undefined ? 0 : entry.length)
+      }
+      return sound
     },
     async decide(decision, newBytes = 0) {
       if (decided) throw new TypeError(`It was decided already: ${decided.decision}`)

@@ -342,18 +342,38 @@ test('whatever several lanes write over and zero, discard() brings the old versi
 
 test('the undo log holds what was overwritten, and once', async (t) => {
   const it = await trial(t)
-  await using placement = await it.place()
+  const first = await it.place()
   const empty = (await stat(it.undo)).size
-  await using lane = await openSink(placement.sinkUrl)
+  await using lane = await openSink(first.sinkUrl)
   await lane.write(Buffer.alloc(8192, 1), 500_000)
   const once = (await stat(it.undo)).size
   t.true(once - empty <= 3 * 4096 + 3 * 48, `${once - empty}`)
   await lane.write(Buffer.alloc(8192, 2), 500_000)
   t.is((await stat(it.undo)).size, once)
-  // Nor by a lane that comes later, also after a crash.
-  await using late = await openSink(placement.sinkUrl)
+  await first[Symbol.asyncDispose]()
+  // Nor by a later attempt, also after a crash.
+  await using second = await it.place()
+  await using late = await openSink(second.sinkUrl)
   await late.write(Buffer.alloc(8192, 3), 500_000)
   t.is((await stat(it.undo)).size, once)
+})
+
+test('old bytes that reached the disk in part are saved again before they are overwritten', async (t) => {
+  const it = await trial(t)
+  const first = await it.place()
+  const empty = (await stat(it.undo)).size
+  const lane = await openSink(first.sinkUrl)
+  lane.prepare!([{ start: 0, end: 500_000 }])
+  await lane[Symbol.asyncDispose]()
+  await first[Symbol.asyncDispose]()
+  // The page with the header did, and not the one with the rest: the write that waits for it is never made.
+  await using log = await open(it.undo, 'r+')
+  await log.write(Buffer.alloc(4096, 1), 0, 4096, empty + 4096)
+  const second = await it.place()
+  await it.write(second.sinkUrl)
+  await second[Symbol.asyncDispose]()
+  await discardStaging(inPlace(it.folder), JOB)
+  await holds(t, it, it.old)
 })
 
 test('what cannot be adopted is staged beside it, and it is told why', async (t) => {
