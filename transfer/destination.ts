@@ -27,6 +27,11 @@ export interface PlacementOptions {
   readonly lanes: number
   /** Permission bits of a file under its final name, DEFAULT_FILE_MODE unless given; staged, it is its owner's alone. */
   readonly fileMode?: number
+  /**
+   * Awaited before anything is staged that was not there before, and has its name: from then on nothing that is recorded of the
+   * job is true of what is staged. What it throws ends the attempt.
+   */
+  beginAnew?(): Promise<void>
   readonly signal?: AbortSignal
 }
 

@@ -148,6 +148,7 @@ async function openStaging(
   const found = await checkFinalName(folder, destination.replace)
   if (await reopenStaging(folder, names.part, destination, options))
     return { resumed: true, found, adopted: false }
+  await options.beginAnew?.()
   let obstacle: string | undefined
   if (found && destination.inPlace && destination.format === 'raw') {
     obstacle = await adopt(folder, names, options.sizeBytes).catch((cause: unknown) => {

@@ -101,6 +101,7 @@ async function converse(attempt: IncomingAttempt, books: WireBooks): Promise<voi
     sizeBytes: agreement.sizeBytes,
     lanes: mostOf(agreement) + VERIFY_LANES + 1,
     fileMode: parts.config.fileMode,
+    beginAnew: () => journal.clear(),
     signal,
   })
   if (placement.obstacle !== undefined)
@@ -124,8 +125,8 @@ async function converse(attempt: IncomingAttempt, books: WireBooks): Promise<voi
     if (error instanceof FluidError && error.code === 'CANCELLED') {
       // First, so that an old version that is put back is never taken for the new one.
       await job.update({ placed: undefined })
-      await placement.discard()
       await journal.clear()
+      await placement.discard()
     }
     throw error
   }

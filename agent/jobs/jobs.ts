@@ -337,6 +337,8 @@ export class Jobs implements AsyncDisposable {
   async #discard(job: Job): Promise<FluidError | undefined> {
     const { target, options } = job.record
     let failure: FluidError | undefined
+    // Before what it tells of is gone.
+    await (await Journal.open(this.#parts.level, Buffer.from(job.id, 'hex'))).clear()
     if (target?.kind === 'file') {
       // First, so that an old version that is put back is never taken for the new one.
       await job.update({ placed: undefined })
@@ -347,7 +349,6 @@ export class Jobs implements AsyncDisposable {
       const stranded = failure && options.inPlace ? true : undefined
       if (stranded !== job.record.stranded) await job.update({ stranded })
     }
-    await (await Journal.open(this.#parts.level, Buffer.from(job.id, 'hex'))).clear()
     return failure
   }
 

@@ -124,6 +124,26 @@ test('dispose keeps the staging, and the same job goes on with it', async (t) =>
   t.is(back.toString(), 'kept')
 })
 
+for (const inPlace of [false, true]) {
+  test(`what is recorded of a job is forgotten before anything is staged anew${inPlace ? ' in place' : ''}`, async (t) => {
+    const folder = await tempDir(t)
+    await writeFile(join(folder, 'disk.raw'), 'old')
+    const destination = raw(folder, 'disk.raw', { replace: true, inPlace })
+    let begun = 0
+    const beginAnew = async () => {
+      t.deepEqual(await readdir(folder), ['disk.raw'])
+      if (begun++ === 0) throw new Error('killed')
+    }
+    const options = { job: 'j', sizeBytes: 3, lanes: 1, beginAnew }
+    await t.throwsAsync(openPlacement(destination, options), { message: 'killed' })
+    await (await openPlacement(destination, options))[Symbol.asyncDispose]()
+    t.is(begun, 2)
+    await using resumed = await openPlacement(destination, options)
+    t.true(resumed.resumed)
+    t.is(begun, 2)
+  })
+}
+
 test('discard() leaves nothing, twice, and at rest too', async (t) => {
   const folder = await tempDir(t)
   const options = { job: 'j4', sizeBytes: 50_000, lanes: 1 }
