@@ -53,7 +53,7 @@ export interface Placement extends AsyncDisposable {
   readonly previousAt?: string
   /** Why it could not be updated in place, though asked for. */
   readonly obstacle?: string
-  /** Names the staged file for good, also under its final name: see isPlaced(). */
+  /** Names the staged file as long as it exists, also under its final name: see isPlaced(). */
   readonly identity: string
   /** Makes everything durable and puts it under its final name. Throws NAME_EXISTS when it was taken meanwhile. */
   commit(signal?: AbortSignal): Promise<{ path: string }>

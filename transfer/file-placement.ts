@@ -198,13 +198,14 @@ export async function inPlaceBytes(destination: FileDestination, job?: string): 
 }
 
 /**
- * True when the file under the destination's final name is the one that `job` staged as `identity`: it was killed
- * between commit and its own record of it. A commit that was decided and not done is done.
+ * True when the file under the destination's final name, which then it has for good, is the one that `job` staged as
+ * `identity` and meant to put there: it was killed between commit and its own record of it. A commit that was decided and not
+ * done is done. File systems give the numbers of files that are gone to new ones: the size has to be right too, bytes.
  */
 export async function isPlaced(
   destination: FileDestination,
   job: string,
-  identity: string,
+  { identity, sizeBytes }: { readonly identity: string; readonly sizeBytes: number },
 ): Promise<boolean> {
   const opened = await findDestinationFolder(destination.folder, destination.name)
   if (!opened) return false
@@ -212,7 +213,11 @@ export async function isPlaced(
   if ((await finishDecided(folder, stagingNames(folder.leaf, job))) === 'roll-back') return false
   const path = await resolveDestinationName(destination.folder, destination.name)
   const found = await lstat(path, { bigint: true }).catch(() => undefined)
-  return found !== undefined && `${found.dev}:${found.ino}` === identity
+  if (!found || `${found.dev}:${found.ino}` !== identity) return false
+  if (destination.format === 'raw' && found.size !== BigInt(sizeBytes)) return false
+  // Killed before that, a power cut could still take the name away.
+  await syncFile(folder.handle)
+  return true
 }
 
 /** Removes what a job staged for a destination that is not open; for jobs cancelled while they were at rest. */

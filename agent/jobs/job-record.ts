@@ -57,7 +57,7 @@ export interface JobRecord {
   sizeBytes: number
   /** Data in it, as the sender last told; receiving side. */
   allocatedBytes?: number
-  /** Fingerprint of the source that the journal belongs to. */
+  /** Fingerprint of the source that the journal belongs to; none before anything is staged for it. */
   snapshot?: string
   /** Of a volume that is written to while it moves; sending side. */
   rounds?: Rounds
@@ -67,7 +67,7 @@ export interface JobRecord {
   wireByPath: Record<string, number>
   /** Where it is put; receiving side. */
   target?: Destination
-  /** Identity of the staged file, to find it under its final name after a crash; receiving side. */
+  /** Identity of the staged file, noted just before it gets its final name, to find it there after a crash; receiving side. */
   placed?: string
   /** What it changed in place could not be put back yet: tried when the agent starts, and when it is cancelled again. */
   stranded?: true

@@ -341,7 +341,7 @@ export class Jobs implements AsyncDisposable {
     await (await Journal.open(this.#parts.level, Buffer.from(job.id, 'hex'))).clear()
     if (target?.kind === 'file') {
       // First, so that an old version that is put back is never taken for the new one.
-      await job.update({ placed: undefined })
+      await job.update({ placed: undefined, snapshot: undefined })
       await discardStaging(target, job.id).catch((error: unknown) => {
         failure = asFluidError(error)
         this.#parts.log.warn({ job: job.id, error: failure.message }, 'Staged data could not be removed')

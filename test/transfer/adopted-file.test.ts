@@ -79,6 +79,8 @@ async function trial(t: ExecutionContext, oldBytes = 3_000_001, newBytes = oldBy
   }
 }
 
+const staged = (it: Trial, identity: string) => ({ identity, sizeBytes: it.new.length })
+
 async function holds(t: ExecutionContext, { folder, final }: Trial, bytes: Buffer): Promise<void> {
   t.deepEqual(await readdir(folder), ['disk.raw'])
   t.true((await readFile(final)).equals(bytes))
@@ -96,11 +98,11 @@ test('commit() puts the version itself back, as the new one', async (t) => {
   t.true((await readFile(placement.previousAt!)).equals(it.old))
   t.is(await inPlaceBytes(inPlace(it.folder), JOB), 0)
   await it.write(placement.sinkUrl)
-  t.false(await isPlaced(inPlace(it.folder), JOB, placement.identity))
+  t.false(await isPlaced(inPlace(it.folder), JOB, staged(it, placement.identity)))
   t.deepEqual(await placement.commit(), { path: it.final })
   await holds(t, it, it.new)
   t.is((await stat(it.final, { bigint: true })).ino, inode)
-  t.true(await isPlaced(inPlace(it.folder), JOB, placement.identity))
+  t.true(await isPlaced(inPlace(it.folder), JOB, staged(it, placement.identity)))
 })
 
 for (const [what, oldBytes, newBytes] of [
@@ -293,15 +295,15 @@ test('isPlaced() finishes a commit that was decided, and takes no roll-back for 
   const placement = await done.place()
   await done.write(placement.sinkUrl)
   await placement[Symbol.asyncDispose]()
-  t.false(await isPlaced(inPlace(done.folder), JOB, placement.identity))
+  t.false(await isPlaced(inPlace(done.folder), JOB, staged(done, placement.identity)))
   await using log = await openUndoLog(done.undo)
   await log.decide('commit', done.new.length)
-  t.true(await isPlaced(inPlace(done.folder), JOB, placement.identity))
+  t.true(await isPlaced(inPlace(done.folder), JOB, staged(done, placement.identity)))
   await holds(t, done, done.new)
   const back = await trial(t)
   await decidedBack(back)
   const { ino, dev } = await stat(back.part)
-  t.false(await isPlaced(inPlace(back.folder), JOB, `${dev}:${ino}`))
+  t.false(await isPlaced(inPlace(back.folder), JOB, staged(back, `${dev}:${ino}`)))
   await holds(t, back, back.old)
 })
 
