@@ -41,6 +41,7 @@ import { fileUrl } from './open.ts'
 import type { Sink } from './sink.ts'
 import {
   distrusted,
+  finishRename,
   openEntry,
   removeEntry,
   stagingNames,
@@ -146,7 +147,7 @@ async function openStaging(
   if (await resumeAdoption(folder, names, options.sizeBytes))
     return { resumed: true, found: false, adopted: true }
   const found = await checkFinalName(folder, destination.replace)
-  if (await reopenStaging(folder, names.part, destination, options))
+  if (await reopenStaging(folder, names, destination, options))
     return { resumed: true, found, adopted: false }
   await options.beginAnew?.()
   let obstacle: string | undefined
@@ -210,11 +211,13 @@ export async function isPlaced(
   const opened = await findDestinationFolder(destination.folder, destination.name)
   if (!opened) return false
   await using folder = opened
-  if ((await finishDecided(folder, stagingNames(folder.leaf, job))) === 'roll-back') return false
+  const names = stagingNames(folder.leaf, job)
+  if ((await finishDecided(folder, names)) === 'roll-back') return false
   const path = await resolveDestinationName(destination.folder, destination.name)
   const found = await lstat(path, { bigint: true }).catch(() => undefined)
   if (!found || `${found.dev}:${found.ino}` !== identity) return false
   if (destination.format === 'raw' && found.size !== BigInt(sizeBytes)) return false
+  await finishRename(folder, names.part, found)
   // Killed before that, a power cut could still take the name away.
   await syncFile(folder.handle)
   return true
@@ -248,20 +251,21 @@ async function checkFinalName(folder: DestinationFolder, replace: boolean): Prom
 
 async function reopenStaging(
   folder: DestinationFolder,
-  part: string,
+  names: StagingNames,
   destination: FileDestination,
   { sizeBytes }: PlacementOptions,
 ): Promise<true | undefined> {
-  const distrust = (why: string) => distrusted(folder, part, why)
+  const distrust = (why: string) => distrusted(folder, names.part, why)
   let staging: FileHandle
   try {
-    staging = await openEntry(folder, part)
+    staging = await openEntry(folder, names.part)
   } catch (cause) {
     if (errnoOf(cause) === 'ENOENT') return undefined
     if (errnoOf(cause) === 'ELOOP') throw distrust('it is a symbolic link')
     throw distrust(reason(cause))
   }
   await using file = staging
+  await finishRename(folder, names.fresh, await file.stat({ bigint: true }))
   const found = await file.stat()
   if (!found.isFile()) throw distrust('it is not a regular file')
   if (found.nlink !== 1) throw distrust('it has other names')

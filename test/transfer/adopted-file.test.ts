@@ -140,6 +140,14 @@ const CRASHES: readonly {
     leave: (it) => createUndoLog(it.undo, it.version),
   },
   {
+    at: 'in the midst of renaming the version, where that is a link and an unlink',
+    ends: 'old',
+    async leave(it) {
+      await createUndoLog(it.undo, it.version)
+      await link(it.final, it.part)
+    },
+  },
+  {
     at: 'before the version is grown',
     ends: 'old',
     async leave(it) {
@@ -217,6 +225,24 @@ const CRASHES: readonly {
       await truncate(it.part, it.new.length)
       await chmod(it.part, OLD_MODE)
       await rename(it.part, it.final)
+    },
+  },
+  {
+    at: 'in the midst of giving the new version its name',
+    ends: 'new',
+    async leave(it) {
+      await written(it)
+      await using log = await openUndoLog(it.undo)
+      await log.decide('commit', it.new.length)
+      await link(it.part, it.final)
+    },
+  },
+  {
+    at: 'in the midst of giving the old version its name back',
+    ends: 'old',
+    async leave(it) {
+      await decidedBack(it)
+      await link(it.part, it.final)
     },
   },
   {

@@ -200,6 +200,21 @@ test('isPlaced() takes no file of another size for the one that was staged', asy
   t.true(await isPlaced(raw(folder), 'j', { identity, sizeBytes: 6 }))
 })
 
+test('a rename that is a link and an unlink is finished when it was killed in its midst', async (t) => {
+  const folder = await tempDir(t)
+  const options = { job: 'j', sizeBytes: 3, lanes: 1 }
+  const first = await openPlacement(raw(folder), options)
+  await first[Symbol.asyncDispose]()
+  const part = join(folder, '.disk.raw.j.part')
+  await link(part, join(folder, '.disk.raw.j.new'))
+  await using placement = await openPlacement(raw(folder), options)
+  t.true(placement.resumed)
+  t.deepEqual(await readdir(folder), ['.disk.raw.j.part'])
+  await link(part, join(folder, 'disk.raw'))
+  t.true(await isPlaced(raw(folder), 'j', { identity: placement.identity, sizeBytes: 3 }))
+  t.deepEqual(await readdir(folder), ['disk.raw'])
+})
+
 test('isPlaced() has the name reach the disk before it tells of it', async (t) => {
   const folder = await tempDir(t)
   await writeFile(join(folder, 'disk.raw'), 'new')
