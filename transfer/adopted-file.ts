@@ -19,6 +19,7 @@ import { isOpenElsewhere, punchHole, renameNoReplace } from './linux.ts'
 import {
   distrusted,
   findEntry,
+  finishRename,
   openEntry,
   removeEntry,
   syncFile,
@@ -185,6 +186,7 @@ async function checkStaged(
   staged: FileHandle,
   { old }: Pick<UndoLog, 'old'>,
 ): Promise<void> {
+  await finishRename(folder, folder.leaf, await staged.stat({ bigint: true }))
   const found = await staged.stat({ bigint: true })
   if (!found.isFile()) throw distrusted(folder, names.part, 'it is not a regular file')
   if (found.nlink !== 1n) throw distrusted(folder, names.part, 'it has other names')

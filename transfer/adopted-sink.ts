@@ -2,8 +2,8 @@
  * The sink of an adopted file: an old version that is updated in place. Before a block of it is overwritten for the
  * first time its old bytes go into the undo log, and reach the disk before the overwrite is begun.
  *
- * Which blocks are saved is remembered for the cells touched last: a bound on memory. Whoever does not know saves again,
- * which the log allows.
+ * Which blocks are saved is remembered for the cells touched last: a bound on memory. What other lanes of the attempt saved
+ * nobody asks: a window is one lane's. Whoever does not know saves again, which the log allows.
  */
 import { closeSync, openSync } from 'node:fs'
 import type { Range } from '../protocol/extent.ts'
@@ -18,6 +18,8 @@ import { openUndoWriter } from './undo-writer.ts'
 export interface AdoptedFile {
   readonly part: string
   readonly undo: string
+  /** What of the log held whole entries when the attempt began: only that is taken for saved. */
+  readonly soundBytes: number
   readonly former: string
 }
 
@@ -30,19 +32,24 @@ const CELL_BLOCKS = CELL_BYTES / BLOCK_BYTES
 const MAX_CELLS = 4096
 
 /** The address by which lane workers open it. */
-export function adoptedUrl({ part, undo, former }: AdoptedFile): string {
-  return SCHEME + new URLSearchParams({ part, undo, former }).toString()
+export function adoptedUrl({ part, undo, soundBytes, former }: AdoptedFile): string {
+  return SCHEME + new URLSearchParams({ part, undo, soundBytes: String(soundBytes), former }).toString()
 }
 
 /** The file that an address names; undefined when it is of another kind. */
 export function parseAdoptedUrl(url: string): AdoptedFile | undefined {
   if (!url.startsWith(SCHEME)) return undefined
   const query = new URLSearchParams(url.slice(SCHEME.length))
-  return { part: query.get('part')!, undo: query.get('undo')!, former: query.get('former')! }
+  return {
+    part: query.get('part')!,
+    undo: query.get('undo')!,
+    soundBytes: Number(query.get('soundBytes')),
+    former: query.get('former')!,
+  }
 }
 
 /** Opens an adopted file for writing; it and its undo log exist. */
-export async function openAdoptedSink({ part, undo, former }: AdoptedFile): Promise<Sink> {
+export async function openAdoptedSink({ part, undo, soundBytes, former }: AdoptedFile): Promise<Sink> {
   await using stack = new AsyncDisposableStack()
   const inner = stack.use(await openRawSink(part))
   const log = stack.use(openUndoWriter(undo))
@@ -75,10 +82,8 @@ export async function openAdoptedSink({ part, undo, former }: AdoptedFile): Prom
     }
   }
 
-  for (const { offset, length } of log.saved())
+  for (const { offset, length } of log.saved(soundBytes))
     mark(Math.floor(offset / BLOCK_BYTES), Math.ceil((offset + length) / BLOCK_BYTES))
-  // What other lanes appended may not be durable yet, and is taken for it from here on.
-  if (cells.size > 0) await log.sync()
 
   /** Appends blocks [start, end), which are not saved. Asking where holes are would take longer than reading zeros. */
   function appendRun(start: number, end: number): void {

@@ -27,6 +27,11 @@ export interface PlacementOptions {
   readonly lanes: number
   /** Permission bits of a file under its final name, DEFAULT_FILE_MODE unless given; staged, it is its owner's alone. */
   readonly fileMode?: number
+  /**
+   * Awaited before anything is staged that was not there before, and has its name: from then on nothing that is recorded of the
+   * job is true of what is staged. What it throws ends the attempt.
+   */
+  beginAnew?(): Promise<void>
   readonly signal?: AbortSignal
 }
 
@@ -48,7 +53,7 @@ export interface Placement extends AsyncDisposable {
   readonly previousAt?: string
   /** Why it could not be updated in place, though asked for. */
   readonly obstacle?: string
-  /** Names the staged file for good, also under its final name: see isPlaced(). */
+  /** Names the staged file as long as it exists, also under its final name: see isPlaced(). */
   readonly identity: string
   /** Makes everything durable and puts it under its final name. Throws NAME_EXISTS when it was taken meanwhile. */
   commit(signal?: AbortSignal): Promise<{ path: string }>

@@ -41,12 +41,14 @@ import { fileUrl } from './open.ts'
 import type { Sink } from './sink.ts'
 import {
   distrusted,
+  finishRename,
   openEntry,
   removeEntry,
   stagingNames,
   syncFile,
   type StagingNames,
 } from './staging-files.ts'
+import { openUndoLog } from './undo-log.ts'
 
 const SECTOR_BYTES = 512
 /** Between attempts to open a qcow2 that the qemu-nbd of a killed agent still flushes. */
@@ -145,8 +147,9 @@ async function openStaging(
   if (await resumeAdoption(folder, names, options.sizeBytes))
     return { resumed: true, found: false, adopted: true }
   const found = await checkFinalName(folder, destination.replace)
-  if (await reopenStaging(folder, names.part, destination, options))
+  if (await reopenStaging(folder, names, destination, options))
     return { resumed: true, found, adopted: false }
+  await options.beginAnew?.()
   let obstacle: string | undefined
   if (found && destination.inPlace && destination.format === 'raw') {
     obstacle = await adopt(folder, names, options.sizeBytes).catch((cause: unknown) => {
@@ -162,9 +165,12 @@ async function openAdopted(
   folder: DestinationFolder,
   names: StagingNames,
 ): Promise<{ url: string; sink: Sink; server?: QemuNbd }> {
+  const undo = pathIn(folder, names.undo)
+  await using log = await openUndoLog(undo)
   const file = {
     part: pathIn(folder, names.part),
-    undo: pathIn(folder, names.undo),
+    undo,
+    soundBytes: await log.soundBytes(),
     former: join(folder.path, folder.leaf),
   }
   return { url: adoptedUrl(file), sink: await openAdoptedSink(file) }
@@ -193,21 +199,28 @@ export async function inPlaceBytes(destination: FileDestination, job?: string): 
 }
 
 /**
- * True when the file under the destination's final name is the one that `job` staged as `identity`: it was killed
- * between commit and its own record of it. A commit that was decided and not done is done.
+ * True when the file under the destination's final name, which then it has for good, is the one that `job` staged as
+ * `identity` and meant to put there: it was killed between commit and its own record of it. A commit that was decided and not
+ * done is done. File systems give the numbers of files that are gone to new ones: the size has to be right too, bytes.
  */
 export async function isPlaced(
   destination: FileDestination,
   job: string,
-  identity: string,
+  { identity, sizeBytes }: { readonly identity: string; readonly sizeBytes: number },
 ): Promise<boolean> {
   const opened = await findDestinationFolder(destination.folder, destination.name)
   if (!opened) return false
   await using folder = opened
-  if ((await finishDecided(folder, stagingNames(folder.leaf, job))) === 'roll-back') return false
+  const names = stagingNames(folder.leaf, job)
+  if ((await finishDecided(folder, names)) === 'roll-back') return false
   const path = await resolveDestinationName(destination.folder, destination.name)
   const found = await lstat(path, { bigint: true }).catch(() => undefined)
-  return found !== undefined && `${found.dev}:${found.ino}` === identity
+  if (!found || `${found.dev}:${found.ino}` !== identity) return false
+  if (destination.format === 'raw' && found.size !== BigInt(sizeBytes)) return false
+  await finishRename(folder, names.part, found)
+  // Killed before that, a power cut could still take the name away.
+  await syncFile(folder.handle)
+  return true
 }
 
 /** Removes what a job staged for a destination that is not open; for jobs cancelled while they were at rest. */
@@ -238,20 +251,21 @@ async function checkFinalName(folder: DestinationFolder, replace: boolean): Prom
 
 async function reopenStaging(
   folder: DestinationFolder,
-  part: string,
+  names: StagingNames,
   destination: FileDestination,
   { sizeBytes }: PlacementOptions,
 ): Promise<true | undefined> {
-  const distrust = (why: string) => distrusted(folder, part, why)
+  const distrust = (why: string) => distrusted(folder, names.part, why)
   let staging: FileHandle
   try {
-    staging = await openEntry(folder, part)
+    staging = await openEntry(folder, names.part)
   } catch (cause) {
     if (errnoOf(cause) === 'ENOENT') return undefined
     if (errnoOf(cause) === 'ELOOP') throw distrust('it is a symbolic link')
     throw distrust(reason(cause))
   }
   await using file = staging
+  await finishRename(folder, names.fresh, await file.stat({ bigint: true }))
   const found = await file.stat()
   if (!found.isFile()) throw distrust('it is not a regular file')
   if (found.nlink !== 1) throw distrust('it has other names')

@@ -112,10 +112,13 @@ export class Journal {
     yield* sorted.slice(next)
   }
 
-  /** Removes everything recorded of the job. */
+  /** Removes everything recorded of the job; on the disk when this resolves. */
   async clear(): Promise<void> {
     this.#leading = undefined
+    if (this.#done.totalBytes === 0) return
     await this.#db.clear({ gte: this.#key(0), lte: this.#key(Infinity) })
+    // That cannot be synced itself; any write that is has what went before reach the disk too.
+    await this.#db.batch().del(this.#key(0)).write({ sync: true })
     this.#done = new RangeSet()
     this.#dataBytes = 0
   }

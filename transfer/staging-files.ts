@@ -1,6 +1,6 @@
 /** Names and files of staging, through the descriptor of their folder. */
-import { constants } from 'node:fs'
-import { open, unlink, type FileHandle } from 'node:fs/promises'
+import { constants, type BigIntStats } from 'node:fs'
+import { lstat, open, unlink, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
 import { FluidError } from '../protocol/errors.ts'
 import { MAX_NAME_BYTES } from '../protocol/limits.ts'
@@ -44,6 +44,22 @@ export async function removeEntry(folder: DestinationFolder, entry: string): Pro
       cause,
     })
   })
+}
+
+/**
+ * Takes the name `other` from a staged file that has it too. Where a rename is a link and an unlink, see renameNoReplace(), a
+ * kill between them leaves both; what then is missing of the other name is done again.
+ */
+export async function finishRename(
+  folder: DestinationFolder,
+  other: string,
+  { dev, ino, nlink }: BigIntStats,
+): Promise<void> {
+  if (nlink !== 2n) return
+  const found = await lstat(pathIn(folder, other), { bigint: true }).catch(() => undefined)
+  if (found?.ino !== ino || found.dev !== dev) return
+  await removeEntry(folder, other)
+  await syncFile(folder.handle)
 }
 
 /** Has a file or folder reach the disk. */

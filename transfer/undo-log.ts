@@ -12,7 +12,8 @@ import { open, type FileHandle } from 'node:fs/promises'
 import { randomBytes } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 import { FluidError } from '../protocol/errors.ts'
-import { targetWriteError } from './backends/bounds.ts'
+import { reason, targetSyncError, targetWriteError } from './backends/bounds.ts'
+import { adviseDontNeed } from './linux.ts'
 
 const MAGIC = Buffer.from('FLUIDCLOUD UNDO1', 'latin1')
 export const UNDO_HEADER_BYTES = 4096
@@ -71,6 +72,11 @@ export interface UndoLog extends AsyncDisposable {
   readonly decision: UndoDecision | undefined
   /** Of a commit: the size of the new version. */
   readonly newBytes: number
+  /**
+   * Has the log reach the disk, and reads it there: up to here every entry is whole, bytes. An entry behind that may be torn, its
+   * header there and its old bytes not: the power failed, or the disk. TARGET_WRITE when it cannot be read.
+   */
+  soundBytes(): Promise<number>
   /** Notes, for good, how it ends. */
   decide(decision: UndoDecision, newBytes?: number): Promise<void>
   /** Puts what was overwritten back into `file`; may be done any number of times. */
@@ -93,6 +99,22 @@ export async function openUndoLog(path: string): Promise<UndoLog> {
     },
     get newBytes() {
       return decided?.newBytes ?? 0
+    },
+    async soundBytes() {
+      const synced = file.datasync()
+      // What never reached it counts as clean, and may be in memory still.
+      await synced
+        .finally(() => adviseDontNeed(file.fd, 0, 0))
+        .catch((error: unknown) => {
+          throw targetSyncError(error)
+        })
+      const { size } = await file.stat()
+      let sound = UNDO_HEADER_BYTES
+      for await (const { position, entry } of entries(file, nonce, sound, size)) {
+        if (position !== sound) break
+        sound += ENTRY_HEADER_BYTES + (entry.at === undefined ? 0 : entry.length)
+      }
+      return sound
     },
     async decide(decision, newBytes = 0) {
       if (decided) throw new TypeError(`It was decided already: ${decided.decision}`)
@@ -196,9 +218,9 @@ async function* entries(file: FileHandle, nonce: Buffer, from: number, to: numbe
   /** Has `length` bytes from `position` on in the room, or fewer at the end of the log. */
   const view = async (position: number, length: number): Promise<Buffer> => {
     if (position < start || position + length > end) {
-      const { bytesRead } = await file.read(room, 0, Math.min(room.length, size - position), position)
       start = position
-      end = position + bytesRead
+      end =
+        position + (await readUpTo(file, room.subarray(0, Math.min(room.length, size - position)), position))
     }
     return room.subarray(position - start, Math.min(position - start + length, end - start))
   }
@@ -224,11 +246,32 @@ async function* entries(file: FileHandle, nonce: Buffer, from: number, to: numbe
 }
 
 async function readAll(file: FileHandle, target: Buffer, position: number): Promise<void> {
-  for (let done = 0; done < target.length;) {
-    const { bytesRead } = await file.read(target, done, target.length - done, position + done)
-    if (bytesRead === 0) throw new FluidError('TARGET_WRITE', 'The undo log ended while it was read')
+  if ((await readUpTo(file, target, position)) < target.length)
+    throw new FluidError('TARGET_WRITE', 'The undo log ended while it was read')
+}
+
+/**
+ * Fills `target`; how many bytes there were before the end of the log. Nothing but a read of none is that: before what cannot
+ * be read the system gives less than was asked for, and fails only where it begins. TARGET_WRITE then.
+ */
+async function readUpTo(file: FileHandle, target: Buffer, position: number): Promise<number> {
+  let done = 0
+  while (done < target.length) {
+    const { bytesRead } = await file
+      .read(target, done, target.length - done, position + done)
+      .catch((cause: unknown) => {
+        throw new FluidError(
+          'TARGET_WRITE',
+          `Cannot read the undo log at ${position + done}: ${reason(cause)}`,
+          {
+            cause,
+          },
+        )
+      })
+    if (bytesRead === 0) break
     done += bytesRead
   }
+  return done
 }
 
 async function writeAll(file: FileHandle, bytes: Buffer, offset: number): Promise<void> {

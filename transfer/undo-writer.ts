@@ -27,8 +27,8 @@ const fdatasyncOf = promisify(fdatasync)
 export interface UndoWriter extends Disposable {
   /** Size of the old version: what lies beyond it is cut off in the end, and need not be saved. */
   readonly oldBytes: number
-  /** What entries are there now, as far as their headers tell. */
-  saved(): Generator<{ readonly offset: number; readonly length: number }>
+  /** What the entries before `soundBytes` of the log hold, see UndoLog. */
+  saved(soundBytes: number): Generator<{ readonly offset: number; readonly length: number }>
   /** Appends the old bytes of [offset, offset + length), at most UNDO_ENTRY_BYTES, which `fill` reads. */
   append(offset: number, length: number, fill: (room: Buffer) => void): void
   /** Resolves when all that was appended so far, by whomever, has reached the disk. */
@@ -72,10 +72,11 @@ function createUndoWriter(fd: number, nonce: Buffer, oldBytes: number): UndoWrit
 
   return {
     oldBytes,
-    *saved() {
+    *saved(soundBytes) {
       const head = Buffer.alloc(ENTRY_HEADER_BYTES)
-      for (let at = UNDO_HEADER_BYTES; readSync(fd, head, 0, head.length, at) === head.length;) {
-        const entry = parseUndoEntry(head, nonce, at)
+      for (let at = UNDO_HEADER_BYTES; at < soundBytes;) {
+        const found = readSync(fd, head, 0, head.length, at)
+        const entry = parseUndoEntry(head.subarray(0, found), nonce, at)
         if (!entry) return
         yield entry
         at += ENTRY_HEADER_BYTES + (entry.at === undefined ? 0 : entry.length)

@@ -31,8 +31,12 @@ export async function requireRoots(
       throw mismatch(`A move still writes disk ${disk} of ${machine}`)
     if (last.state !== 'complete' || last.root !== handed.root)
       throw mismatch(`Disk ${disk} of ${machine} does not have the root that is handed over`)
-    const { target, placed } = last
-    if (target?.kind !== 'file' || placed === undefined || !(await isPlaced(target, last.job, placed)))
+    const { target, placed: identity, sizeBytes } = last
+    if (
+      target?.kind !== 'file' ||
+      identity === undefined ||
+      !(await isPlaced(target, last.job, { identity, sizeBytes }))
+    )
       throw mismatch(`Disk ${disk} of ${machine} is not what its move has put here`)
     // A raw volume can be any qcow2 image, with other files in its header.
     if (target.format !== format)

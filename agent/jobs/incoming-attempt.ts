@@ -103,13 +103,15 @@ async function converse(attempt: IncomingAttempt, books: WireBooks): Promise<voi
     sizeBytes: agreement.sizeBytes,
     lanes: mostOf(agreement) + VERIFY_LANES + 1,
     fileMode: parts.config.fileMode,
+    beginAnew: () => journal.clear(),
     signal,
   })
   if (placement.obstacle !== undefined)
     parts.log.warn({ job: job.id }, `Staged beside the version there, not in place: ${placement.obstacle}`)
   // A journal is worth what is staged: gone, or of another state of the source, and everything is looked at again.
   if (!placement.resumed || job.record.snapshot !== agreement.snapshot) await journal.clear()
-  await job.update({ snapshot: agreement.snapshot, placed: placement.identity })
+  // On the disk with the first that the journal records, or forgets, of it.
+  await job.update({ snapshot: agreement.snapshot, placed: undefined }, { durable: false })
   // Before a byte is written over them: they are durable no more, whenever this side is killed.
   await journal.forget(answer.renewed ?? [])
   const indexable = agreement.chunking === CHUNKING_FASTCDC_64K && job.record.scope !== undefined
@@ -125,9 +127,9 @@ async function converse(attempt: IncomingAttempt, books: WireBooks): Promise<voi
   } catch (error) {
     if (error instanceof FluidError && error.code === 'CANCELLED') {
       // First, so that an old version that is put back is never taken for the new one.
-      await job.update({ placed: undefined })
-      await placement.discard()
+      await job.update({ placed: undefined, snapshot: undefined })
       await journal.clear()
+      await placement.discard()
     }
     throw error
   }
@@ -365,10 +367,10 @@ async function showPause({ job, viaduct }: IncomingAttempt): Promise<void> {
 
 /** True when this job's file is under its final name already, though the job did not live to note it. */
 async function isAlreadyPlaced({ job, agreement }: IncomingAttempt, journal: Journal): Promise<boolean> {
-  const { target, placed } = job.record
-  if (target?.kind !== 'file' || placed === undefined || !journal.done.contains(0, agreement.sizeBytes))
-    return false
-  return await isPlaced(target, job.id, placed)
+  const { target, placed: identity } = job.record
+  const { sizeBytes } = agreement
+  if (target?.kind !== 'file' || identity === undefined || !journal.done.contains(0, sizeBytes)) return false
+  return await isPlaced(target, job.id, { identity, sizeBytes })
 }
 
 async function sendCommitted(

@@ -35,6 +35,7 @@ export async function finish(
     const readBack = await readPlaced(attempt, placement)
     requireSameRoot(readBack.root, complete.root, 'What was read back from disk')
   }
+  await job.update({ placed: placement.identity })
   const { path: placedAt } = await placement.commit(signal)
   parts.log.info({ job: job.id, path: placedAt }, 'The volume is in its place')
   await exchangeReceipt(attempt, receiptOf(attempt, digest, complete, path ?? 'tls'))

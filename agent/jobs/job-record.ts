@@ -60,7 +60,7 @@ export interface JobRecord {
   allocatedBytes?: number
   /** What the source was taken for when it was first opened, and is read as from then on; sending side. */
   sourceFormat?: ImageFormat
-  /** Fingerprint of the source that the journal belongs to. */
+  /** Fingerprint of the source that the journal belongs to; none before anything is staged for it. */
   snapshot?: string
   /** Of a volume that is written to while it moves; sending side. */
   rounds?: Rounds
@@ -70,7 +70,7 @@ export interface JobRecord {
   wireByPath: Record<string, number>
   /** Where it is put; receiving side. */
   target?: Destination
-  /** Identity of the staged file, to find it under its final name after a crash; receiving side. */
+  /** Identity of the staged file, noted just before it gets its final name, to find it there after a crash; receiving side. */
   placed?: string
   /** What it changed in place could not be put back yet: tried when the agent starts, and when it is cancelled again. */
   stranded?: true

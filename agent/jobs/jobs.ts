@@ -348,9 +348,11 @@ export class Jobs implements AsyncDisposable {
   async #discard(job: Job): Promise<FluidError | undefined> {
     const { target, options } = job.record
     let failure: FluidError | undefined
+    // Before what it tells of is gone.
+    await (await Journal.open(this.#parts.level, Buffer.from(job.id, 'hex'))).clear()
     if (target?.kind === 'file') {
       // First, so that an old version that is put back is never taken for the new one.
-      await job.update({ placed: undefined })
+      await job.update({ placed: undefined, snapshot: undefined })
       await discardStaging(target, job.id).catch((error: unknown) => {
         failure = asFluidError(error)
         this.#parts.log.warn({ job: job.id, error: failure.message }, 'Staged data could not be removed')
@@ -358,7 +360,6 @@ export class Jobs implements AsyncDisposable {
       const stranded = failure && options.inPlace ? true : undefined
       if (stranded !== job.record.stranded) await job.update({ stranded })
     }
-    await (await Journal.open(this.#parts.level, Buffer.from(job.id, 'hex'))).clear()
     return failure
   }
 

@@ -73,16 +73,16 @@ export async function factsOf(
   const claimed = others.reduce((sum, job) => sum + claimOf(job, peer), 0)
   const freeBytes = Math.max(0, bavail * bsize - claimed)
   const exists = await existsAt(target)
-  const finished = known?.record.state === 'complete' || known?.record.placed !== undefined
+  const staged = known?.record.snapshot !== undefined
   const held = target.inPlace ? await inPlaceBytes(target, known?.id).catch(() => undefined) : undefined
   // What was staged beside the version goes on there.
-  const inPlace = typeof held === 'number' && (held === 0 || known?.record.placed === undefined)
+  const inPlace = typeof held === 'number' && (held === 0 || !staged)
   return {
     ...none,
     busy,
     resumes,
     approved,
-    exists: exists && !finished,
+    exists: exists && !staged,
     readOnly: await isReadOnly(target.folder),
     freeBytes,
     ...(inPlace && { inPlaceBytes: held }),

@@ -1,13 +1,18 @@
 /** Killing anything at any moment, cutting the line, changing the source: the job ends by itself with the right bytes. */
-import { rename, utimes, writeFile } from 'node:fs/promises'
+import { chmod, readdir, rename, rm, utimes, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import ava, { type ExecutionContext } from 'ava'
 import { startPair, type AgentProcess } from '../helpers/agent-process.ts'
+import { eventually } from '../helpers/eventually.ts'
+import { hasProgram, run } from '../helpers/programs.ts'
 import { startProxiedPair, type ProxiedPair } from '../helpers/proxied-pair.ts'
 import { randomNumbers } from '../helpers/sparse-content.ts'
+import { tempDir } from '../helpers/temp-dir.ts'
 import { MiB, noise, overwrite, sameBytes, writeVolume } from '../helpers/volume.ts'
 
 // Each test has two agents of its own: all at once they would only be in each other's way.
 const test = ava.serial
+const withImages = hasProgram('qemu-img') && hasProgram('qemu-nbd') ? test : ava.skip
 
 const SIZE_BYTES = 64 * MiB
 const DATA_BYTES = 48 * MiB
@@ -127,6 +132,33 @@ test('move follows its job across a restart of its own agent', async (t) => {
   t.like(lines.at(-1), { type: 'result', state: 'complete', logicalBytes: SIZE_BYTES })
   t.true(await sameBytes(pair.source('disk.raw'), pair.at('disk.raw')))
 })
+
+withImages(
+  'staging that is gone is filled anew, also after SIGKILL as it is made (needs qemu-utils)',
+  async (t) => {
+    const pair = await startProxiedPair(t)
+    const qcow2 = ['boreal:disk.qcow2', '--format', 'qcow2'] as const
+    const job = await pair.alpine.begin(await writeSource(pair, 1), ...qcow2, ...RATE)
+    await pair.boreal.until(job, ({ doneBytes }) => doneBytes > 0)
+    await pair.boreal.kill()
+    const folder = dirname(pair.at('disk.qcow2'))
+    const staged = `.disk.qcow2.${job}.part`
+    await rm(join(folder, staged))
+    // A qemu-nbd that serves nothing, so that the attempt does not get beyond it.
+    const programs = await tempDir(t)
+    await writeFile(join(programs, 'qemu-nbd'), `#!/bin/sh\nwhile [ -e "$0" ]; do sleep 0.1; done\n`)
+    await chmod(join(programs, 'qemu-nbd'), 0o700)
+    await pair.boreal.start({ PATH: `${programs}:${process.env.PATH}` })
+    await eventually(async () => (await readdir(folder)).includes(staged) || undefined)
+    await pair.boreal.kill()
+    await rm(join(programs, 'qemu-nbd'))
+    await pair.boreal.start()
+    const { root } = await pair.alpine.finish(job)
+    const both = [pair.source('disk.raw'), pair.at('disk.qcow2')]
+    await t.notThrowsAsync(run('qemu-img', ['compare', '-f', 'raw', '-F', 'qcow2', ...both]))
+    t.like(await pair.alpine.tell('verify', job, '--deep'), { match: true, root })
+  },
+)
 
 test('a job whose source was rewritten between kill and restart moves the new content', async (t) => {
   const pair = await startProxiedPair(t)

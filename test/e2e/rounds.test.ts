@@ -1,5 +1,5 @@
 /** A volume that is written to while it moves: rounds of one job between two agents, cut and started again. */
-import { copyFile, readdir } from 'node:fs/promises'
+import { copyFile, readdir, rename, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import ava, { type ExecutionContext } from 'ava'
 import { createAgent, type Agent } from '../../agent/agent.ts'
@@ -153,6 +153,33 @@ test('A last round without a write completes with what is there', async (t) => {
   t.is(sentBytes, 0)
   t.is(root, await rootOf(disk))
   t.true(await sameBytes(disk, placed))
+})
+
+test('a file that has the number of the staged one is not taken for it before it was put in its place', async (t) => {
+  const { from, job, snapshot, granted, placed } = await setUp(t)
+  const url = await snapshot()
+  await from.jobs.round(job, { url, epoch: 'e' }, { last: false, signal })
+  // As if that had been removed, and another file, of whoever, had come by its number.
+  const [staged] = await readdir(granted)
+  await rename(join(granted, staged), placed)
+  await overwrite(placed, [{ offset: 0, bytes: noise(MiB, 99) }])
+  await t.throwsAsync(from.jobs.round(job, { url, epoch: 'e', dirty: [] }, { last: true, signal }), {
+    code: 'NAME_EXISTS',
+  })
+})
+
+test('a receiver that was killed between the rename and its record of it signs for what it put there', async (t) => {
+  const { from, to, disk, job, snapshot, granted, placed } = await setUp(t)
+  const url = await snapshot()
+  await from.jobs.round(job, { url, epoch: 'e' }, { last: false, signal })
+  const [staged] = await readdir(granted)
+  const { dev, ino } = await stat(join(granted, staged))
+  await to.jobs.get(job).update({ placed: `${dev}:${ino}` })
+  await rename(join(granted, staged), placed)
+  const { root } = await from.jobs.round(job, { url, epoch: 'e', dirty: [] }, { last: true, signal })
+  t.is(root, await rootOf(disk))
+  t.true(await sameBytes(disk, placed))
+  t.deepEqual(await readdir(granted), ['vda.raw'])
 })
 
 test('What was written is not forgotten when both agents end before it went', async (t) => {

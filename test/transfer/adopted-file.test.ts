@@ -79,6 +79,8 @@ async function trial(t: ExecutionContext, oldBytes = 3_000_001, newBytes = oldBy
   }
 }
 
+const staged = (it: Trial, identity: string) => ({ identity, sizeBytes: it.new.length })
+
 async function holds(t: ExecutionContext, { folder, final }: Trial, bytes: Buffer): Promise<void> {
   t.deepEqual(await readdir(folder), ['disk.raw'])
   t.true((await readFile(final)).equals(bytes))
@@ -96,11 +98,11 @@ test('commit() puts the version itself back, as the new one', async (t) => {
   t.true((await readFile(placement.previousAt!)).equals(it.old))
   t.is(await inPlaceBytes(inPlace(it.folder), JOB), 0)
   await it.write(placement.sinkUrl)
-  t.false(await isPlaced(inPlace(it.folder), JOB, placement.identity))
+  t.false(await isPlaced(inPlace(it.folder), JOB, staged(it, placement.identity)))
   t.deepEqual(await placement.commit(), { path: it.final })
   await holds(t, it, it.new)
   t.is((await stat(it.final, { bigint: true })).ino, inode)
-  t.true(await isPlaced(inPlace(it.folder), JOB, placement.identity))
+  t.true(await isPlaced(inPlace(it.folder), JOB, staged(it, placement.identity)))
 })
 
 for (const [what, oldBytes, newBytes] of [
@@ -136,6 +138,14 @@ const CRASHES: readonly {
     at: 'before the version is renamed',
     ends: 'old',
     leave: (it) => createUndoLog(it.undo, it.version),
+  },
+  {
+    at: 'in the midst of renaming the version, where that is a link and an unlink',
+    ends: 'old',
+    async leave(it) {
+      await createUndoLog(it.undo, it.version)
+      await link(it.final, it.part)
+    },
   },
   {
     at: 'before the version is grown',
@@ -218,6 +228,24 @@ const CRASHES: readonly {
     },
   },
   {
+    at: 'in the midst of giving the new version its name',
+    ends: 'new',
+    async leave(it) {
+      await written(it)
+      await using log = await openUndoLog(it.undo)
+      await log.decide('commit', it.new.length)
+      await link(it.part, it.final)
+    },
+  },
+  {
+    at: 'in the midst of giving the old version its name back',
+    ends: 'old',
+    async leave(it) {
+      await decidedBack(it)
+      await link(it.part, it.final)
+    },
+  },
+  {
     at: 'when the roll-back is decided',
     ends: 'old',
     leave: decidedBack,
@@ -293,15 +321,15 @@ test('isPlaced() finishes a commit that was decided, and takes no roll-back for 
   const placement = await done.place()
   await done.write(placement.sinkUrl)
   await placement[Symbol.asyncDispose]()
-  t.false(await isPlaced(inPlace(done.folder), JOB, placement.identity))
+  t.false(await isPlaced(inPlace(done.folder), JOB, staged(done, placement.identity)))
   await using log = await openUndoLog(done.undo)
   await log.decide('commit', done.new.length)
-  t.true(await isPlaced(inPlace(done.folder), JOB, placement.identity))
+  t.true(await isPlaced(inPlace(done.folder), JOB, staged(done, placement.identity)))
   await holds(t, done, done.new)
   const back = await trial(t)
   await decidedBack(back)
   const { ino, dev } = await stat(back.part)
-  t.false(await isPlaced(inPlace(back.folder), JOB, `${dev}:${ino}`))
+  t.false(await isPlaced(inPlace(back.folder), JOB, staged(back, `${dev}:${ino}`)))
   await holds(t, back, back.old)
 })
 
@@ -342,18 +370,38 @@ test('whatever several lanes write over and zero, discard() brings the old versi
 
 test('the undo log holds what was overwritten, and once', async (t) => {
   const it = await trial(t)
-  await using placement = await it.place()
+  const first = await it.place()
   const empty = (await stat(it.undo)).size
-  await using lane = await openSink(placement.sinkUrl)
+  await using lane = await openSink(first.sinkUrl)
   await lane.write(Buffer.alloc(8192, 1), 500_000)
   const once = (await stat(it.undo)).size
   t.true(once - empty <= 3 * 4096 + 3 * 48, `${once - empty}`)
   await lane.write(Buffer.alloc(8192, 2), 500_000)
   t.is((await stat(it.undo)).size, once)
-  // Nor by a lane that comes later, also after a crash.
-  await using late = await openSink(placement.sinkUrl)
+  await first[Symbol.asyncDispose]()
+  // Nor by a later attempt, also after a crash.
+  await using second = await it.place()
+  await using late = await openSink(second.sinkUrl)
   await late.write(Buffer.alloc(8192, 3), 500_000)
   t.is((await stat(it.undo)).size, once)
+})
+
+test('old bytes that reached the disk in part are saved again before they are overwritten', async (t) => {
+  const it = await trial(t)
+  const first = await it.place()
+  const empty = (await stat(it.undo)).size
+  const lane = await openSink(first.sinkUrl)
+  lane.prepare!([{ start: 0, end: 500_000 }])
+  await lane[Symbol.asyncDispose]()
+  await first[Symbol.asyncDispose]()
+  // The page with the header did, and not the one with the rest: the write that waits for it is never made.
+  await using log = await open(it.undo, 'r+')
+  await log.write(Buffer.alloc(4096, 1), 0, 4096, empty + 4096)
+  const second = await it.place()
+  await it.write(second.sinkUrl)
+  await second[Symbol.asyncDispose]()
+  await discardStaging(inPlace(it.folder), JOB)
+  await holds(t, it, it.old)
 })
 
 test('what cannot be adopted is staged beside it, and it is told why', async (t) => {

@@ -13,6 +13,7 @@ import {
   truncate,
   unlink,
   writeFile,
+  type FileHandle,
 } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
@@ -124,6 +125,26 @@ test('dispose keeps the staging, and the same job goes on with it', async (t) =>
   t.is(back.toString(), 'kept')
 })
 
+for (const inPlace of [false, true]) {
+  test(`what is recorded of a job is forgotten before anything is staged anew${inPlace ? ' in place' : ''}`, async (t) => {
+    const folder = await tempDir(t)
+    await writeFile(join(folder, 'disk.raw'), 'old')
+    const destination = raw(folder, 'disk.raw', { replace: true, inPlace })
+    let begun = 0
+    const beginAnew = async () => {
+      t.deepEqual(await readdir(folder), ['disk.raw'])
+      if (begun++ === 0) throw new Error('killed')
+    }
+    const options = { job: 'j', sizeBytes: 3, lanes: 1, beginAnew }
+    await t.throwsAsync(openPlacement(destination, options), { message: 'killed' })
+    await (await openPlacement(destination, options))[Symbol.asyncDispose]()
+    t.is(begun, 2)
+    await using resumed = await openPlacement(destination, options)
+    t.true(resumed.resumed)
+    t.is(begun, 2)
+  })
+}
+
 test('discard() leaves nothing, twice, and at rest too', async (t) => {
   const folder = await tempDir(t)
   const options = { job: 'j4', sizeBytes: 50_000, lanes: 1 }
@@ -162,10 +183,56 @@ test('openPlacement() refuses an existing name unless it is to be replaced', asy
   t.is(placement.previous, path)
   await placement.sink.write(Buffer.from('new'), 0)
   t.is(await readFile(path, 'utf8'), 'old version', 'until commit')
-  t.false(await isPlaced(raw(folder), 'j6', placement.identity))
+  const placed = { identity: placement.identity, sizeBytes: 3 }
+  t.false(await isPlaced(raw(folder), 'j6', placed))
   await placement.commit()
   t.is(await readFile(path, 'utf8'), 'new')
-  t.true(await isPlaced(raw(folder), 'j6', placement.identity))
+  t.true(await isPlaced(raw(folder), 'j6', placed))
+})
+
+test('isPlaced() takes no file of another size for the one that was staged', async (t) => {
+  const folder = await tempDir(t)
+  await writeFile(join(folder, 'disk.raw'), 'theirs')
+  // As if the file system had given it the number of the one that was removed.
+  const { dev, ino } = await stat(join(folder, 'disk.raw'))
+  const identity = `${dev}:${ino}`
+  t.false(await isPlaced(raw(folder), 'j', { identity, sizeBytes: 3 }))
+  t.true(await isPlaced(raw(folder), 'j', { identity, sizeBytes: 6 }))
+})
+
+test('a rename that is a link and an unlink is finished when it was killed in its midst', async (t) => {
+  const folder = await tempDir(t)
+  const options = { job: 'j', sizeBytes: 3, lanes: 1 }
+  const first = await openPlacement(raw(folder), options)
+  await first[Symbol.asyncDispose]()
+  const part = join(folder, '.disk.raw.j.part')
+  await link(part, join(folder, '.disk.raw.j.new'))
+  await using placement = await openPlacement(raw(folder), options)
+  t.true(placement.resumed)
+  t.deepEqual(await readdir(folder), ['.disk.raw.j.part'])
+  await link(part, join(folder, 'disk.raw'))
+  t.true(await isPlaced(raw(folder), 'j', { identity: placement.identity, sizeBytes: 3 }))
+  t.deepEqual(await readdir(folder), ['disk.raw'])
+})
+
+test('isPlaced() has the name reach the disk before it tells of it', async (t) => {
+  const folder = await tempDir(t)
+  await writeFile(join(folder, 'disk.raw'), 'new')
+  const { dev, ino } = await stat(join(folder, 'disk.raw'))
+  const { ino: ofFolder } = await stat(folder)
+  await using any = await open(folder)
+  const handles = Object.getPrototypeOf(any) as FileHandle
+  const { sync } = handles
+  t.teardown(() => Object.assign(handles, { sync }))
+  let synced = 0
+  Object.assign(handles, {
+    async sync(this: FileHandle) {
+      await sync.call(this)
+      if ((await this.stat()).ino === ofFolder) synced++
+    },
+  })
+  t.true(await isPlaced(raw(folder), 'j', { identity: `${dev}:${ino}`, sizeBytes: 3 }))
+  t.is(synced, 1)
 })
 
 test('commit() never replaces a file made meanwhile, and can be tried again', async (t) => {
