@@ -32,15 +32,12 @@ export async function requireRoots(
     if (last.state !== 'complete' || last.root !== handed.root)
       throw mismatch(`Disk ${disk} of ${machine} does not have the root that is handed over`)
     const { target, placed: identity, sizeBytes } = last
-    if (
-      target?.kind !== 'file' ||
-      identity === undefined ||
-      !(await isPlaced(target, last.job, { identity, sizeBytes }))
-    )
-      throw mismatch(`Disk ${disk} of ${machine} is not what its move has put here`)
+    if (target?.kind !== 'file') throw mismatch(`Disk ${disk} of ${machine} is no file here`)
     // A raw volume can be any qcow2 image, with other files in its header.
     if (target.format !== format)
       throw mismatch(`Disk ${disk} of ${machine} was moved as ${target.format}, and ${format} was planned`)
+    if (identity === undefined || !(await isPlaced(target, last.job, { identity, sizeBytes })))
+      throw mismatch(`Disk ${disk} of ${machine} is not what its move has put here`)
   }
 }
 
