@@ -209,18 +209,28 @@ function readExtra(json: string): Record<string, unknown> {
 /** A value out of at most `maxBytes` of JSON that nests no deeper than MAX_JSON_DEPTH. */
 function boundedJson(name: string, json: string, maxBytes: number): unknown {
   boundedBytes(name, Buffer.from(json), 1, maxBytes)
-  let depth = 0
-  // Strings are skipped whole, so that only brackets of the structure count.
-  for (const [part] of json.matchAll(/"(?:[^"\\]|\\.)*"|[[{]|[\]}]/gs)) {
-    if (part === '[' || part === '{') depth++
-    else if (part === ']' || part === '}') depth--
-    if (depth > MAX_JSON_DEPTH) throw violation(`${name} nests deeper than ${MAX_JSON_DEPTH}`)
-  }
+  if (deepest(json) > MAX_JSON_DEPTH) throw violation(`${name} nests deeper than ${MAX_JSON_DEPTH}`)
   try {
     return JSON.parse(json) as unknown
   } catch (cause) {
     throw violation(`${name} is not JSON`, cause)
   }
+}
+
+/** How deep JSON nests, in one pass over whatever text it is. Only brackets outside of strings count. */
+function deepest(json: string): number {
+  let most = 0
+  let depth = 0
+  let isText = false
+  for (let at = 0; at < json.length; at++) {
+    const character = json[at]
+    if (isText && character === '\\') at++
+    else if (character === '"') isText = !isText
+    else if (isText) continue
+    else if (character === '[' || character === '{') most = Math.max(most, ++depth)
+    else if (character === ']' || character === '}') depth--
+  }
+  return most
 }
 
 function matching(name: string, value: string, pattern: RegExp): string {

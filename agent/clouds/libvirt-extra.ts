@@ -4,6 +4,7 @@
  */
 import type { Element } from '@xmldom/xmldom'
 import { FluidError } from '../../protocol/errors.ts'
+import { MAX_VCPUS } from '../../protocol/limits.ts'
 import { all, attr, first, text } from './libvirt-xml.ts'
 
 export interface LibvirtExtra {
@@ -31,6 +32,8 @@ const CPU_MODES = ['custom', 'host-model', 'host-passthrough', 'maximum'] as con
 const CPU_POLICIES = ['force', 'require', 'optional', 'disable', 'forbid']
 const VIDEO_MODELS = ['virtio', 'qxl', 'vga', 'cirrus', 'bochs']
 const NIC_MODELS = ['e1000e', 'rtl8139', 'igb', 'vmxnet3', 'ne2k_pci', 'pcnet']
+/** Its parts, sorted: each becomes an attribute. */
+const TOPOLOGY = 'cores,sockets,threads'
 const MAX_CPU_FEATURES = 256
 const WORD = /^[A-Za-z0-9._-]{1,64}$/
 const MACHINE = /^pc-(q35|i440fx)-[A-Za-z0-9._-]{1,32}$/
@@ -98,9 +101,11 @@ export function readExtra(value: unknown): LibvirtExtra {
   if (guestAgent !== undefined && typeof guestAgent !== 'boolean') wrong('guestAgent')
   if (rng !== undefined && typeof rng !== 'boolean') wrong('rng')
   if (topology !== undefined) {
-    const counts = Object.values(record(topology, 'extra.libvirt.topology'))
-    if (counts.length !== 3 || !counts.every((count) => Number.isInteger(count) && (count as number) > 0))
-      wrong('topology')
+    const counts = record(topology, 'extra.libvirt.topology')
+    if (Object.keys(counts).toSorted().join() !== TOPOLOGY) wrong('topology')
+    for (const count of Object.values(counts))
+      if (!Number.isInteger(count) || (count as number) < 1 || (count as number) > MAX_VCPUS)
+        wrong('topology')
   }
   for (const model of Object.values(record(nicModels ?? {}, 'extra.libvirt.nicModels')))
     if (!NIC_MODELS.includes(model as string)) wrong('nicModels')

@@ -48,8 +48,16 @@ function elementsOf(parent: Element, name: string): Element[] {
 
 export type Attributes = Readonly<Record<string, string | number | undefined>>
 
-/** An element as text; `children` are such elements, not plain text. Attributes that are undefined are left out. */
+const NAME = /^[A-Za-z_][\w.:-]*$/
+
+/**
+ * An element as text; `children` are such elements, not plain text. Attributes that are undefined are left out. Throws
+ * CLOUD_FAILED for what is no name.
+ */
 export function xml(name: string, attributes: Attributes, ...children: readonly string[]): string {
+  for (const each of [name, ...Object.keys(attributes)])
+    if (!NAME.test(each))
+      throw new FluidError('CLOUD_FAILED', `XML has no name such as ${JSON.stringify(each).slice(0, 100)}`)
   const words = Object.entries(attributes)
     .filter(([, value]) => value !== undefined)
     .map(([key, value]) => ` ${key}='${escapeXml(String(value))}'`)

@@ -42,7 +42,8 @@ function renamed(text: string, name: string): string {
   const lines = linesOf(text)
   const at = lines.findIndex((line) => line.trim() !== '' && !line.trim().startsWith('#'))
   if (at < 0) return `${endedText(text)}${name}\n`
-  lines[at] = lines[at].replace(/\S.*?(?=\s*$)/, name)
+  const line = lines[at]
+  lines[at] = line.replace(line.trim(), () => name)
   return lines.join('')
 }
 

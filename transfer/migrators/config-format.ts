@@ -26,6 +26,8 @@ export interface ConfigFormat {
 
 /** The text with `value` at `key`. Throws GUEST_UNSUPPORTED when nothing but that cannot be changed. */
 export function setProven(format: ConfigFormat, text: string, key: Key, value: Value): string {
+  // To parsers, and to JavaScript, that is no name like others.
+  if (key.includes('__proto__')) throw unsupported(`${showKey(key)} is no key that can be set`)
   if (isDeepStrictEqual(format.get(text, key), value)) return text
   const edited = format.set(text, key, value)
   const wanted = format.expected(format.facts(text), key, value)
@@ -81,7 +83,7 @@ export function flatExpected(
   return facts.set(name, values)
 }
 
-/** Facts of nested formats, with a value at a place. */
+/** Facts of nested formats, with a value at a place. Only what is there by itself is gone into, never what is inherited. */
 export function nestedExpected(
   facts: unknown,
   key: Key,
@@ -92,8 +94,15 @@ export function nestedExpected(
   const [name, ...rest] = key
   // Some parsers make tables without a prototype: what is added is like what it is added to.
   const root = (facts ?? Object.create(prototype)) as Record<string | number, unknown>
-  root[name] = nestedExpected(root[name], rest, value, Object.getPrototypeOf(root) as object | null)
-  return root
+  if (typeof root !== 'object') throw unsupported(`${name} has no place there`)
+  const inner = Object.hasOwn(root, name) ? root[name] : undefined
+  const wanted = nestedExpected(inner, rest, value, Object.getPrototypeOf(root) as object | null)
+  return Object.defineProperty(root, name, {
+    value: wanted,
+    writable: true,
+    enumerable: true,
+    configurable: true,
+  })
 }
 
 /** The value at a place of nested facts. */

@@ -41,7 +41,8 @@ function added(text: string, parent: Node, [name, ...rest]: Key, value: Value): 
   const content = JSON.stringify(nestedExpected(undefined, rest, value))
   const last = parent.children?.at(-1)
   if (!last) return splice(text, parent.offset + 1, parent.offset + 1, `${JSON.stringify(name)}: ${content}`)
-  const [space] = /\s*$/.exec(text.slice(0, last.offset))!
+  const before = text.slice(0, last.offset)
+  const space = before.slice(before.trimEnd().length)
   const [lastName, lastValue] = last.children!
   const colon = text.slice(lastName.offset + lastName.length, lastValue.offset)
   const at = last.offset + last.length

@@ -104,6 +104,8 @@ test('formatDomain() lets nothing of a description become XML or another argumen
     { video: 'qxl"/>' },
     { rng: 'egd' },
     { topology: { sockets: 0, cores: 1, threads: 1 } },
+    { topology: { sockets: 1, cores: 1, "threads='1'/><numa><cell memory='500'/></numa><cache level": 3 } },
+    { topology: { sockets: 1, cores: 1, threads: 1e9 } },
     { nicModels: { back: 'x' } },
     'x',
   ])

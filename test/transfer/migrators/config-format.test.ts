@@ -312,3 +312,19 @@ for (const [name, before, key, why] of REFUSED) {
     t.throws(() => setProven(FORMATS[name], before, key, 'new'), { code: 'GUEST_UNSUPPORTED' })
   })
 }
+
+for (const name of ['json', 'yaml', 'toml']) {
+  for (const inherited of [['__proto__'], ['constructor', 'prototype']]) {
+    test(`${name}: what is set at ${inherited.join('.')} is on no other object`, (t) => {
+      const key = [...inherited, 'fluidcloudTest']
+      try {
+        setProven(FORMATS[name], name === 'json' ? '{}' : '', key, 'x')
+      } catch (error) {
+        t.like(error, { code: 'GUEST_UNSUPPORTED' })
+      }
+      const clean = !('fluidcloudTest' in {})
+      delete (Object.prototype as Record<string, unknown>).fluidcloudTest
+      t.true(clean, 'It is on every object')
+    })
+  }
+}
