@@ -65,6 +65,22 @@ test('finalize removes the machine here, then has the target forget it', async (
   await t.throwsAsync(relocations.rollBack(ID), { message: /finalized and cannot be taken back/ })
 })
 
+test('finalize that waits for the target leaves a new machine of the same name alone', async (t) => {
+  const { relocations, cloud, target } = await openScripted()
+  const { record } = await relocations.begin(recordOf())
+  await until(relocations, 'live')
+  target.plan.reachable = false
+  await relocations.finalize(ID)
+  while (record.error?.code !== 'PEER_UNREACHABLE') await delay(5)
+  t.false(cloud.state.exists)
+  Object.assign(cloud.state, { exists: true, web: 'running' })
+  cloud.did.length = 0
+  target.plan.reachable = true
+  await until(relocations, 'finalized')
+  t.deepEqual(cloud.did, [])
+  t.true(cloud.state.exists)
+})
+
 test('finalize_after finalizes by itself', async (t) => {
   const { relocations, cloud } = await openScripted()
   await relocations.begin(recordOf({ service: 'finalize_after = "1ms"' }))
