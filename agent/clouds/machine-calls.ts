@@ -55,6 +55,8 @@ export function createMachineCalls({ clouds, relocations }: MachineCallsParts): 
     },
     async machineStart({ name, cloud: wanted }) {
       const { kind, cloud } = await find(name, wanted)
+      const state = await cloud.state(name)
+      // Behind the last wait: a cut-over that began meanwhile may be what has paused it.
       const held = relocations().find(
         ({ machines, state }) => machines.includes(name) && !OURS.has(state) && state !== 'finalized',
       )
@@ -63,7 +65,7 @@ export function createMachineCalls({ clouds, relocations }: MachineCallsParts): 
           hint: `Take it back with fluidcloud rollback ${held.job}, or finalize it`,
         })
       }
-      if ((await cloud.state(name)) === 'paused') await cloud.resume(name)
+      if (state === 'paused') await cloud.resume(name)
       else await cloud.start(name)
       return reportOf(kind, cloud, name)
     },

@@ -39,6 +39,8 @@ export async function cutOver(
   signal: AbortSignal,
 ): Promise<void> {
   const { record } = relocation
+  // What was said to be whole at the target is not halted once more: its machine ran on meanwhile.
+  if (record.disks.some(({ root }) => root !== undefined)) await requireHeld(parts, relocation, signal)
   if (!handoverOf(record)) {
     if (record.pausedAt === undefined)
       await relocation.update({ pausedAt: Date.now(), detail: 'stopping the machines' })
@@ -59,6 +61,7 @@ export async function cutOver(
   }
   signal.throwIfAborted()
   crashPoint('before-hand-over')
+  await requireHeld(parts, relocation, signal)
   relocation.leaseEndsAt = grantedUntil(performance.now(), LEASE_MS)
   await relocation.become('hand-over', {
     givenAway: 'by-lease',
@@ -123,6 +126,19 @@ async function haltMachines(
   }
 }
 
+/** Throws CLOUD_FAILED when a machine runs here: what it writes is in no disk that was made whole at the target. */
+async function requireHeld(
+  parts: RelocationParts,
+  { record }: Relocation,
+  signal: AbortSignal,
+): Promise<void> {
+  for (const { machine, cloud } of await withClouds(parts, record.machines))
+    if ((await cloud.state(machine.name, { signal })) === 'running')
+      throw new FluidError('CLOUD_FAILED', `${machine.name} was started here behind its last round`, {
+        hint: 'It runs on here; relocate it as it is now',
+      })
+}
+
 /** Aborts when the machines have stood still for too long. */
 function lastRoundLimit(relocation: Relocation): { signal: AbortSignal } & Disposable {
   const { live, forced, service } = relocation.record
@@ -159,6 +175,8 @@ export async function awaitVerdict(
   const { record } = relocation
   const handover = handoverOf(record)
   if (!handover) throw new TypeError('Handed over without roots')
+  // Somebody may have started one while no agent was here: then no lease is granted.
+  await requireHeld(parts, relocation, signal)
   const deadlineAt = performance.now() + record.service.cutover.gateMs + VERDICT_MS
   for (;;) {
     try {

@@ -5,7 +5,7 @@ import { isPassing, withClouds, type RelocationParts } from './relocation-parts.
 import type { Relocation } from './relocation.ts'
 import { unlessAborted } from './unless-aborted.ts'
 
-/** Every part can be done again. */
+/** Every part can be done again; what was removed is not removed again: its name may be another machine's by then. */
 export async function finalize(
   parts: RelocationParts,
   relocation: Relocation,
@@ -13,10 +13,12 @@ export async function finalize(
 ): Promise<void> {
   const { record } = relocation
   for (const { machine, cloud } of (await withClouds(parts, record.machines)).toReversed()) {
+    if (record.removed?.includes(machine.name)) continue
     await cloud.release(relocation.id, { signal })
     await stopIfKnown(cloud.stop(machine.name, { graceMs: 0, signal }))
     await cloud.undefine(machine.name, { disks: !record.keepDisks, signal })
     crashPoint('undefined')
+    await relocation.update({ removed: [...(record.removed ?? []), machine.name] })
   }
   await tellTarget(parts, relocation, signal)
   await relocation.become('removed', { error: undefined, detail: undefined })

@@ -74,6 +74,8 @@ export interface RelocationRecord {
   ranOn?: number
   /** They run on, and no round was done since: a cut-over would fail as the one before. */
   roundFirst?: true
+  /** Names of machines that finalize has removed here. */
+  removed?: readonly string[]
   /** Disks stay when it is finalized. */
   keepDisks?: true
   /** A snapshot was taken, and what it told of writes may be in no job yet. */

@@ -2,6 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import type { RelocationReport } from '../../../agent/reports/relocation-reports.ts'
+import type { Cloud } from '../../../agent/clouds/cloud.ts'
 import { createMachineCalls } from '../../../agent/clouds/machine-calls.ts'
 import { createClouds } from '../../../agent/clouds/open-cloud.ts'
 import { refusedWith } from '../../helpers/refused-with.ts'
@@ -48,6 +49,21 @@ for (const state of [
     t.is((await calls.machines())[0].state, 'stopped')
   })
 }
+
+test('machineStart() does not resume what a cut-over has paused meanwhile', async (t) => {
+  const relocations: RelocationReport[] = []
+  const cloud = {
+    machines: async () => ['shop'],
+    state: async () => {
+      relocations.push({ machines: ['shop'], state: 'cutting-over' } as unknown as RelocationReport)
+      return 'paused'
+    },
+    resume: async () => t.fail(),
+  } as unknown as Cloud
+  const clouds = { kinds: ['local' as const], cloud: async () => cloud, async [Symbol.asyncDispose]() {} }
+  const calls = createMachineCalls({ clouds, relocations: () => relocations })
+  await refusedWith(t, 'JOB_STATE', calls.machineStart({ name: 'shop' }))
+})
 
 test('machineStart() knows only machines of the clouds that are configured', async (t) => {
   const calls = await callsOf(t)

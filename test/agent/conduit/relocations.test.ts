@@ -65,6 +65,22 @@ test('finalize removes the machine here, then has the target forget it', async (
   await t.throwsAsync(relocations.rollBack(ID), { message: /finalized and cannot be taken back/ })
 })
 
+test('finalize that waits for the target leaves a new machine of the same name alone', async (t) => {
+  const { relocations, cloud, target } = await openScripted()
+  const { record } = await relocations.begin(recordOf())
+  await until(relocations, 'live')
+  target.plan.reachable = false
+  await relocations.finalize(ID)
+  while (record.error?.code !== 'PEER_UNREACHABLE') await delay(5)
+  t.false(cloud.state.exists)
+  Object.assign(cloud.state, { exists: true, web: 'running' })
+  cloud.did.length = 0
+  target.plan.reachable = true
+  await until(relocations, 'finalized')
+  t.deepEqual(cloud.did, [])
+  t.true(cloud.state.exists)
+})
+
 test('finalize_after finalizes by itself', async (t) => {
   const { relocations, cloud } = await openScripted()
   await relocations.begin(recordOf({ service: 'finalize_after = "1ms"' }))
@@ -491,3 +507,39 @@ for (const { state, givenAway, machine, ends } of [
     if (roots) t.false(cloud.did.some((what) => what.startsWith('snapshot')))
   })
 }
+
+for (const state of ['cutting-over', 'adapting', 'starting', 'verifying'] as const) {
+  test(`an agent that died ${state} and finds the machine running, its disks final, grants nothing and goes back`, async (t) => {
+    const table = memoryTable()
+    const record = recordOf()
+    await table.put(ID, {
+      ...record,
+      state,
+      givenAway: state === 'cutting-over' ? 'no' : 'by-lease',
+      places: [{ machine: 'web', disk: 'vda', destination: 'd', format: 'raw' }],
+      disks: record.disks.map((disk) => ({ ...disk, root: `b3:${'cd'.repeat(32)}` })),
+    })
+    const { relocations, cloud, target } = await openScripted({ table })
+    await until(relocations, 'rolled-back')
+    t.deepEqual(target.did, ['abort'])
+    t.deepEqual(cloud.did, [])
+    t.like(relocations.list()[0], { sourceRuns: true, error: { code: 'CLOUD_FAILED' } })
+  })
+}
+
+test('an agent that died between two final disks, and finds the machine running, does not halt it again', async (t) => {
+  const table = memoryTable()
+  const record = recordOf()
+  const [vda] = record.disks
+  await table.put(ID, {
+    ...record,
+    state: 'cutting-over',
+    disks: [
+      { ...vda, root: `b3:${'cd'.repeat(32)}` },
+      { ...vda, disk: 'vdb' },
+    ],
+  })
+  const { relocations, cloud } = await openScripted({ table })
+  await until(relocations, 'rolled-back')
+  t.deepEqual(cloud.did, [])
+})
