@@ -23,7 +23,9 @@ export interface Fence {
   extend(until: number): Promise<void>
   /** No machine may run; the guard holds them. */
   close(): Promise<void>
-  /** Machines may run for ever, or are gone: ends the guard and forgets it. Idempotent. */
+  /** Machines may run for ever: ends the guard, which holds none of them any more. The fence exists still. Idempotent. */
+  end(): Promise<void>
+  /** Machines run for ever, or are gone: ends the guard and forgets it. Idempotent. */
   lift(): Promise<void>
 }
 
@@ -73,22 +75,26 @@ export function createFence(folder: string): Fence {
     }
   }
 
+  async function end(): Promise<void> {
+    const guard = await readWatching(folder)
+    if (!guard || !(await isAlive(guard))) return
+    await writeWord(folder, { lifted: true })
+    const deadline = performance.now() + LIFT_TIMEOUT_MS
+    while (await isAlive(guard)) {
+      if (performance.now() > deadline) await signalProcess(guard, 'SIGKILL')
+      await delay(POLL_MS)
+    }
+  }
+
   return {
     raise,
     isRaised,
     exists: async () => (await readOrder(folder)) !== undefined,
     extend: (until) => writeWord(folder, { until }),
     close: () => writeWord(folder, NEVER),
+    end,
     async lift() {
-      const guard = await readWatching(folder)
-      if (guard && (await isAlive(guard))) {
-        await writeWord(folder, { lifted: true })
-        const deadline = performance.now() + LIFT_TIMEOUT_MS
-        while (await isAlive(guard)) {
-          if (performance.now() > deadline) await signalProcess(guard, 'SIGKILL')
-          await delay(POLL_MS)
-        }
-      }
+      await end()
       await rm(folder, { recursive: true, force: true })
     },
   }

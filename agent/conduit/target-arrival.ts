@@ -125,12 +125,11 @@ export class Arrival implements AsyncDisposable {
   async commit(signed: Signed): Promise<void> {
     await this.#inTurn('', undefined, async () => {
       const { state } = this.record
-      if (state === 'committed') return
-      if (state !== 'healthy')
+      if (state !== 'healthy' && state !== 'committed')
         throw new FluidError('JOB_STATE', `A relocation that is ${state} here cannot be committed`)
-      await this.update({ state: 'committed', ...this.evidence('pledge', signed) })
+      if (state === 'healthy') await this.update({ state: 'committed', ...this.evidence('pledge', signed) })
       crashPoint('target-committed')
-      await this.#letGo()
+      if (state === 'healthy' || (await this.fence.exists())) await this.#letGo()
     })
   }
 
@@ -199,7 +198,7 @@ export class Arrival implements AsyncDisposable {
       if (record.made.includes(planned.machine.name))
         await removeMachine(cloud, await machineHere(record, planned))
     await this.#parts.cancelJobs(record)
-    await removeDisks(record)
+    await removeDisks(record, this.#parts.jobs())
     await this.fence.lift()
     await this.#parts.removeFolder(record.relocation)
   }
@@ -311,12 +310,14 @@ export class Arrival implements AsyncDisposable {
         await cloud.resume(name)
   }
 
-  /** The machines are the target's: the guard ends, and what it held runs on. */
+  /** The machines are the target's: the guard ends, and what it held runs on. As long as there is a fence this is not done. */
   async #letGo(): Promise<void> {
     this.#restLeases()
-    await this.fence.lift()
+    await this.fence.end()
+    crashPoint('target-let-go')
     const cloud = await this.cloud()
     for (const name of this.record.started) await letRun(cloud, name)
+    await this.fence.lift()
   }
 
   async #tellOutcome(stream: RelocationStream, request: number): Promise<void> {

@@ -3,12 +3,14 @@ import { rm, rmdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import type { FluidError } from '../../protocol/errors.ts'
 import { resolveDestinationName } from '../../transfer/destination-name.ts'
+import { isPlaced } from '../../transfer/file-placement.ts'
 import type { Cloud } from '../clouds/cloud.ts'
+import type { JobRecord } from '../jobs/job-record.ts'
 import type { Machine, MachineDisk } from '../../protocol/machine.ts'
 import type { ArrivalRecord } from './target-record.ts'
 import type { PlannedMachine } from '../../protocol/relocation-message.ts'
 
-export type Placed = Pick<ArrivalRecord, 'folder' | 'places'>
+export type Placed = Pick<ArrivalRecord, 'peer' | 'folder' | 'places'>
 
 /** Absolute paths of the disks of a machine, in the order of its places. Throws NAME_INVALID. */
 export async function diskPaths({ folder, places }: Placed, machine: string) {
@@ -56,15 +58,29 @@ export async function removeMachine(cloud: Cloud, machine: Machine): Promise<voi
   await cloud.undefine(machine.name, { disks: true })
 }
 
-/** Removes whatever lies under the reserved names, and the folders made for it. */
-export async function removeDisks(record: Placed): Promise<void> {
+/** Removes what moves of this peer have put under the reserved names, and the folders made for it; what others put there stays. */
+export async function removeDisks(record: Placed, jobs: Iterable<JobRecord>): Promise<void> {
+  const moves = [...jobs].filter(({ direction, peer }) => direction === 'in' && peer === record.peer)
   for (const { destination } of record.places) {
     const path = await resolveDestinationName(record.folder, destination)
-    await rm(path, { force: true })
+    if (await isMoved(record, destination, moves)) await rm(path, { force: true })
     // As far as nothing else is in them.
     await rmdir(dirname(path)).catch(() => {})
     await rmdir(dirname(dirname(path))).catch(() => {})
   }
+}
+
+/** Whether one of the moves has put there what lies there now; it may have ended since, or its agent have been killed. */
+async function isMoved(
+  { folder }: Placed,
+  destination: string,
+  moves: readonly JobRecord[],
+): Promise<boolean> {
+  for (const { job, target, placed: identity, sizeBytes } of moves) {
+    if (target?.kind !== 'file' || target.folder !== folder || target.name !== destination) continue
+    if (identity !== undefined && (await isPlaced(target, job, { identity, sizeBytes }))) return true
+  }
+  return false
 }
 
 /** A machine that may run does; one that was held goes on where it was, one without power starts anew. */

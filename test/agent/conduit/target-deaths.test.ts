@@ -85,6 +85,28 @@ test('killed as it commits, the target runs the service for good when it is back
   t.true(await stage.runs('web'))
 })
 
+test('killed as it lets a machine go that was held, the target runs it for good when it is back', async (t) => {
+  const stage = await openStage(t)
+  const request = stage.request('web')
+  const handover = await stage.fill(request)
+  await stage.target.stop()
+  await stage.target.start({ FLUIDCLOUD_CRASH_AT: 'target-let-go' })
+  const grants = grantor()
+  const target = await stage.open(request)
+  t.true((await verdictOf(target.start(handover, grants))).healthy)
+  grants.open = false
+  await stage.isHeld('web')
+  const committing = target.commit().catch(() => {})
+  await stage.target.died()
+  await committing
+  t.not(await stage.cloud.state('web'), 'running')
+  await stage.target.start()
+  await stage.stateIs('web', 'running')
+  await using again = await stage.open(request)
+  await again.commit()
+  t.true(await stage.runs('web'))
+})
+
 for (const point of ['target-releasing', 'target-clearing']) {
   test(`killed at ${point}, the target leaves nothing when it is back, whether its source comes or not`, async (t) => {
     const { stage, request } = await dieAt(t, point, 'abort')
