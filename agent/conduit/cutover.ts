@@ -291,7 +291,7 @@ async function settle(relocation: Relocation, { healthy, objections, timings }: 
   await relocation.become('roll-back', { released: true, timings, error: reportOf(error) })
 }
 
-/** Tells the target that it may run them for good. */
+/** Tells the target that it may run them for good; goes back when it has ended them meanwhile, since they run nowhere then. */
 export async function commit(
   parts: RelocationParts,
   relocation: Relocation,
@@ -299,7 +299,15 @@ export async function commit(
 ): Promise<void> {
   await using target = await parts.openTarget(relocation.record, signal)
   crashPoint('before-commit')
-  await unlessAborted(target.commit(), signal)
+  try {
+    await unlessAborted(target.commit(), signal)
+  } catch (error) {
+    if (isPassing(error)) throw error
+    // The answer before may have been lost, and with the grant the right to ask again.
+    const standing = await unlessAborted(target.inquire(), signal)
+    if (standing === 'released') return await relocation.become('roll-back', { error: reportOf(error) })
+    if (standing !== 'committed') throw error
+  }
   await relocation.update({ committed: true, error: undefined })
   // Nothing more is read here. What cannot be ended now is ended when the machines are finalized or run again.
   for (const { cloud } of await withClouds(parts, relocation.record.machines))

@@ -4,6 +4,7 @@ import type { Relocations } from '../../../agent/conduit/relocations.ts'
 import type { RelocationState } from '../../../agent/conduit/relocation-state.ts'
 import { FluidError } from '../../../protocol/errors.ts'
 import { collect } from '../../helpers/collect.ts'
+import { eventually } from '../../helpers/eventually.ts'
 import { HEALTHY, ID, memoryTable, openScripted, recordOf, UNHEALTHY } from './scripted.ts'
 
 /** Resolves when it is there, and everything of that state was done; ava's timeout ends a wait in vain. */
@@ -117,6 +118,21 @@ test('an unhealthy verdict has the machine run here again at once', async (t) =>
     sourceRuns: true,
     error: { code: 'HEALTH_FAILED', message: 'http said 500' },
   })
+})
+
+test('a commit that is refused goes back when the target has ended it, and is done when it was committed before', async (t) => {
+  const onCommit = async () => {
+    throw new FluidError('POLICY_DENIED', 'This peer may relocate nothing here', { refused: true })
+  }
+  const ended = await openScripted({ script: { onCommit, standing: 'released' } })
+  await ended.relocations.begin(recordOf())
+  await until(ended.relocations, 'rolled-back')
+  t.is(ended.cloud.state.web, 'running')
+  t.is(ended.target.did.at(-1), 'abort', 'It runs here once the target has said that it is gone')
+  const committed = await openScripted({ script: { onCommit, standing: 'committed' } })
+  await committed.relocations.begin(recordOf())
+  await eventually(() => committed.relocations.get(ID).record.committed)
+  t.not(committed.cloud.state.web, 'running')
 })
 
 test('when the line dies the machine runs here again only behind the last lease', async (t) => {

@@ -22,6 +22,7 @@ import type { Jobs } from '../../../agent/jobs/jobs.ts'
 import type { Table } from '../../../agent/state-store.ts'
 import { FluidError } from '../../../protocol/errors.ts'
 import { LEASE_MS } from '../../../protocol/limits.ts'
+import type { TargetStanding } from '../../../protocol/relocation-message.ts'
 
 export const ID = 'ab'.repeat(16)
 const TIMINGS = { adapting: 1, registering: 2, starting: 30, checking: 40 }
@@ -140,6 +141,10 @@ export interface Script {
   heardAt?(): number
   /** Called before an abort is acknowledged. */
   onAbort(): Promise<void>
+  /** Called before a commit is. */
+  onCommit(): Promise<void>
+  /** What an inquiry is answered with. */
+  standing: TargetStanding
 }
 
 export function scriptedTarget(script: Partial<Script> = {}) {
@@ -159,6 +164,8 @@ export function scriptedTarget(script: Partial<Script> = {}) {
     },
     reachable: true,
     onAbort: async () => {},
+    onCommit: async () => {},
+    standing: 'unknown',
     ...script,
   }
   const unreachable = () => new FluidError('PEER_UNREACHABLE', 'The target does not answer')
@@ -183,6 +190,7 @@ export function scriptedTarget(script: Partial<Script> = {}) {
       },
       async commit() {
         say('commit')
+        await plan.onCommit()
       },
       async abort() {
         await plan.onAbort()
@@ -191,7 +199,7 @@ export function scriptedTarget(script: Partial<Script> = {}) {
       async finalize() {
         say('finalize')
       },
-      inquire: async () => 'unknown',
+      inquire: async () => plan.standing,
       async [Symbol.asyncDispose]() {},
     }
   }
