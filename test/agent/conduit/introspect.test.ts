@@ -83,3 +83,27 @@ test(`introspect() refuses a guest that cannot be edited only when a step would 
   )
   t.regex(changed.reasons[0].message, /^web: its files cannot be changed there: vda: .*journal is lost/)
 })
+
+anyTest('introspect() refuses a machine that its cloud would not start again', async (t) => {
+  const path = join(await tempDir(t), 'web.qcow2')
+  const head = Buffer.alloc(4096)
+  head.write('QFI\xfb', 'latin1')
+  head.writeUInt32BE(3, 4)
+  head.writeBigUInt64BE(256n, 8) // where the name of its backing file would be
+  await writeFile(path, head)
+  const cloud = {
+    kind: 'qemu',
+    supports: { live: true, pause: true, formats: ['qcow2'], firmware: ['bios'] },
+    machines: async () => ['web'],
+    machine: async () => ({ name: 'web', disks: [{ id: 'vda', path, format: 'qcow2', readOnly: false }] }),
+    state: async () => 'stopped',
+    async [Symbol.asyncDispose]() {},
+  } as unknown as Cloud
+  const clouds = { kinds: ['qemu'] as const, cloud: async () => cloud, async [Symbol.asyncDispose]() {} }
+  const service = parseServiceFile('[[machine]]\nname = "web"\n')
+  const { reasons } = await introspect(clouds, service, { live: false, signal: AbortSignal.timeout(60_000) })
+  t.deepEqual(
+    reasons.map(({ code, hint }) => [code, hint]),
+    [['CLOUD_FAILED', 'Flatten the image first: qemu-img convert']],
+  )
+})
