@@ -1,5 +1,6 @@
 /** The end of a relocation that went well: the machines here go, and the target forgets where they came from. */
-import { asFluidError } from '../../protocol/errors.ts'
+import { asFluidError, FluidError } from '../../protocol/errors.ts'
+import type { Cloud } from '../clouds/cloud.ts'
 import { crashPoint } from './crash-point.ts'
 import { isPassing, withClouds, type RelocationParts } from './relocation-parts.ts'
 import type { Relocation } from './relocation.ts'
@@ -14,6 +15,7 @@ export async function finalize(
   const { record } = relocation
   for (const { machine, cloud } of (await withClouds(parts, record.machines)).toReversed()) {
     if (record.removed?.includes(machine.name)) continue
+    await requireIdle(cloud, machine.name, signal)
     await cloud.release(relocation.id, { signal })
     await stopIfKnown(cloud.stop(machine.name, { graceMs: 0, signal }))
     await cloud.undefine(machine.name, { disks: !record.keepDisks, signal })
@@ -22,6 +24,17 @@ export async function finalize(
   }
   await tellTarget(parts, relocation, signal)
   await relocation.become('removed', { error: undefined, detail: undefined })
+}
+
+/** What moved away stands still here: what runs under its name was started since, or is another. Throws CLOUD_FAILED. */
+async function requireIdle(cloud: Cloud, name: string, signal: AbortSignal): Promise<void> {
+  const state = await cloud.state(name, { signal }).catch((error: { code?: string }) => {
+    if (error.code !== 'MACHINE_UNKNOWN') throw error
+  })
+  if (state === 'running')
+    throw new FluidError('CLOUD_FAILED', `${name} runs here, and is not removed`, {
+      hint: `It was started since it moved. Look what it is; stopped (fluidcloud machines stop ${name}), it is removed with its disks`,
+    })
 }
 
 /** Nothing here depends on it any more: one that refuses, or is no peer any more, is left alone. */

@@ -82,6 +82,23 @@ test('finalize that waits for the target leaves a new machine of the same name a
   t.true(cloud.state.exists)
 })
 
+test('finalize leaves a machine alone that runs here, and goes on once it is stopped', async (t) => {
+  const { relocations, cloud } = await openScripted()
+  await relocations.begin(recordOf())
+  await until(relocations, 'live')
+  await eventually(() => relocations.get(ID).record.committed)
+  cloud.state.web = 'running'
+  const before = cloud.did.length
+  await relocations.finalize(ID)
+  await eventually(
+    () => relocations.list()[0].error?.message === 'web runs here, and is not removed' || undefined,
+  )
+  t.deepEqual(cloud.did.slice(before), [])
+  cloud.state.web = 'stopped'
+  await until(relocations, 'finalized')
+  t.true(cloud.did.some((what) => what.startsWith('undefine')))
+})
+
 test('finalize_after finalizes by itself', async (t) => {
   const { relocations, cloud } = await openScripted()
   await relocations.begin(recordOf({ service: 'finalize_after = "1ms"' }))
