@@ -85,7 +85,7 @@ async function adaptUdevRules(
 ): Promise<boolean> {
   let adapted = false
   await editText(draft, UDEV_RULES, (text) =>
-    text.replaceAll(/^(?!\s*#).*$/gm, (line) => {
+    text.replaceAll(/^(?![ \t]*#).*$/gm, (line) => {
       const isOld = previousMac !== undefined && line.toLowerCase().includes(`"${previousMac}"`)
       if (!isOld && !line.toLowerCase().includes(`"${mac}"`)) return line
       adapted = true

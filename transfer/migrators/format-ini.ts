@@ -27,7 +27,8 @@ export interface IniLine {
 }
 
 const HEADER = /^\s*\[([^\]\n]*)\]\s*(?:[;#].*)?$/
-const LINE = /^([ \t]*)([^\s=:;#[][^=:]*?)([ \t]*[=:][ \t]*)(.*)$/
+/** A name ends in what is no blank: so blanks are looked at once, however many there are. */
+const LINE = /^([ \t]*)([^\s=:;#[](?:[^=:]*[^=: \t])?)([ \t]*[=:][ \t]*)(.*)$/
 
 export const iniFormat: ConfigFormat = {
   parseKey(text) {

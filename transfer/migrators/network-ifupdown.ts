@@ -19,6 +19,7 @@ const ADDRESS_KEYS = new Set([
   'pointopoint',
 ])
 const DNS_KEYS = new Set(['dns-nameservers', 'dns-nameserver'])
+const HWADDRESS = /^([ \t]*hwaddress[ \t]+(?:ether[ \t]+)?)(\S+)/im
 
 export const ifupdown: NetworkStack = {
   name: 'ifupdown',
@@ -32,13 +33,12 @@ export const ifupdown: NetworkStack = {
         .map((name) => `${FOLDER}/${name}`),
     ]) {
       const { text } = readText((await draft.read(path)) ?? new Uint8Array())
-      const names = new Set([...text.matchAll(/^\s*iface\s+(\S+)\s+inet6?\s/gm)].map(([, name]) => name))
-      for (const name of names) {
-        if (name === 'lo' || name.includes(':')) continue
-        const stanza = stanzas(text).find((each) => each.name === name && /^\s*hwaddress\s/im.test(each.text))
-        const [, mac] = /^\s*hwaddress\s+(?:ether\s+)?(\S+)/im.exec(stanza?.text ?? '') ?? []
-        found.push({ path, id: name, name, mac: mac?.toLowerCase() })
+      const macs = new Map<string, string | undefined>()
+      for (const { name, text: stanza } of stanzas(text)) {
+        if (name === undefined || name === 'lo' || name.includes(':')) continue
+        macs.set(name, macs.get(name) ?? HWADDRESS.exec(stanza)?.[2].toLowerCase())
       }
+      for (const [name, mac] of macs) found.push({ path, id: name, name, mac })
     }
     return found
   },
@@ -49,7 +49,7 @@ export const ifupdown: NetworkStack = {
       let now = text
       if (mac !== undefined)
         now = inStanzas(now, id, (stanza) =>
-          stanza.replaceAll(/^(\s*hwaddress\s+(?:ether\s+)?)\S+/gim, `$1${wanted.mac}`),
+          stanza.replaceAll(new RegExp(HWADDRESS, 'gim'), `$1${wanted.mac}`),
         )
       if (wanted.method !== undefined) now = withAddresses(now, id, wanted)
       return name === id ? now : renamed(now, id, name)

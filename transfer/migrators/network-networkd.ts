@@ -67,7 +67,7 @@ function withAddresses(
   text: string,
   { method, addresses = [], gateways = [], nameservers }: InterfaceInput,
 ): string {
-  if (/^\s*\[(?:Address|Route)\]/m.test(text))
+  if (/^[ \t]*\[(?:Address|Route)\]/m.test(text))
     throw unsupported('systemd-networkd has [Address] or [Route] sections there, which are not edited')
   const gone = new Set(['DHCP', 'Address', 'Gateway', ...(nameservers === undefined ? [] : ['DNS'])])
   const more = [
