@@ -354,7 +354,7 @@ async function openStagedSink(
   await using stack = new AsyncDisposableStack()
   const server = stack.use(await serveWhenFree(pathIn(folder, part, process.pid), options))
   const sink = stack.use(await openNbdSink(server.url, options))
-  const expectedBytes = Math.ceil(options.sizeBytes / SECTOR_BYTES) * SECTOR_BYTES
+  const expectedBytes = inSectors(options.sizeBytes)
   if (sink.sizeBytes !== expectedBytes) {
     const message = `Cannot resume from ${join(folder.path, part)}: it holds ${sink.sizeBytes} bytes and the volume ${options.sizeBytes}`
     throw new FluidError('TARGET_WRITE', message, { hint: 'Cancel the job and start it again' })
@@ -406,4 +406,9 @@ async function removeStaging(folder: DestinationFolder, names: StagingNames): Pr
   await removeEntry(folder, names.part)
   await removeEntry(folder, names.fresh)
   await syncFile(folder.handle)
+}
+
+/** What an image of a volume holds: whole sectors, bytes. */
+export function inSectors(sizeBytes: number): number {
+  return Math.ceil(sizeBytes / SECTOR_BYTES) * SECTOR_BYTES
 }

@@ -16,7 +16,7 @@ import type { AttemptSignals } from './attempt.ts'
 import { runIncoming } from './incoming-attempt.ts'
 import type { Job } from './job.ts'
 import { capabilities, helloOf, type JobParts } from '../job-parts.ts'
-import { freshRecord } from './job-record.ts'
+import { freshRecord, restsWith } from './job-record.ts'
 import { createIncomingRoom, roomOf, type IncomingRoom } from './incoming-room.ts'
 import { alteration, factsOf, isGranted, pathObjection, targetOf } from './offer-facts.ts'
 import type { Grant } from '../pairing/policy.ts'
@@ -223,8 +223,6 @@ async function answer(
   })
 }
 
-/** Until somebody puts it right, and resumes the job. So is a name that was taken meanwhile: what came is kept. */
-const RESTING: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['NO_SPACE', 'TARGET_WRITE', 'SOURCE_READ'])
 /** What turned out to be other bytes, came from whoever may not send any more, or has no source, takes up no room. */
 const NEVER_RESUMED: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'VERIFY_MISMATCH',
@@ -245,8 +243,7 @@ async function settle(
   if (error.code === 'CANCELLED' || job.record.wanted === 'cancel') {
     await registry.discard(job)
     await job.become('cancelled')
-  } else if (RESTING.has(error.code) || (error.code === 'NAME_EXISTS' && !job.record.options.inPlace))
-    await job.become('paused', error)
+  } else if (restsWith(job.record, error.code)) await job.become('paused', error)
   else {
     if (error.code === 'CHUNK_DIGEST' || error.code === 'PROTOCOL_VIOLATION') {
       job.record.offences++

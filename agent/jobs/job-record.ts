@@ -1,4 +1,5 @@
 /** A job as it is kept in the state store: everything that must outlive a crash. Bytes, and Unix time in ms. */
+import type { ErrorCode } from '../../protocol/errors.ts'
 import type { Range } from '../../protocol/extent.ts'
 import type { ImageFormat } from '../../transfer/backends/image-format.ts'
 import type { Destination } from '../../transfer/destination.ts'
@@ -119,4 +120,15 @@ export function freshRecord(
 /** States in which nothing more happens by itself. */
 export function isOver(state: JobState): boolean {
   return state === 'complete' || state === 'failed' || state === 'cancelled'
+}
+
+/** The target's disk or the source's: until somebody puts it right. */
+const RESTING: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['NO_SPACE', 'TARGET_WRITE', 'SOURCE_READ'])
+
+/**
+ * True for what a job rests with, on either side, until its owner resumes it. So is a name that was taken since the target agreed:
+ * what came is kept there.
+ */
+export function restsWith({ chunking, options }: JobRecord, code: ErrorCode): boolean {
+  return RESTING.has(code) || (code === 'NAME_EXISTS' && chunking !== undefined && !options.inPlace)
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { asFluidError, FluidError } from '../../protocol/errors.ts'
 import type { ImageFormat } from '../../transfer/backends/image-format.ts'
 import { isChunking } from '../../transfer/chunker.ts'
+import { inSectors } from '../../transfer/file-placement.ts'
 import { dropCachedPages } from '../../transfer/linux.ts'
 import { prepareSource, type PrepareOptions } from '../../transfer/prepared-source.ts'
 import { readDigest } from '../../transfer/root.ts'
@@ -13,7 +14,6 @@ import { sourceFormatOf } from './source-format.ts'
 
 /** Threads that read. */
 const READ_LANES = 4
-const SECTOR_BYTES = 512
 /** Of a volume that is not what was moved. */
 export const CHANGED_HINT = 'It was changed since the move: fluidcloud receipt shows the root that moved'
 
@@ -63,8 +63,7 @@ function fits(
   { isFile, format = 'raw' }: { isFile: boolean; format?: ImageFormat },
 ): boolean {
   if (!isFile) return foundBytes >= sizeBytes
-  const inSectors = Math.ceil(sizeBytes / SECTOR_BYTES) * SECTOR_BYTES
-  return foundBytes === sizeBytes || (format !== 'raw' && foundBytes === inSectors)
+  return foundBytes === sizeBytes || (format !== 'raw' && foundBytes === inSectors(sizeBytes))
 }
 
 async function isFile(place: string): Promise<boolean> {

@@ -17,13 +17,12 @@ import { prepareSource } from '../../transfer/prepared-source.ts'
 import { cancelAtPeer } from './end-at-peer.ts'
 import type { Job } from './job.ts'
 import type { JobParts } from '../job-parts.ts'
+import { restsWith } from './job-record.ts'
 import type { JobSignals } from './job-runs.ts'
 import { runOutgoing } from './outgoing-attempt.ts'
 import { forgetRenewed, roundsSnapshot } from './rounds.ts'
 import { formatOf, sourceFormatOf } from './source-format.ts'
 
-/** After these the job rests, with its error, until its owner resumes it. */
-const PAUSING: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['NO_SPACE', 'TARGET_WRITE', 'SOURCE_READ'])
 /** A line or a peer that may come back. */
 const PASSING: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'PEER_UNREACHABLE',
@@ -110,10 +109,10 @@ async function settle(
     record.rescans++
     if (record.rescans <= MAX_RESCANS) return await retry(job, error, trouble)
   } else if (PASSING.has(error.code)) return await retry(job, error, trouble)
-  else if (PAUSING.has(error.code)) return await rest(job, error)
-  else if (wasTakenMeanwhile(record, error)) {
-    const hint = 'Have what has that name at the target moved out of the way; what came is kept there'
-    return await rest(job, new FluidError(error.code, error.message, { hint, cause: error }))
+  else if (restsWith(record, error.code)) {
+    await job.update({ wanted: 'pause' }, { durable: false })
+    await job.become('paused', error.code === 'NAME_EXISTS' ? takenMeanwhile(error) : error)
+    return undefined
   }
   // Nobody here can mend what has no source: the receiver is told, now or when it can be reached.
   if (error.code === 'SOURCE_MISSING' && record.snapshot !== undefined) record.untold = true
@@ -121,15 +120,9 @@ async function settle(
   return undefined
 }
 
-/** Until its owner resumes it. */
-async function rest(job: Job, error: FluidError): Promise<undefined> {
-  await job.update({ wanted: 'pause' }, { durable: false })
-  await job.become('paused', error)
-}
-
-/** The name was free when the target agreed: what came since is kept there until somebody frees it again. */
-function wasTakenMeanwhile({ chunking, options }: Job['record'], { code }: FluidError): boolean {
-  return code === 'NAME_EXISTS' && chunking !== undefined && !options.inPlace
+function takenMeanwhile(error: FluidError): FluidError {
+  const hint = 'Have what has that name at the target moved out of the way; what came is kept there'
+  return new FluidError(error.code, error.message, { hint, cause: error })
 }
 
 async function retry(
