@@ -160,6 +160,7 @@ export async function openAdoptedSink({ part, undo, soundBytes, former }: Adopte
     read: (target, offset) => inner.read(target, offset),
     written: (from, to) => inner.written(from, to),
     sync: () => inner.sync(),
+    forgetCached: () => inner.forgetCached?.(),
     async [Symbol.asyncDispose]() {
       await Promise.allSettled(pending.values())
       await owned.disposeAsync()

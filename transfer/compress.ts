@@ -48,11 +48,11 @@ export function encodeOnce(bytes: Uint8Array, level: number): Uint8Array {
 }
 
 /**
- * Decodes the frames of one lane: gives the `rawBytes` bytes that `encoded`, exactly one frame from a peer, stands for;
- * never more memory than these. Throws PROTOCOL_VIOLATION when it is another number of bytes or more than one frame,
- * CHUNK_DIGEST when damaged.
+ * Decodes the frames of one lane: gives the `rawBytes` bytes that `encoded`, exactly one frame from a peer, stands for; never
+ * more memory than these. They go to `offset` of the volume, see direct-memory.ts. Throws PROTOCOL_VIOLATION when it is another
+ * number of bytes or more than one frame, CHUNK_DIGEST when damaged.
  */
-export type DecompressFrame = (encoded: Uint8Array, rawBytes: number) => Uint8Array
+export type DecompressFrame = (encoded: Uint8Array, rawBytes: number, offset?: number) => Uint8Array
 
 /**
  * A decoder with memory of its own, in which its last frame stays until the next one. Lanes share a thread and take
@@ -60,14 +60,14 @@ export type DecompressFrame = (encoded: Uint8Array, rawBytes: number) => Uint8Ar
  */
 export function createFrameDecoder(): DecompressFrame {
   const decoder = createZstdDecoder(DATA_FRAME_BYTES + DECOMPRESS_SLACK_BYTES, MAX_WINDOW_LOG)
-  return (encoded, rawBytes) => {
+  return (encoded, rawBytes, offset = 0) => {
     if (!Number.isInteger(rawBytes) || rawBytes <= 0 || rawBytes > DATA_FRAME_BYTES) {
       throw new FluidError(
         'PROTOCOL_VIOLATION',
         `A compressed frame stands for ${rawBytes} bytes, which is out of bounds`,
       )
     }
-    const { output, unreadBytes } = decode(decoder, encoded, rawBytes + DECOMPRESS_SLACK_BYTES)
+    const { output, unreadBytes } = decode(decoder, encoded, rawBytes + DECOMPRESS_SLACK_BYTES, offset)
     if (output.length !== rawBytes || unreadBytes !== 0) {
       decoder?.restart()
       throw new FluidError(
@@ -79,9 +79,14 @@ export function createFrameDecoder(): DecompressFrame {
   }
 }
 
-function decode(decoder: ZstdDecoder | undefined, encoded: Uint8Array, maxBytes: number): DecodedFrame {
+function decode(
+  decoder: ZstdDecoder | undefined,
+  encoded: Uint8Array,
+  maxBytes: number,
+  offset: number,
+): DecodedFrame {
   try {
-    return decoder ? decoder.decode(encoded, maxBytes) : decodeOnce(encoded, maxBytes)
+    return decoder ? decoder.decode(encoded, maxBytes, offset) : decodeOnce(encoded, maxBytes)
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE') {
       throw new FluidError('PROTOCOL_VIOLATION', `A compressed frame holds more than ${maxBytes} bytes`, {

@@ -93,6 +93,7 @@ export async function openFilePlacement(
       signal?.throwIfAborted()
       if (!durable) {
         await sink.sync()
+        sink.forgetCached?.()
         // qemu writes its tables until it ends.
         await services.disposeAsync()
         if (!adopted) await staging.chmod(fileMode)

@@ -14,6 +14,7 @@ import { openReads, type Reads } from './backends/reads.ts'
 import type { Bases } from './bases.ts'
 import { travellingRanges } from './block-sums.ts'
 import type { ChunkIndex, Scope } from './chunk-index.ts'
+import { DirectMemory } from './direct-memory.ts'
 import { hasDigest } from './hasher.ts'
 import { createLookupSampling } from './lookup-sampling.ts'
 import type { OpenWindow } from './open-window.ts'
@@ -67,8 +68,8 @@ export function createHeldChunks(
   older?: OlderVersion,
 ): HeldChunks {
   /** Made when something is held: most volumes are new here. */
-  let memory: Buffer | undefined
-  const scratch = () => (memory ??= Buffer.allocUnsafeSlow(WINDOW_BYTES))
+  let memory: DirectMemory | undefined
+  const scratch = () => (memory ??= new DirectMemory(WINDOW_BYTES))
   const sampling = createLookupSampling<Candidate>()
   const files = new Map<number, OpenFile>()
   /** What could not be opened: not looked into again, nor looked up, by this lane. The index still knows it. */
@@ -177,7 +178,7 @@ export function createHeldChunks(
    */
   async function take(window: OpenWindow, candidates: readonly Candidate[]): Promise<void> {
     const writes: Promise<void>[] = []
-    let used = 0
+    memory?.reset()
     try {
       for (let first = 0; first < candidates.length;) {
         let bytes = entryLength(window.entries, candidates[first].entry)
@@ -188,11 +189,10 @@ export function createHeldChunks(
           bytes += more
           last++
         }
-        const room = scratch().subarray(used, used + bytes)
-        used += bytes
+        const room = scratch().take(bytes, entryOffset(window.entries, candidates[first].entry))
         await takeRun(window, candidates.slice(first, last + 1), room, writes)
         // Where this one does, the next run goes over the one before, while that is in the processor's cache.
-        if (writes.length === 0) used = 0
+        if (writes.length === 0) memory?.reset()
         first = last + 1
       }
     } finally {
@@ -206,7 +206,7 @@ export function createHeldChunks(
   async function takeRun(
     window: OpenWindow,
     run: readonly Candidate[],
-    bytes: Buffer,
+    bytes: Uint8Array,
     writes: Promise<void>[],
   ): Promise<void> {
     const { entries } = window
@@ -245,7 +245,7 @@ export function createHeldChunks(
     flush()
   }
 
-  async function readAt(file: number, target: Buffer, offset: number): Promise<boolean> {
+  async function readAt(file: number, target: Uint8Array, offset: number): Promise<boolean> {
     try {
       const from = file === SINK ? sink : open(file)
       const reading = from?.read(target, offset)
@@ -282,11 +282,15 @@ export function createHeldChunks(
     count: number,
     bytes: Uint8Array,
   ): Promise<Uint8Array> {
+    let lengthBytes = 0
+    for (let entry = first; entry < first + count; entry++) lengthBytes += entryLength(window.entries, entry)
+    scratch().reset()
+    const whole = scratch().take(lengthBytes, entryOffset(window.entries, first))
     let from = 0
     let at = 0
     for (let entry = first; entry < first + count; entry++) {
       const length = entryLength(window.entries, entry)
-      const chunk = scratch().subarray(at, at + length)
+      const chunk = whole.subarray(at, at + length)
       at += length
       const offset = entryOffset(window.entries, entry)
       const file = window.bases.get(entry)?.inPlace ? SINK : PREVIOUS
@@ -299,7 +303,7 @@ export function createHeldChunks(
         from += end - start
       }
     }
-    return scratch().subarray(0, at)
+    return whole
   }
 
   return {

@@ -11,6 +11,13 @@ export interface LaneFrame {
   readonly payload: Uint8Array
 }
 
+/** How the frames of a lane are read. */
+export interface FramesOptions {
+  readonly signal?: AbortSignal
+  /** Where in the volume a payload goes, as far as that is known when its header has come: see direct-memory.ts. */
+  placeOf?(message: LaneMessage): number | undefined
+}
+
 /** A lane belongs to one thread. Writes keep their order. */
 export interface Lane extends AsyncDisposable {
   readonly path: LanePath
@@ -32,7 +39,7 @@ export interface Lane extends AsyncDisposable {
    * frames that came whole first. A peer that is killed, cut off or disposed has not ended its lane. Call once; the
    * signal ends the reading and not the lane. The peer is held back while no frame is asked for.
    */
-  frames(options?: { signal?: AbortSignal }): AsyncIterable<LaneFrame>
+  frames(options?: FramesOptions): AsyncIterable<LaneFrame>
   /**
    * No more writes: flushes, says so to the peer and half-closes. To lose nothing, read frames() to the peer's end
    * before disposing: what a disposed lane has not read may take along what the peer has not read.

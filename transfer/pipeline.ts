@@ -13,7 +13,7 @@ import type { Chunker } from './chunker.ts'
 import type { Lane } from './lane.ts'
 import { pack } from './pack.ts'
 import type { OpenWindow, OpenWindows } from './open-window.ts'
-import { answer, store, verify, type Answering } from './place.ts'
+import { answer, placesIn, store, verify, type Answering } from './place.ts'
 import type { RecentChunks } from './recent-chunks.ts'
 import { createSlotPool, scan } from './scan.ts'
 import type { Source } from './source.ts'
@@ -73,7 +73,7 @@ export async function receive(receiving: Receiving, signal: AbortSignal): Promis
   const { lane, sink, held, recent } = receiving
   const open: OpenWindows = new Map()
   await pipe(
-    lane.frames({ signal }),
+    lane.frames({ signal, placeOf: placesIn(open) }),
     answer(open, receiving),
     verify(open, held),
     store(open, sink, recent),

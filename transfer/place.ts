@@ -6,6 +6,7 @@
  */
 import { FluidError } from '../protocol/errors.ts'
 import { violation } from '../protocol/field.ts'
+import type { LaneMessage } from '../protocol/lane-message.ts'
 import { WINDOW_BYTES, WINDOWS_PER_LANE } from '../protocol/limits.ts'
 import {
   digestPosition,
@@ -50,6 +51,15 @@ export interface Answering {
   readonly bases?: Bases
   /** Called for each window when what was here already is copied, before any other byte of it is written. */
   onAnnounced(window: OpenWindow): void
+}
+
+/** Where the chunks of a data frame go, if its window is open: FramesOptions.placeOf of a lane. */
+export function placesIn(open: OpenWindows) {
+  return (message: LaneMessage): number | undefined => {
+    const window = message.kind === 'data' ? open.get(message.window) : undefined
+    if (message.kind !== 'data' || !window || message.first >= window.missing.length) return undefined
+    return entryOffset(window.entries, message.first)
+  }
 }
 
 /**
@@ -156,7 +166,10 @@ function decodeFrame(
   if (rawBytes !== message.rawBytes)
     throw violation(`A data frame announces ${message.rawBytes} bytes for ${rawBytes} of chunks`)
   const clock = startStage()
-  const bytes = message.codec === 'zstd' ? decompressFrame(payload, rawBytes) : payload
+  const bytes =
+    message.codec === 'zstd'
+      ? decompressFrame(payload, rawBytes, entryOffset(window.entries, first))
+      : payload
   endStage('decompress', clock)
   return { window, first, count, bytes, receivedBytes: rawBytes }
 }

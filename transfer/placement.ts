@@ -88,6 +88,7 @@ function existing(
     async commit(signal) {
       signal?.throwIfAborted()
       await sink.sync()
+      sink.forgetCached?.()
       return { path }
     },
     discard: () => owned.disposeAsync(),

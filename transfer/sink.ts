@@ -26,4 +26,6 @@ export interface Sink extends AsyncDisposable {
   written(from: number, to: number): AsyncIterable<Extent>
   /** Makes everything written so far by any opener survive a power cut. */
   sync(): Promise<void>
+  /** To be called when no opener writes any more and all is synced: what is read from now on is read from the disk. */
+  forgetCached?(): void
 }

@@ -1,5 +1,6 @@
 /** What every Sink keeps to. An implementation gives a factory and gets a suite of ava tests. */
 import anyTest, { type ExecutionContext, type TestFn } from 'ava'
+import { DirectMemory } from '../../transfer/direct-memory.ts'
 import type { Sink } from '../../transfer/sink.ts'
 import { collect } from '../helpers/collect.ts'
 import { randomNumbers, sparseContent } from '../helpers/sparse-content.ts'
@@ -37,6 +38,22 @@ export function testSink(name: string, { create, granularityBytes = 1, skip }: S
     await using sink = await (await create(t, content.length)).open()
     const pieces = cuts(content.length, 14).reverse()
     await Promise.all(pieces.map(async ([start, end]) => sink.write(content.subarray(start, end), start)))
+    t.true((await whole(sink)).equals(content))
+  })
+
+  test(title('write() takes long pieces, also such that lie in memory as on a disk'), async (t) => {
+    const content = sparseContent(sized(6_000_001), 15)
+    await using sink = await (await create(t, content.length)).open()
+    const memory = new DirectMemory(content.length)
+    for (let start = 0, length = 1; start < content.length; start += length, length = 200_000 + start / 4) {
+      length = Math.floor(Math.min(length, content.length - start))
+      const piece = memory.take(length, start)
+      piece.set(content.subarray(start, start + length))
+      await sink.write(piece, start)
+    }
+    t.true((await whole(sink)).equals(content))
+    await sink.sync()
+    sink.forgetCached?.()
     t.true((await whole(sink)).equals(content))
   })
 

@@ -48,10 +48,10 @@ export interface Attempt extends AsyncDisposable {
   openLanes(lanes: number): Promise<boolean[]>
 }
 
-/** A source of these bytes, and a target of the same size that is all hole. */
-export async function sides(t: ExecutionContext, content: Uint8Array): Promise<Sides> {
+/** A source of these bytes, and a target of the same size that is all hole, in `targetFolder` where that is given. */
+export async function sides(t: ExecutionContext, content: Uint8Array, targetFolder?: string): Promise<Sides> {
   const folder = await tempDir(t)
-  const [sourcePath, targetPath] = [join(folder, 'source'), join(folder, 'target')]
+  const [sourcePath, targetPath] = [join(folder, 'source'), join(targetFolder ?? folder, 'target')]
   writeFileSync(sourcePath, content)
   writeFileSync(targetPath, '')
   truncateSync(targetPath, content.length)

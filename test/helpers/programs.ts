@@ -72,6 +72,12 @@ export function noSmallFileSystems(kind: FileSystem = 'ext4'): string | undefine
   return noLoopDevices() ?? (hasProgram(`mkfs.${kind}`) ? undefined : `needs mkfs.${kind}`)
 }
 
+/** Bytes of a file that the page cache has; needs fincore. */
+export async function cachedBytes(path: string): Promise<number> {
+  const { stdout } = await run('fincore', ['--bytes', '--noheadings', '--output', 'RES', path])
+  return Number(stdout)
+}
+
 /** Starts nbdkit with these arguments; ends with the test. Returns its address. */
 export function nbdkit(t: ExecutionContext, args: string[]): Promise<string> {
   return nbdServer(t, 'nbdkit', (socket, pid) => [

@@ -10,7 +10,9 @@ import { createPacer } from '../../transfer/pacer.ts'
 import { journaledDigest } from '../../transfer/root.ts'
 import { openAttempt, sides } from '../helpers/engine.ts'
 import { eventually } from '../helpers/eventually.ts'
+import { cachedBytes, hasProgram, noSmallFileSystems, smallFileSystem } from '../helpers/programs.ts'
 import { referenceManifest } from '../helpers/reference-manifest.ts'
+import { tempDir } from '../helpers/temp-dir.ts'
 import { noise, prose } from '../helpers/volume.ts'
 
 const MiB = 2 ** 20
@@ -55,6 +57,19 @@ test('Outbound and Inbound move a volume over three lanes; both journals come to
   t.deepEqual({ ...counters.receiver, wireBytes: 0 }, { ...counters.sender, wireBytes: 0 })
   t.true(Math.abs(wireBytes / counters.receiver.wireBytes - 1) < 0.02)
   t.is(outbound.openLanes + inbound.openLanes, 0)
+})
+
+const noDisk = noSmallFileSystems() ?? (hasProgram('fincore') ? undefined : 'needs fincore')
+const onDisk = noDisk === undefined ? test : test.skip
+onDisk(`what lanes write to a disk passes by the page cache${noDisk ? ` (${noDisk})` : ''}`, async (t) => {
+  const bytes = Buffer.concat([noise(16 * MiB, 4), prose(16 * MiB, 5)])
+  const both = await sides(t, bytes, await smallFileSystem(t, await tempDir(t), 96 * MiB))
+  await using attempt = await openAttempt(both, { pools })
+  await attempt.openLanes(1)
+  await attempt.outbound.done
+  // Two blocks of each frame, and the last frames of windows when they are short.
+  t.true((await cachedBytes(both.targetPath)) < bytes.length / 8)
+  t.true(readFileSync(both.targetPath).equals(bytes))
 })
 
 test('Inbound tells nothing to be durable before it is synced and journaled', async (t) => {

@@ -10,10 +10,11 @@ import { adviseDontNeed, adviseWillNeed, blockDeviceSize, zeroRange } from '../l
 import type { Sink } from '../sink.ts'
 import type { Source } from '../source.ts'
 import { checkBounds, checkOpen, errnoOf, reason, targetSyncError, targetWriteError } from './bounds.ts'
+import { writesDirectly } from './direct-writes.ts'
 import { wholeRange } from './file-extents.ts'
 import { writeZeros } from './positional-io.ts'
 import { openReads } from './reads.ts'
-import { openWriteTurns } from './write-turns.ts'
+import { openWrites } from './writes.ts'
 
 const fsyncOf = promisify(fsync)
 const fdatasyncOf = promisify(fdatasync)
@@ -77,7 +78,7 @@ export async function openBlockSink(path: string): Promise<Sink> {
   const fd = openDevice(path, constants.O_RDWR, 'TARGET_WRITE')
   const sizeBytes = blockDeviceSize(fd)
   const reads = openReads(fd, path, 'target')
-  const turns = openWriteTurns(fd)
+  const writes = openWrites(fd)
   let open = true
   let lost: FluidError | undefined
   return {
@@ -87,7 +88,7 @@ export async function openBlockSink(path: string): Promise<Sink> {
       checkOpen(open, path)
       checkBounds(sizeBytes, offset, bytes.length)
       if (lost) throw lost
-      return turns.write(bytes, offset)
+      return writes.write(bytes, offset)
     },
     zero(offset, lengthBytes) {
       checkOpen(open, path)
@@ -114,10 +115,13 @@ export async function openBlockSink(path: string): Promise<Sink> {
         throw lost
       }
     },
+    forgetCached() {
+      if (open && writesDirectly(fd)) adviseDontNeed(fd, 0, 0)
+    },
     async [Symbol.asyncDispose]() {
       const isFirst = open
       open = false
-      await Promise.all([reads.idle(), turns.idle()])
+      await Promise.all([reads.idle(), writes.close()])
       if (isFirst) closeSync(fd)
     },
   }

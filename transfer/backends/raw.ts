@@ -1,7 +1,7 @@
 /**
  * Raw image files with their holes. Reads and small writes are positional and run in a lane's own thread, where a system call
- * into the page cache is cheaper than any hand-over, as long as the disk is prompt (reads.ts). Large writes take turns
- * (write-turns.ts).
+ * into the page cache is cheaper than any hand-over, as long as the disk is prompt (reads.ts). Large writes go
+ * past the page cache where they can, or take turns (writes.ts).
  */
 import { closeSync, constants, fdatasync, fstatSync, openSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
@@ -11,10 +11,11 @@ import { adviseDontNeed, adviseWillNeed, punchHole } from '../linux.ts'
 import type { Sink } from '../sink.ts'
 import type { Source } from '../source.ts'
 import { checkBounds, checkOpen, targetSyncError, targetWriteError } from './bounds.ts'
+import { writesDirectly } from './direct-writes.ts'
 import { fileExtents, openFileExtents, tellsHoles } from './file-extents.ts'
 import { shrunk, writeZeros } from './positional-io.ts'
 import { openReads } from './reads.ts'
-import { openWriteTurns } from './write-turns.ts'
+import { openWrites } from './writes.ts'
 
 const fdatasyncOf = promisify(fdatasync)
 
@@ -89,7 +90,7 @@ export async function openRawSink(path: string): Promise<Sink> {
   }
   const sizeBytes = found.size
   const reads = openReads(fd, path, 'target')
-  const turns = openWriteTurns(fd)
+  const writes = openWrites(fd)
   const extents = openFileExtents(fd)
   let open = true
   let lost: FluidError | undefined
@@ -100,7 +101,7 @@ export async function openRawSink(path: string): Promise<Sink> {
       checkOpen(open, path)
       checkBounds(sizeBytes, offset, bytes.length)
       if (lost) throw lost
-      return turns.write(bytes, offset)
+      return writes.write(bytes, offset)
     },
     zero(offset, lengthBytes) {
       checkOpen(open, path)
@@ -130,10 +131,13 @@ export async function openRawSink(path: string): Promise<Sink> {
         throw lost
       }
     },
+    forgetCached() {
+      if (open && writesDirectly(fd)) adviseDontNeed(fd, 0, 0)
+    },
     async [Symbol.asyncDispose]() {
       const isFirst = open
       open = false
-      await Promise.all([reads.idle(), turns.idle()])
+      await Promise.all([reads.idle(), writes.close()])
       if (isFirst) closeSync(fd)
     },
   }

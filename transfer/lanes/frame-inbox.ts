@@ -13,7 +13,8 @@ import {
 import { FluidError } from '../../protocol/errors.ts'
 import type { LaneMessage } from '../../protocol/lane-message.ts'
 import { MAX_LANE_HEADER_BYTES, MAX_LANE_PAYLOAD_BYTES } from '../../protocol/limits.ts'
-import type { LaneFrame } from '../lane.ts'
+import { DirectMemory } from '../direct-memory.ts'
+import type { FramesOptions, LaneFrame } from '../lane.ts'
 
 /**
  * What stands in place of a frame's prefix behind the last frame. Without it an end proves nothing: a TCP end is
@@ -31,16 +32,19 @@ class Slot {
   message: LaneMessage | undefined
   payloadBytes = 0
   full = false
-  #payload = new Uint8Array(FIRST_PAYLOAD_BYTES)
-
   /** The payload's bytes; as long as payloadBytes of this frame. */
-  get payload(): Uint8Array {
+  payload: Uint8Array = new Uint8Array(0)
+  #memory = new DirectMemory(FIRST_PAYLOAD_BYTES)
+
+  /** Makes room for the payload, which lies in memory as `offset` of a volume does. */
+  makeRoom(offset: number): void {
     const { payloadBytes } = this
-    if (payloadBytes > this.#payload.length) {
+    if (payloadBytes > this.#memory.lengthBytes) {
       const doubled = 2 ** Math.ceil(Math.log2(payloadBytes))
-      this.#payload = new Uint8Array(Math.min(doubled, MAX_LANE_PAYLOAD_BYTES))
+      this.#memory = new DirectMemory(Math.min(doubled, MAX_LANE_PAYLOAD_BYTES))
     }
-    return this.#payload.subarray(0, payloadBytes)
+    this.#memory.reset()
+    this.payload = this.#memory.take(payloadBytes, offset)
   }
 }
 
@@ -77,6 +81,7 @@ export class FrameInbox {
   #waitingSince: number | undefined
   #waitedMs = 0
   #started = false
+  #placeOf: FramesOptions['placeOf']
 
   constructor(events: InboxEvents) {
     this.#events = events
@@ -151,9 +156,10 @@ export class FrameInbox {
   }
 
   /** Frames until the end; see Lane. */
-  async *frames({ signal }: { signal?: AbortSignal } = {}): AsyncGenerator<LaneFrame> {
+  async *frames({ signal, placeOf }: FramesOptions = {}): AsyncGenerator<LaneFrame> {
     if (this.#started) throw new TypeError('The frames of a lane can be read once')
     this.#started = true
+    this.#placeOf = placeOf
     for (;;) {
       signal?.throwIfAborted()
       if (this.#stopped) throw this.#failure!.error
@@ -193,6 +199,7 @@ export class FrameInbox {
       case 'header':
         slot.message = decodeLaneHeader(this.#part)
         validateLanePayload(slot.message, slot.payloadBytes)
+        slot.makeRoom(this.#placeOf?.(slot.message) ?? 0)
         this.#partName = 'payload'
         this.#part = slot.payload
         return

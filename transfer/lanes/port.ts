@@ -13,7 +13,7 @@ import {
   LANE_STALL_TIMEOUT_MS,
   LANE_STREAM_MESSAGE_BYTES,
 } from '../../protocol/limits.ts'
-import type { Lane, LaneDescriptor, LaneFrame, LanePath } from '../lane.ts'
+import type { FramesOptions, Lane, LaneDescriptor, LaneFrame, LanePath } from '../lane.ts'
 import { FrameInbox, LANE_END } from './frame-inbox.ts'
 import type { PortMessage } from './port-message.ts'
 import type { OpenLaneOptions } from './tls-lane.ts'
@@ -104,7 +104,7 @@ class PortLane implements Lane {
     return posted
   }
 
-  frames(options?: { signal?: AbortSignal }): AsyncIterable<LaneFrame> {
+  frames(options?: FramesOptions): AsyncIterable<LaneFrame> {
     return this.#inbox.frames(options)
   }
 

@@ -4,7 +4,7 @@ import { encodeLaneHeader } from '../../protocol/codec.ts'
 import { FluidError } from '../../protocol/errors.ts'
 import type { LaneMessage } from '../../protocol/lane-message.ts'
 import { LANE_CONNECT_TIMEOUT_MS, LANE_STALL_TIMEOUT_MS } from '../../protocol/limits.ts'
-import type { Lane, LaneFrame, LineState } from '../lane.ts'
+import type { FramesOptions, Lane, LaneFrame, LineState } from '../lane.ts'
 import { tcpState } from '../linux.ts'
 import { descriptorOf } from './adopt-socket.ts'
 import { CongestionControl } from './congestion.ts'
@@ -161,7 +161,7 @@ export class TlsLane implements Lane {
     return this.#outbox.write(encodeLaneHeader(message, payload?.byteLength ?? 0), payload)
   }
 
-  frames(options?: { signal?: AbortSignal }): AsyncIterable<LaneFrame> {
+  frames(options?: FramesOptions): AsyncIterable<LaneFrame> {
     return this.#inbox.frames(options)
   }
 
