@@ -82,8 +82,7 @@ export class Arrivals implements AsyncDisposable {
   ): Promise<RelocationAnswer> {
     return this.#inTurn('', waiting.signal, async () => {
       const known = this.find(peer, plan.relocation)
-      if (known && known.record.state !== 'prepared' && known.record.state !== 'awaiting')
-        throw new FluidError('JOB_STATE', `The relocation is ${known.record.state} here`)
+      if (known) requireSamePlan(known, signed)
       const answer = await this.#check(peer, grant, requestOf(plan), known)
       if (!answer.accepted || dry) return answer
       const arrival = await this.#reserve(peer, grant, requestOf(plan), signed, answer.places, known)
@@ -185,7 +184,7 @@ export class Arrivals implements AsyncDisposable {
     known: Arrival | undefined,
   ): Promise<Arrival> {
     if (known) {
-      await known.update({ request, places, touchedAt: Date.now(), ...known.evidence('plan', signed) })
+      await known.update({ places, touchedAt: Date.now() })
       return known
     }
     const open = [...this.#all.values()].filter(({ isOver: over }) => !over)
@@ -300,6 +299,15 @@ export class Arrivals implements AsyncDisposable {
 /** It takes up nothing any more; what is committed stays in the sums of its grant until it is finalized. */
 function isGone({ record: { state } }: Arrival): boolean {
   return isArrivalOver(state)
+}
+
+/** What is reserved, and what a person was shown, is exchanged for nothing else. Throws JOB_STATE. */
+function requireSamePlan(arrival: Arrival, signed: Signed): void {
+  const { state } = arrival.record
+  if (state !== 'prepared' && state !== 'awaiting')
+    throw new FluidError('JOB_STATE', `The relocation is ${state} here`)
+  if (!arrival.isKept('plan', signed))
+    throw new FluidError('JOB_STATE', 'The relocation was asked for here with another plan')
 }
 
 function requestOf({ source: _source, target: _target, ...request }: Plan): RelocationRequest {
