@@ -26,8 +26,6 @@ async function unableToEdit(t: Owner): Promise<CheckingTarget> {
     },
     writableFormats: ['raw'],
     others: [],
-    isLetIn: true,
-    stores: [],
     migrator: ({ migrator, version }) => resolveMigrator(migrator, version),
     cannotWriteGuests: async () =>
       new FluidError('GUEST_UNSUPPORTED', MISSING, { hint: 'Install e2fsprogs' }),
