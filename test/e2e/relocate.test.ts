@@ -1,5 +1,5 @@
 /** A whole service between two agents: cold, refused, unhealthy, taken back; and both agents killed wherever they can be. */
-import { readdir } from 'node:fs/promises'
+import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import ava, { type ExecutionContext } from 'ava'
 import type { Line } from '../helpers/agent-process.ts'
@@ -49,6 +49,29 @@ test('relocate moves a service, checks it, and leaves it stopped here until fina
   t.false((await readdir(dirname(service.disk))).includes('web.raw'))
   await service.record(4)
   t.deepEqual(await answers(service), [1, 2, 3, 4])
+})
+
+test('finalize leaves a machine alone that its owner has made anew under the old name', async (t) => {
+  const pair = await startRelocationPair(t)
+  const { alpine, service, here } = pair
+  const job = await pair.begin()
+  await untilState(alpine, job, 'live')
+  const web = await here.machine('web')
+  await here.undefine('web', { disks: true })
+  const anew = Buffer.alloc(DISK_BYTES, 'anew')
+  await writeFile(service.disk, anew)
+  await here.define(web)
+  await alpine.run('finalize', job, '--detach')
+  const { error } = await untilRelocation(alpine, job, (report) => report.error !== undefined)
+  t.is(error?.code, 'CLOUD_FAILED')
+  t.is(error?.message, 'web here is not the machine that moved, and is not removed')
+  t.deepEqual(await here.machines(), ['web'])
+  // Its owner gives it another name.
+  await here.undefine('web', { disks: false })
+  await here.define({ ...web, name: 'web-anew' })
+  await untilState(alpine, job, 'finalized')
+  t.deepEqual(await here.machines(), ['web-anew'])
+  t.true(anew.equals(await readFile(service.disk)))
 })
 
 /** Both ends have the same words of both, and each can prove them. */
