@@ -6,9 +6,11 @@ import { asFluidError, FluidError } from '../../protocol/errors.ts'
 import { ARRIVAL_EXPIRY_MS, MAX_ARRIVALS, MAX_ARRIVALS_PER_PEER } from '../../protocol/limits.ts'
 import type { Plan, Signed } from '../../protocol/relocation-message.ts'
 import { signBody } from '../../protocol/relocation-signed.ts'
+import type { CloudKind } from '../clouds/cloud.ts'
 import { createTurns } from '../clouds/turns.ts'
 import { isOver } from '../jobs/job-record.ts'
 import type { Grant, Policy } from '../pairing/policy.ts'
+import { isEnd } from './relocation-state.ts'
 import { Arrival } from './target-arrival.ts'
 import { accessObjections } from './target-access.ts'
 import { checkRequest } from './target-checks.ts'
@@ -185,6 +187,7 @@ export class Arrivals implements AsyncDisposable {
       cloud,
       grant: { ...grant, relocate },
       others,
+      leaving: namesLeaving(await this.#parts.departures(), relocate.cloud),
       before: known?.record,
     })
     if (objections.length > 0) return { accepted: false, objections }
@@ -318,6 +321,17 @@ export class Arrivals implements AsyncDisposable {
 /** It takes up nothing any more; what is committed stays in the sums of its grant until it is finalized. */
 function isGone({ record: { state } }: Arrival): boolean {
   return isArrivalOver(state)
+}
+
+/** Machines of this cloud that relocations from here may start or remove still, by name. */
+function namesLeaving(
+  departures: Awaited<ReturnType<ArrivalParts['departures']>>,
+  kind: CloudKind,
+): Set<string> {
+  const left = departures
+    .filter(({ state }) => !isEnd(state))
+    .flatMap(({ machines, removed = [] }) => machines.filter(({ name }) => !removed.includes(name)))
+  return new Set(left.filter(({ cloud }) => cloud === kind).map(({ name }) => name))
 }
 
 /** What is reserved, and what a person was shown, is exchanged for nothing else. Throws JOB_STATE. */

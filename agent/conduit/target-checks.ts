@@ -30,6 +30,8 @@ export interface CheckingTarget {
   readonly writableFormats: readonly string[]
   /** What others have reserved here. */
   readonly others: readonly { readonly peer: string; readonly request: RelocationRequest }[]
+  /** Names that relocations from here have yet to let go of, in this cloud. */
+  readonly leaving: ReadonlySet<string>
   /** The same relocation, prepared before: its names are its own. */
   readonly before?: { readonly places: readonly PlannedPlace[] }
   /** The Migrator of that name and major version; throws what stands against it. */
@@ -63,7 +65,13 @@ export async function checkRequest(
   )
   for (const planned of request.machines) {
     const { name } = planned.machine
-    if (reserved.has(name)) object('NAME_BUSY', `Another relocation here takes the name ${name}`)
+    if (target.leaving.has(name))
+      object(
+        'NAME_BUSY',
+        `A relocation from here has the name ${name} until it is finalized`,
+        'Finalize it there, or take another name',
+      )
+    else if (reserved.has(name)) object('NAME_BUSY', `Another relocation here takes the name ${name}`)
     else if (names.has(name)) object('NAME_EXISTS', `The ${cloud.kind} cloud here has a machine ${name}`)
     for (const place of placesOf(planned, target)) {
       if ('code' in place) objections.push(place)

@@ -1,6 +1,6 @@
 /** A whole service between two agents: cold, refused, unhealthy, taken back; and both agents killed wherever they can be. */
 import { readdir, readFile, writeFile } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { dirname, join } from 'node:path'
 import ava, { type ExecutionContext } from 'ava'
 import type { Line } from '../helpers/agent-process.ts'
 import {
@@ -72,6 +72,28 @@ test('finalize leaves a machine alone that its owner has made anew under the old
   await untilState(alpine, job, 'finalized')
   t.deepEqual(await here.machines(), ['web-anew'])
   t.true(anew.equals(await readFile(service.disk)))
+})
+
+test('a name that a relocation from here has yet to let go of is taken by none to here', async (t) => {
+  const pair = await startRelocationPair(t)
+  const { alpine, boreal, here } = pair
+  const job = await pair.begin()
+  await untilState(alpine, job, 'live')
+  await here.undefine('web', { disks: true })
+  await alpine.tell('policy', 'set', 'boreal', '--relocate', 'local')
+  const file = join(dirname(pair.file), 'back.toml')
+  await writeFile(file, '[[machine]]\nname = "web-there"\n[machine.target]\nname = "web"\n')
+  const ask = async () => {
+    const { lines } = await boreal.run('relocate', file, '--to', 'alpine', '--dry-run')
+    return lines.find(({ type }) => type === 'plan')
+  }
+  const refused = (await ask())?.reasons as { code: string; message: string }[]
+  t.deepEqual(
+    refused.map(({ code, message }) => ({ code, message })),
+    [{ code: 'NAME_BUSY', message: 'A relocation from here has the name web until it is finalized' }],
+  )
+  await alpine.tell('finalize', job)
+  t.like(await ask(), { type: 'plan', feasible: true })
 })
 
 /** Both ends have the same words of both, and each can prove them. */
