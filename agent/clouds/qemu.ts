@@ -140,7 +140,7 @@ export async function openQemuCloud(config: QemuCloudConfig): Promise<Cloud> {
         if (await daemonProcess(folder.runPath(name))) return
         checkMachine(machine, config, uefi)
         // When it was defined they were; its disks may have been replaced since.
-        for (const disk of machine.disks) await requireWhole(disk)
+        await requireWhole(machine.disks)
         await startQemu(machine, config, await folder.runFolder(name))
       }),
     stop: async (name, { graceMs, signal }) => {
