@@ -129,10 +129,9 @@ export async function createAgent(options: AgentOptions): Promise<Agent> {
   )
   const clouds = stack.use(createClouds(config.clouds))
   const folder = join(home.path, 'arrivals')
-  const target = stack.use(await openTargetHost({ parts, jobs, clouds, table: arrivals, folder }))
-  const relocations = stack.use(
-    await openRelocations(parts, jobs, clouds, store.table<RelocationRecord>('relocations')),
-  )
+  const departures = store.table<RelocationRecord>('relocations')
+  const target = stack.use(await openTargetHost({ parts, jobs, clouds, table: arrivals, departures, folder }))
+  const relocations = stack.use(await openRelocations(parts, jobs, clouds, departures))
   const services: AgentService[] = []
   for (const open of options.services ?? []) services.push(stack.use(await open(parts, jobs)))
   const closed = Promise.withResolvers<void>()

@@ -52,6 +52,11 @@ export interface Cloud extends AsyncDisposable {
   machine(name: string, options?: CloudOptions): Promise<Machine>
   state(name: string, options?: CloudOptions): Promise<MachineState>
   /**
+   * Marks of the machine and of its disks that undefine() would remove. One that was made under the name since, or got
+   * another disk, has a mark that was not there; what is written to its disks, and a restart of the host, changes none.
+   */
+  identity(name: string, options?: CloudOptions): Promise<readonly string[]>
+  /**
    * All disks that are not read-only, at one instant. Where the cloud is `live`, begins to track what the machine writes
    * from then on, for `owner` (32 hex digits) alone. The owner's snapshot before has been disposed.
    */

@@ -28,6 +28,19 @@ export async function settleImage(path: string): Promise<void> {
   }
 }
 
+/** Of each disk that removeImages() would remove: which file it is, whatever was written to it. */
+export async function imageMarks(
+  disks: readonly Pick<DescribedDisk, 'path' | 'readOnly'>[],
+): Promise<string[]> {
+  const marks: string[] = []
+  for (const { path, readOnly } of disks) {
+    const found = readOnly ? undefined : await stat(path, { bigint: true }).catch(() => undefined)
+    // An inode's number is given again as soon as it is free. The device's may be another one when the host starts anew.
+    if (found?.isFile()) marks.push(`file-${found.ino}-${found.birthtimeNs}`)
+  }
+  return marks
+}
+
 /** Removes the regular files among a machine's disks; devices are left, and what it may only read: others may share it. */
 export async function removeImages(
   disks: readonly Pick<DescribedDisk, 'path' | 'readOnly'>[],

@@ -15,16 +15,15 @@ export async function imageSize(path: string, format: MachineDisk['format']): Pr
 }
 
 /**
- * Throws CLOUD_FAILED for an image that names other files that it is made of: a machine that somebody sent must not read
+ * Throws CLOUD_FAILED for images that name other files that they are made of: a machine that somebody sent must not read
  * or write files of this host through its disks.
  */
-export async function requireWhole({ path, format }: Pick<MachineDisk, 'path' | 'format'>): Promise<void> {
-  if (format === 'raw') return
-  const { isWhole } = await reading(path, readQcow2Head)
-  if (!isWhole)
-    throw new FluidError('CLOUD_FAILED', `Disk ${path} names other files that it is made of`, {
-      hint: 'Flatten the image first: qemu-img convert',
-    })
+export async function requireWhole(disks: readonly Pick<MachineDisk, 'path' | 'format'>[]): Promise<void> {
+  for (const { path, format } of disks)
+    if (format !== 'raw' && !(await reading(path, readQcow2Head)).isWhole)
+      throw new FluidError('CLOUD_FAILED', `Disk ${path} names other files that it is made of`, {
+        hint: 'Flatten the image first: qemu-img convert',
+      })
 }
 
 async function reading<T>(path: string, read: (file: FileHandle) => Promise<T>): Promise<T> {

@@ -56,15 +56,15 @@ export async function defineDomain(
 /** Those of a machine's disks that are block devices. Throws CLOUD_FAILED for one that is not there, or not whole. */
 async function checkDisks({ disks }: Machine): Promise<Set<string>> {
   const devices = new Set<string>()
-  for (const { id, path, format } of disks) {
+  for (const { id, path } of disks) {
     const found = await stat(path).catch((cause: Error) => {
       throw new FluidError('CLOUD_FAILED', `Disk ${id} is not there: ${cause.message}`, { cause })
     })
     if (found.isBlockDevice()) devices.add(path)
     else if (!found.isFile())
       throw new FluidError('CLOUD_FAILED', `Disk ${id} is neither a file nor a block device: ${path}`)
-    await requireWhole({ path, format })
   }
+  await requireWhole(disks)
   return devices
 }
 

@@ -9,6 +9,7 @@ import type { LibvirtCloudConfig } from './cloud-config.ts'
 import { abortBackup, runningBackup } from './libvirt-backup.ts'
 import { bytesSince, checkpointsOf, removeCheckpoint } from './libvirt-checkpoints.ts'
 import { defineDomain, undefineDomain } from './libvirt-define.ts'
+import { imageMarks } from './image-file.ts'
 import { disksOf, imagesOf, isActive, readDomain } from './libvirt-domain.ts'
 import { ownerFolder } from './libvirt-folder.ts'
 import { abilitiesOf, diskSizesOf, domainOf, domainsOf } from './libvirt-host.ts'
@@ -31,6 +32,10 @@ export async function openLibvirtCloud({ uri, images, accel }: LibvirtCloudConfi
 
   const xmlOf = async (uuid: string, how: readonly string[], signal?: AbortSignal): Promise<Element> =>
     parseXml(await virsh(['dumpxml', uuid, ...how], { signal }), 'domain')
+
+  /** What is started next: the same, while there is no QEMU of it. */
+  const nextOf = async (uuid: string, domain: Element, signal?: AbortSignal): Promise<Element> =>
+    isActive(domain) ? await xmlOf(uuid, ['--inactive'], signal) : domain
 
   /** UUIDs that were found by name. */
   const found = new Map<string, string>()
@@ -111,8 +116,7 @@ export async function openLibvirtCloud({ uri, images, accel }: LibvirtCloudConfi
     machines: async ({ signal } = {}) => [...(await domainsOf(virsh, signal)).keys()].sort(),
     async machine(name, { signal } = {}) {
       const { uuid, domain } = await lookUp(name, signal)
-      const next = isActive(domain) ? await xmlOf(uuid, ['--inactive'], signal) : domain
-      const { disks, ...machine } = readDomain(domain, next)
+      const { disks, ...machine } = readDomain(domain, await nextOf(uuid, domain, signal))
       const sizes = await diskSizesOf(virsh, uuid, signal)
       return {
         ...machine,
@@ -123,6 +127,10 @@ export async function openLibvirtCloud({ uri, images, accel }: LibvirtCloudConfi
       }
     },
     state: async (name, { signal } = {}) => domainState(virsh, await domainOf(virsh, name, signal), signal),
+    async identity(name, { signal } = {}) {
+      const { uuid, domain } = await lookUp(name, signal)
+      return [`domain-${uuid}`, ...(await imageMarks(imagesOf(await nextOf(uuid, domain, signal))))]
+    },
     snapshot: async (name, owner, { signal } = {}) =>
       inTurn(name, signal, async () => {
         checkOwner(owner)

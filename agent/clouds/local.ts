@@ -12,7 +12,7 @@ import { blockUrl, fileUrl } from '../../transfer/open.ts'
 import type { Cloud, MachineState, Snapshot } from './cloud.ts'
 import type { Machine, MachineDisk } from '../../protocol/machine.ts'
 import type { LocalCloudConfig } from './cloud-config.ts'
-import { imageIdentity, removeImages, settleImage } from './image-file.ts'
+import { imageIdentity, imageMarks, removeImages, settleImage } from './image-file.ts'
 import {
   type Command,
   continueService,
@@ -51,6 +51,7 @@ export async function openLocalCloud({ machines, programs }: LocalCloudConfig): 
       await folder.described(name)
       return stateOf(name)
     },
+    identity: async (name) => imageMarks((await folder.described(name)).disks),
     async snapshot(name, _owner, { signal } = {}) {
       signal?.throwIfAborted()
       const { disks } = await folder.machine(name)

@@ -58,8 +58,8 @@ export async function openMachineFolder(path: string): Promise<MachineFolder> {
     async add(machine) {
       const disks = machine.disks.map(({ sizeBytes: _, ...disk }) => disk)
       const text = formatMachine({ ...machine, disks })
+      await requireWhole(machine.disks)
       for (const { path: disk, format, sizeBytes } of machine.disks) {
-        await requireWhole({ path: disk, format })
         const found = await imageSize(disk, format)
         if (found < sizeBytes)
           throw new FluidError(

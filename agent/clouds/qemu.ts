@@ -11,7 +11,7 @@ import { blockUrl, fileUrl } from '../../transfer/open.ts'
 import type { Cloud, DiskSnapshot, Snapshot } from './cloud.ts'
 import type { Machine } from '../../protocol/machine.ts'
 import type { QemuCloudConfig } from './cloud-config.ts'
-import { imageIdentity, removeImages } from './image-file.ts'
+import { imageIdentity, imageMarks, removeImages } from './image-file.ts'
 import { requireWhole } from './image-size.ts'
 import { openMachineFolder } from './machine-folder.ts'
 import { checkMachine, socketsIn } from './qemu-arguments.ts'
@@ -110,6 +110,7 @@ export async function openQemuCloud(config: QemuCloudConfig): Promise<Cloud> {
       await folder.described(name)
       return qemuState(folder.runPath(name), signal)
     },
+    identity: async (name) => imageMarks((await folder.described(name)).disks),
     snapshot: async (name, owner, { signal } = {}) =>
       inTurn(name, signal, async () => {
         checkOwner(owner)
@@ -139,7 +140,7 @@ export async function openQemuCloud(config: QemuCloudConfig): Promise<Cloud> {
         if (await daemonProcess(folder.runPath(name))) return
         checkMachine(machine, config, uefi)
         // When it was defined they were; its disks may have been replaced since.
-        for (const disk of machine.disks) await requireWhole(disk)
+        await requireWhole(machine.disks)
         await startQemu(machine, config, await folder.runFolder(name))
       }),
     stop: async (name, { graceMs, signal }) => {

@@ -8,7 +8,7 @@ import { LEASE_MS } from '../../protocol/limits.ts'
 import { carryRound } from './carry.ts'
 import { crashPoint } from './crash-point.ts'
 import { grantedUntil } from './lease.ts'
-import { handoverOf, MAX_CHANGES_KEPT } from './relocation-record.ts'
+import { handoverOf, MAX_CHANGES_KEPT, type RelocationRecord } from './relocation-record.ts'
 import { isPassing, withClouds, type RelocationParts } from './relocation-parts.ts'
 import { allows, rightOf } from './relocation-state.ts'
 import { reportOf, type Relocation } from './relocation.ts'
@@ -62,8 +62,10 @@ export async function cutOver(
   signal.throwIfAborted()
   crashPoint('before-hand-over')
   await requireHeld(parts, relocation, signal)
+  const machines = await identified(parts, relocation, signal)
   relocation.leaseEndsAt = grantedUntil(performance.now(), LEASE_MS)
   await relocation.become('hand-over', {
+    machines,
     givenAway: 'by-lease',
     leaseMs: LEASE_MS,
     detail: undefined,
@@ -137,6 +139,21 @@ async function requireHeld(
       throw new FluidError('CLOUD_FAILED', `${machine.name} was started here behind its last round`, {
         hint: 'It runs on here; relocate it as it is now',
       })
+}
+
+/** The machines with what tells each from another that may have its name by the time it is finalized. */
+async function identified(
+  parts: RelocationParts,
+  { record }: Relocation,
+  signal: AbortSignal,
+): Promise<RelocationRecord['machines']> {
+  const each = await withClouds(parts, record.machines)
+  return await Promise.all(
+    each.map(async ({ machine, cloud }) => ({
+      ...machine,
+      identity: await cloud.identity(machine.name, { signal }),
+    })),
+  )
 }
 
 /** Aborts when the machines have stood still for too long. */

@@ -2,6 +2,7 @@
 import { asFluidError, FluidError } from '../../protocol/errors.ts'
 import type { Cloud } from '../clouds/cloud.ts'
 import { crashPoint } from './crash-point.ts'
+import type { SourceMachine } from './relocation-record.ts'
 import { isPassing, withClouds, type RelocationParts } from './relocation-parts.ts'
 import type { Relocation } from './relocation.ts'
 import { unlessAborted } from './unless-aborted.ts'
@@ -15,9 +16,9 @@ export async function finalize(
   const { record } = relocation
   for (const { machine, cloud } of (await withClouds(parts, record.machines)).toReversed()) {
     if (record.removed?.includes(machine.name)) continue
-    await requireIdle(cloud, machine.name, signal)
+    await requireMoved(cloud, machine, signal)
     await cloud.release(relocation.id, { signal })
-    await stopIfKnown(cloud.stop(machine.name, { graceMs: 0, signal }))
+    await cloud.stop(machine.name, { graceMs: 0, signal }).catch(unknownIsFine)
     await cloud.undefine(machine.name, { disks: !record.keepDisks, signal })
     crashPoint('undefined')
     await relocation.update({ removed: [...(record.removed ?? []), machine.name] })
@@ -27,13 +28,22 @@ export async function finalize(
 }
 
 /** What moved away stands still here: what runs under its name was started since, or is another. Throws CLOUD_FAILED. */
-async function requireIdle(cloud: Cloud, name: string, signal: AbortSignal): Promise<void> {
-  const state = await cloud.state(name, { signal }).catch((error: { code?: string }) => {
-    if (error.code !== 'MACHINE_UNKNOWN') throw error
-  })
+async function requireMoved(
+  cloud: Cloud,
+  { name, identity }: SourceMachine,
+  signal: AbortSignal,
+): Promise<void> {
+  const state = await cloud.state(name, { signal }).catch(unknownIsFine)
   if (state === 'running')
     throw new FluidError('CLOUD_FAILED', `${name} runs here, and is not removed`, {
       hint: `It was started since it moved. Look what it is; stopped (fluidcloud machines stop ${name}), it is removed with its disks`,
+    })
+  if (state === undefined || identity === undefined) return
+  // What a crash has removed already has no mark any more.
+  const marks = (await cloud.identity(name, { signal }).catch(unknownIsFine)) ?? []
+  if (!marks.every((mark) => identity.includes(mark)))
+    throw new FluidError('CLOUD_FAILED', `${name} here is not the machine that moved, and is not removed`, {
+      hint: 'It was made under this name since, or has other disks. Give it another name, or remove it by hand: then this goes on by itself',
     })
 }
 
@@ -55,8 +65,6 @@ async function tellTarget(
 }
 
 /** A crash may have come after the machine was removed. */
-async function stopIfKnown(stopping: Promise<void>): Promise<void> {
-  await stopping.catch((error: { code?: string }) => {
-    if (error.code !== 'MACHINE_UNKNOWN') throw error
-  })
+function unknownIsFine(error: unknown): undefined {
+  if ((error as FluidError).code !== 'MACHINE_UNKNOWN') throw error
 }

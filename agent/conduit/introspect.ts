@@ -85,7 +85,7 @@ async function lookAt(clouds: Clouds, asked: ServiceMachine, looking: Looking): 
   const state = await cloud.state(asked.name, { signal })
   reasons.push(...stateObjections(cloud, asked.name, state, live))
   // What this agent would not start again, were the relocation to go back, is not stopped either.
-  if (cloud.kind === 'qemu') for (const disk of machine.disks) await requireWhole(disk)
+  if (cloud.kind === 'qemu') await requireWhole(machine.disks)
   for (const disk of machine.disks)
     if (disk.readOnly) warnings.push(`Disk ${disk.id} of ${asked.name} is read-only and stays where it is`)
   const owner = randomBytes(RELOCATION_ID_BYTES).toString('hex')

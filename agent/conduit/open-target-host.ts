@@ -9,6 +9,7 @@ import { isOver } from '../jobs/job-record.ts'
 import type { Jobs } from '../jobs/jobs.ts'
 import type { Table } from '../state-store.ts'
 import type { Evidence } from './evidence.ts'
+import type { RelocationRecord } from './relocation-record.ts'
 import type { Arrival } from './target-arrival.ts'
 import { Arrivals } from './target-arrivals.ts'
 import { serveRelocations } from './target-host.ts'
@@ -32,6 +33,8 @@ export interface TargetHostOptions {
   readonly jobs: Jobs
   readonly clouds: Clouds
   readonly table: Table<ArrivalRecord>
+  /** Of relocations from this agent. */
+  readonly departures: Pick<Table<RelocationRecord>, 'all'>
   /** A folder of the agent's own, made when it is needed. */
   readonly folder: string
 }
@@ -41,7 +44,7 @@ const LET_IN_MS = 500
 
 /** Goes on with what was unfinished, then serves. */
 export async function openTargetHost(options: TargetHostOptions): Promise<TargetHost> {
-  const { parts, jobs, clouds, table, folder } = options
+  const { parts, jobs, clouds, table, departures, folder } = options
   const { mesh, identity, config, writableFormats, heldPlaces, log } = parts
   const folderOf = (relocation: string) => join(folder, relocation)
   const records = () => jobs.list().map(({ job }) => jobs.get(job).record)
@@ -57,6 +60,7 @@ export async function openTargetHost(options: TargetHostOptions): Promise<Target
     folderOf,
     removeFolder: (relocation) => rm(folderOf(relocation), { recursive: true, force: true }),
     jobs: records,
+    departures: () => departures.all(),
     async cancelJobs({ peer, places }) {
       const names = new Set(places.map(({ destination }) => destination))
       for (const { job, direction, peer: sender, destination, state } of records())

@@ -15,6 +15,8 @@ export interface SourceMachine {
   readonly targetName: string
   readonly cloud: CloudKind
   readonly stateBefore: MachineState
+  /** Its cloud's marks of it as it was handed over; undefined before, and from versions that noted none. */
+  readonly identity?: readonly string[]
 }
 
 /** One disk that moves. */
@@ -61,7 +63,7 @@ export interface RelocationRecord {
   readonly live: boolean
   readonly createdAt: number
   readonly request: RelocationRequest
-  readonly machines: readonly SourceMachine[]
+  machines: readonly SourceMachine[]
   /** In the target's words; undefined until it said yes. */
   places?: readonly PlannedPlace[]
   disks: readonly MovingDisk[]

@@ -329,9 +329,9 @@ export class Arrival implements AsyncDisposable {
     return isArrivalOver(this.record.state)
   }
 
-  /** True when this is the handover that was made. */
-  isHandover({ body }: Signed): boolean {
-    const { final } = this.record.evidence
-    return final !== undefined && Buffer.compare(signedOf(final).body, body) === 0
+  /** True when this is the body of its kind that is kept. */
+  isKept(kind: BodyKind, { body }: Signed): boolean {
+    const kept = this.record.evidence[kind]
+    return kept !== undefined && Buffer.compare(signedOf(kept).body, body) === 0
   }
 }

@@ -6,10 +6,13 @@ import { asFluidError, FluidError } from '../../protocol/errors.ts'
 import { ARRIVAL_EXPIRY_MS, MAX_ARRIVALS, MAX_ARRIVALS_PER_PEER } from '../../protocol/limits.ts'
 import type { Plan, Signed } from '../../protocol/relocation-message.ts'
 import { signBody } from '../../protocol/relocation-signed.ts'
+import type { CloudKind } from '../clouds/cloud.ts'
 import { createTurns } from '../clouds/turns.ts'
 import { isOver } from '../jobs/job-record.ts'
 import type { Grant, Policy } from '../pairing/policy.ts'
+import { isEnd } from './relocation-state.ts'
 import { Arrival } from './target-arrival.ts'
+import { accessObjections } from './target-access.ts'
 import { checkRequest } from './target-checks.ts'
 import type { ArrivalParts } from './target-parts.ts'
 import { isArrivalOver, needsLease, type ArrivalRecord } from './target-record.ts'
@@ -21,6 +24,13 @@ export interface ArrivalsOptions {
   wake(peer: string): void
   readonly sweepMs?: number
   readonly expiryMs?: number
+}
+
+/** A plan, as its source signed it. */
+interface AskedPlan {
+  readonly plan: Plan
+  readonly signed: Signed
+  readonly dry: boolean
 }
 
 /** Those that are over and remembered, of one peer: what was signed is kept in them. */
@@ -73,35 +83,37 @@ export class Arrivals implements AsyncDisposable {
     return arrival
   }
 
-  /** Looks at a plan, one at a time, and reserves what it needs unless `dry`. */
-  prepare(
+  /**
+   * Looks at a plan, and reserves what it needs unless `dry`. Plans are looked at one at a time; persons and others are
+   * asked in between, and before it is reserved it is looked at again.
+   */
+  async prepare(
     peer: string,
     grant: Grant,
-    { plan, signed, dry }: { readonly plan: Plan; readonly signed: Signed; readonly dry: boolean },
+    asked: AskedPlan,
     waiting: { readonly signal: AbortSignal; onPending(reason: string): Promise<void> },
   ): Promise<RelocationAnswer> {
-    return this.#inTurn('', waiting.signal, async () => {
-      const known = this.find(peer, plan.relocation)
-      if (known && known.record.state !== 'prepared' && known.record.state !== 'awaiting')
-        throw new FluidError('JOB_STATE', `The relocation is ${known.record.state} here`)
-      const answer = await this.#check(peer, grant, requestOf(plan), known)
+    const { plan, signed, dry } = asked
+    const request = requestOf(plan)
+    const look = (reserves: boolean) =>
+      this.#inTurn('', waiting.signal, () => this.#look(peer, grant, asked, reserves))
+    const before = this.find(peer, plan.relocation)
+    if (before) requireSamePlan(before, signed)
+    // Until a person said yes nobody else is asked.
+    if (before ? before.record.state === 'awaiting' : grant.approve === 'ask') {
+      const answer = await look(!dry)
       if (!answer.accepted || dry) return answer
-      const arrival = await this.#reserve(peer, grant, requestOf(plan), signed, answer.places, known)
-      return { answer, arrival }
-    }).then(async (reserved) => {
-      if (!('arrival' in reserved)) return reserved
-      const { answer, arrival } = reserved
-      const waited = arrival.record.state === 'awaiting'
-      if (waited) await this.#approval(arrival, waiting)
-      // Somebody may have been quicker than this.
-      const { state, reason = 'The relocation was ended' } = arrival.record
-      if (state === 'releasing' || state === 'released')
-        throw new FluidError(reason === TURNED_AWAY ? 'APPROVAL_REJECTED' : 'CANCELLED', reason)
-      if (!waited) return answer
-      // What a person let in is looked at once more: as things are now, and with others asked.
-      const check = () => this.#check(peer, grant, requestOf(plan), arrival)
-      return await this.#inTurn('', waiting.signal, check)
-    })
+      await this.#approval(this.get(plan.relocation), waiting)
+    }
+    if (request.machines.every(({ steps }) => steps.length === 0)) return await look(!dry)
+    const answer = await look(false)
+    if (!answer.accepted) return answer
+    // One plan of each peer at a time: who answers slowly holds nobody else up.
+    const objections = await this.#inTurn(peer, waiting.signal, () =>
+      accessObjections(request, this.#parts, waiting.signal),
+    )
+    if (objections.length > 0) return { accepted: false, objections }
+    return dry ? answer : await look(true)
   }
 
   /** Ends the peer's own of that id; of one that is not known nothing is here, which is signed too. */
@@ -153,14 +165,19 @@ export class Arrivals implements AsyncDisposable {
     await Promise.allSettled([...this.#all.values()].map((arrival) => arrival[Symbol.asyncDispose]()))
   }
 
-  async #check(
+  /** In its turn: what speaks against a plan, of things as they are now; with `reserves`, its reservation. */
+  async #look(
     peer: string,
     grant: Grant,
-    request: RelocationRequest,
-    known: Arrival | undefined,
+    { plan, signed }: AskedPlan,
+    reserves: boolean,
   ): Promise<RelocationAnswer> {
     const { relocate } = grant
-    if (!relocate) throw new FluidError('POLICY_DENIED', 'Nothing may be relocated here', { peer })
+    if (!relocate || !this.#options.policy.grantFor(peer)?.relocate)
+      throw new FluidError('POLICY_DENIED', 'Nothing may be relocated here', { peer })
+    const known = this.find(peer, plan.relocation)
+    if (known) requireSamePlan(known, signed)
+    const request = requestOf(plan)
     const cloud = await this.#parts.clouds.cloud(relocate.cloud)
     const others = [...this.#all.values()]
       .filter((other) => other !== known && !isGone(other))
@@ -170,10 +187,13 @@ export class Arrivals implements AsyncDisposable {
       cloud,
       grant: { ...grant, relocate },
       others,
-      isLetIn: grant.approve !== 'ask' || known?.record.state === 'prepared',
+      leaving: namesLeaving(await this.#parts.departures(), relocate.cloud),
       before: known?.record,
     })
-    return objections.length > 0 ? { accepted: false, objections } : { accepted: true, places, warnings }
+    if (objections.length > 0) return { accepted: false, objections }
+    if (reserves && known) await known.update({ places, touchedAt: Date.now() })
+    else if (reserves) await this.#reserve(peer, grant, request, signed, places)
+    return { accepted: true, places, warnings }
   }
 
   async #reserve(
@@ -182,12 +202,7 @@ export class Arrivals implements AsyncDisposable {
     request: RelocationRequest,
     signed: Signed,
     places: ArrivalRecord['places'],
-    known: Arrival | undefined,
-  ): Promise<Arrival> {
-    if (known) {
-      await known.update({ request, places, touchedAt: Date.now(), ...known.evidence('plan', signed) })
-      return known
-    }
+  ): Promise<void> {
     const open = [...this.#all.values()].filter(({ isOver: over }) => !over)
     if (
       open.length >= MAX_ARRIVALS ||
@@ -210,9 +225,9 @@ export class Arrivals implements AsyncDisposable {
     })
     await arrival.update(arrival.evidence('plan', signed))
     await this.#forgetOldest(peer)
-    return arrival
   }
 
+  /** Resolves when a person has let it in. Throws APPROVAL_REJECTED, CANCELLED. */
   async #approval(
     arrival: Arrival,
     { signal, onPending }: { signal: AbortSignal; onPending(reason: string): Promise<void> },
@@ -227,8 +242,14 @@ export class Arrivals implements AsyncDisposable {
     const waiting = Symbol(relocation)
     this.#waiting.set(waiting, relocation)
     try {
-      await onPending('The relocation waits for approval')
-      await Promise.race([approval.promise, gone.promise])
+      // Somebody may have been quicker than this.
+      if (arrival.record.state === 'awaiting') {
+        await onPending('The relocation waits for approval')
+        await Promise.race([approval.promise, gone.promise])
+      }
+      const { state, reason = 'The relocation was ended' } = arrival.record
+      if (state === 'releasing' || state === 'released')
+        throw new FluidError(reason === TURNED_AWAY ? 'APPROVAL_REJECTED' : 'CANCELLED', reason)
     } finally {
       this.#waiting.delete(waiting)
       arrival.record.touchedAt = Date.now()
@@ -300,6 +321,26 @@ export class Arrivals implements AsyncDisposable {
 /** It takes up nothing any more; what is committed stays in the sums of its grant until it is finalized. */
 function isGone({ record: { state } }: Arrival): boolean {
   return isArrivalOver(state)
+}
+
+/** Machines of this cloud that relocations from here may start or remove still, by name. */
+function namesLeaving(
+  departures: Awaited<ReturnType<ArrivalParts['departures']>>,
+  kind: CloudKind,
+): Set<string> {
+  const left = departures
+    .filter(({ state }) => !isEnd(state))
+    .flatMap(({ machines, removed = [] }) => machines.filter(({ name }) => !removed.includes(name)))
+  return new Set(left.filter(({ cloud }) => cloud === kind).map(({ name }) => name))
+}
+
+/** What is reserved, and what a person was shown, is exchanged for nothing else. Throws JOB_STATE. */
+function requireSamePlan(arrival: Arrival, signed: Signed): void {
+  const { state } = arrival.record
+  if (state !== 'prepared' && state !== 'awaiting')
+    throw new FluidError('JOB_STATE', `The relocation is ${state} here`)
+  if (!arrival.isKept('plan', signed))
+    throw new FluidError('JOB_STATE', 'The relocation was asked for here with another plan')
 }
 
 function requestOf({ source: _source, target: _target, ...request }: Plan): RelocationRequest {

@@ -12,9 +12,7 @@ import { cannotWriteGuests as cannotWrite } from '../../transfer/guest/guest-pro
 import { findDestinationFolder, pathIn } from '../../transfer/destination-name.ts'
 import type { EditMigrator } from '../../transfer/migrator.ts'
 import type { Cloud } from '../clouds/cloud.ts'
-import { hostPort } from '../mesh/addresses.ts'
 import type { Grant } from '../pairing/policy.ts'
-import { isNeverAsked, isOfThisHost } from './asked-addresses.ts'
 import { checkObjections } from './target-check-rules.ts'
 import type { RelocationRequest } from './target.ts'
 import type {
@@ -32,10 +30,8 @@ export interface CheckingTarget {
   readonly writableFormats: readonly string[]
   /** What others have reserved here. */
   readonly others: readonly { readonly peer: string; readonly request: RelocationRequest }[]
-  /** False while a person has yet to let this relocation in: then nobody else is asked for it. */
-  readonly isLetIn: boolean
-  /** Object stores on this host that may be asked, address:port. */
-  readonly stores: readonly string[]
+  /** Names that relocations from here have yet to let go of, in this cloud. */
+  readonly leaving: ReadonlySet<string>
   /** The same relocation, prepared before: its names are its own. */
   readonly before?: { readonly places: readonly PlannedPlace[] }
   /** The Migrator of that name and major version; throws what stands against it. */
@@ -43,9 +39,6 @@ export interface CheckingTarget {
   /** Why files in disks of this format cannot be written here; that of guest-programs.ts when left out. */
   cannotWriteGuests?(format: PlannedPlace['format']): Promise<FluidError | undefined>
 }
-
-/** For all that is reached on trial: well within what the source waits for an answer. */
-const ACCESS_TIMEOUT_MS = 20_000
 
 export interface Checked {
   readonly objections: readonly Objection[]
@@ -72,7 +65,13 @@ export async function checkRequest(
   )
   for (const planned of request.machines) {
     const { name } = planned.machine
-    if (reserved.has(name)) object('NAME_BUSY', `Another relocation here takes the name ${name}`)
+    if (target.leaving.has(name))
+      object(
+        'NAME_BUSY',
+        `A relocation from here has the name ${name} until it is finalized`,
+        'Finalize it there, or take another name',
+      )
+    else if (reserved.has(name)) object('NAME_BUSY', `Another relocation here takes the name ${name}`)
     else if (names.has(name)) object('NAME_EXISTS', `The ${cloud.kind} cloud here has a machine ${name}`)
     for (const place of placesOf(planned, target)) {
       if ('code' in place) objections.push(place)
@@ -98,8 +97,6 @@ export async function checkRequest(
       'Free memory there',
     )
   if (!before) objections.push(...(await spaceObjections(grant.folder, request, others)))
-  // Last, and only for who is let in: it asks others.
-  if (objections.length === 0 && target.isLetIn) objections.push(...(await accessObjections(request, target)))
   return { objections: objections.slice(0, MAX_OBJECTIONS), warnings, places }
 }
 
@@ -177,28 +174,6 @@ async function editObjections(
   for (const format of new Set(own.map((place) => place.format))) {
     const why = await cannotWriteGuests(format)
     if (why) objections.push({ code: why.code, message: `${machine.name}: ${why.message}`, hint: why.hint })
-  }
-  return objections
-}
-
-/** What stays elsewhere, such as an object store, is reached from here with what the machines will be given. */
-async function accessObjections(
-  { machines }: RelocationRequest,
-  target: CheckingTarget,
-): Promise<Objection[]> {
-  const signal = AbortSignal.timeout(ACCESS_TIMEOUT_MS)
-  const mayAsk = (address: string, port: number) =>
-    target.stores.includes(hostPort(address, port)) || !(isOfThisHost(address) || isNeverAsked(address))
-  const objections: Objection[] = []
-  for (const { machine, steps } of machines) {
-    for (const step of steps) {
-      try {
-        await (await target.migrator(step)).testAccess?.(step.input, { signal, mayAsk })
-      } catch (error) {
-        const { code, message, hint } = asFluidError(error, 'MIGRATOR_FAILED')
-        objections.push({ code, message: `${machine.name}: ${message}`, hint })
-      }
-    }
   }
   return objections
 }

@@ -171,7 +171,7 @@ async function heed(
         const { plan } = record.evidence
         if (!plan || Buffer.compare(bodyDigest(signedOf(plan).body), final.planDigest) !== 0)
           throw new FluidError('VERIFY_MISMATCH', 'The handover is of another plan', { peer })
-      } else if (!arrival.isHandover(message.final))
+      } else if (!arrival.isKept('final', message.final))
         throw new FluidError('JOB_STATE', `The relocation is ${record.state} here, by another handover`)
       const check = () => requireRoots(record, final.disks, parts.jobs())
       return await arrival.handOver(message.final, stream, request, check)

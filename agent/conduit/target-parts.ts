@@ -9,6 +9,7 @@ import type { Identity } from '../identity.ts'
 import type { HeldPlaces } from '../jobs/held-places.ts'
 import type { JobRecord } from '../jobs/job-record.ts'
 import type { Table } from '../state-store.ts'
+import type { RelocationRecord } from './relocation-record.ts'
 import type { ArrivalRecord } from './target-record.ts'
 import type { MigratorStep } from '../../protocol/relocation-message.ts'
 
@@ -27,6 +28,8 @@ export interface ArrivalParts {
   readonly heldPlaces: HeldPlaces
   /** Jobs as they are kept. */
   jobs(): Iterable<JobRecord>
+  /** Relocations from this agent, as they are kept. */
+  departures(): Promise<readonly Pick<RelocationRecord, 'state' | 'machines' | 'removed'>[]>
   /** Ends those that put, or would put, something under its places. */
   cancelJobs(record: Pick<ArrivalRecord, 'peer' | 'places'>): Promise<void>
   /** The Migrator of that name and major version. Throws POLICY_DENIED, VERSION_UNSUPPORTED, MIGRATOR_FAILED. */

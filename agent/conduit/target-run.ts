@@ -112,8 +112,7 @@ async function startMachine(arrival: RunningArrival, name: string, signal: Abort
     const state = await cloud.state(name)
     if (state === 'paused') await cloud.resume(name, { signal })
     else {
-      if (state === 'stopped')
-        for (const disk of await diskPaths(arrival.record, name)) await requireWhole(disk)
+      if (state === 'stopped') await requireWhole(await diskPaths(arrival.record, name))
       await cloud.start(name, { signal })
     }
     return

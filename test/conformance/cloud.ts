@@ -1,6 +1,6 @@
 /** What every Cloud keeps to. A driver gives a stage for each test and gets a suite of ava tests. */
 import { randomBytes } from 'node:crypto'
-import { access } from 'node:fs/promises'
+import { access, appendFile, readFile, rm, writeFile } from 'node:fs/promises'
 import anyTest, { type ExecutionContext, type TestFn } from 'ava'
 import type { Cloud, DiskSnapshot, Snapshot } from '../../agent/clouds/cloud.ts'
 import type { Machine } from '../../protocol/machine.ts'
@@ -81,6 +81,7 @@ export function testCloud(driver: string, { open, live, oneAtATime, skip }: Clou
     for (const name of ['none', '../none', '', 'x'.repeat(300)]) {
       await t.throwsAsync(cloud.machine(name), unknown)
       await t.throwsAsync(cloud.state(name), unknown)
+      await t.throwsAsync(cloud.identity(name), unknown)
       await t.throwsAsync(cloud.snapshot(name, ownerId()), unknown)
       await t.throwsAsync(cloud.dirtyBytes(name, ownerId()), unknown)
       await t.throwsAsync(cloud.pause(name), unknown)
@@ -131,6 +132,30 @@ export function testCloud(driver: string, { open, live, oneAtATime, skip }: Clou
     await cloud.pause('one')
     await cloud.stop('one', { graceMs: 60_000 })
     t.is(await cloud.state('one'), 'stopped')
+  })
+
+  test('identity() tells a machine from another of its name, and its disks from others', async (t, stage) => {
+    const { cloud, machine, reopen } = stage
+    const one = await machine('one')
+    await cloud.define(one)
+    const before = await cloud.identity('one')
+    t.true(before.length >= 2, 'one for each disk that may be written to')
+    await cloud.start('one')
+    await cloud.stop('one', { graceMs: 0 })
+    const [vda] = one.disks
+    await appendFile(vda.path, Buffer.alloc(512))
+    t.deepEqual(await (await reopen()).identity('one'), before)
+    const bytes = await readFile(vda.path)
+    await cloud.undefine('one', { disks: false })
+    await rm(vda.path)
+    await writeFile(vda.path, bytes)
+    await cloud.define(one)
+    const after = await cloud.identity('one')
+    t.is(after.length, before.length)
+    t.false(after.every((mark) => before.includes(mark)))
+    await rm(vda.path)
+    const left = await cloud.identity('one')
+    t.is(left.length, before.length - 1)
   })
 
   test('undefine() refuses a machine that runs', async (t, { cloud, machine }) => {

@@ -1,6 +1,6 @@
 /** A whole service between two agents: cold, refused, unhealthy, taken back; and both agents killed wherever they can be. */
-import { readdir } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { readdir, readFile, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import ava, { type ExecutionContext } from 'ava'
 import type { Line } from '../helpers/agent-process.ts'
 import {
@@ -49,6 +49,51 @@ test('relocate moves a service, checks it, and leaves it stopped here until fina
   t.false((await readdir(dirname(service.disk))).includes('web.raw'))
   await service.record(4)
   t.deepEqual(await answers(service), [1, 2, 3, 4])
+})
+
+test('finalize leaves a machine alone that its owner has made anew under the old name', async (t) => {
+  const pair = await startRelocationPair(t)
+  const { alpine, service, here } = pair
+  const job = await pair.begin()
+  await untilState(alpine, job, 'live')
+  const web = await here.machine('web')
+  await here.undefine('web', { disks: true })
+  const anew = Buffer.alloc(DISK_BYTES, 'anew')
+  await writeFile(service.disk, anew)
+  await here.define(web)
+  await alpine.run('finalize', job, '--detach')
+  const { error } = await untilRelocation(alpine, job, (report) => report.error !== undefined)
+  t.is(error?.code, 'CLOUD_FAILED')
+  t.is(error?.message, 'web here is not the machine that moved, and is not removed')
+  t.deepEqual(await here.machines(), ['web'])
+  // Its owner gives it another name.
+  await here.undefine('web', { disks: false })
+  await here.define({ ...web, name: 'web-anew' })
+  await untilState(alpine, job, 'finalized')
+  t.deepEqual(await here.machines(), ['web-anew'])
+  t.true(anew.equals(await readFile(service.disk)))
+})
+
+test('a name that a relocation from here has yet to let go of is taken by none to here', async (t) => {
+  const pair = await startRelocationPair(t)
+  const { alpine, boreal, here } = pair
+  const job = await pair.begin()
+  await untilState(alpine, job, 'live')
+  await here.undefine('web', { disks: true })
+  await alpine.tell('policy', 'set', 'boreal', '--relocate', 'local')
+  const file = join(dirname(pair.file), 'back.toml')
+  await writeFile(file, '[[machine]]\nname = "web-there"\n[machine.target]\nname = "web"\n')
+  const ask = async () => {
+    const { lines } = await boreal.run('relocate', file, '--to', 'alpine', '--dry-run')
+    return lines.find(({ type }) => type === 'plan')
+  }
+  const refused = (await ask())?.reasons as { code: string; message: string }[]
+  t.deepEqual(
+    refused.map(({ code, message }) => ({ code, message })),
+    [{ code: 'NAME_BUSY', message: 'A relocation from here has the name web until it is finalized' }],
+  )
+  await alpine.tell('finalize', job)
+  t.like(await ask(), { type: 'plan', feasible: true })
 })
 
 /** Both ends have the same words of both, and each can prove them. */

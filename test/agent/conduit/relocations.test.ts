@@ -5,7 +5,7 @@ import type { RelocationState } from '../../../agent/conduit/relocation-state.ts
 import { FluidError } from '../../../protocol/errors.ts'
 import { collect } from '../../helpers/collect.ts'
 import { eventually } from '../../helpers/eventually.ts'
-import { HEALTHY, ID, memoryTable, openScripted, recordOf, UNHEALTHY } from './scripted.ts'
+import { HEALTHY, ID, memoryCloud, memoryTable, openScripted, recordOf, UNHEALTHY } from './scripted.ts'
 
 /** Resolves when it is there, and everything of that state was done; ava's timeout ends a wait in vain. */
 async function until(relocations: Relocations, state: RelocationState): Promise<void> {
@@ -97,6 +97,42 @@ test('finalize leaves a machine alone that runs here, and goes on once it is sto
   cloud.state.web = 'stopped'
   await until(relocations, 'finalized')
   t.true(cloud.did.some((what) => what.startsWith('undefine')))
+})
+
+test('finalize leaves another machine alone that was made under the name since, and goes on without it', async (t) => {
+  const { relocations, cloud, target } = await openScripted()
+  await relocations.begin(recordOf())
+  await until(relocations, 'live')
+  cloud.state.web = 'stopped'
+  cloud.state.marks = ['file-1-3']
+  const before = cloud.did.length
+  await relocations.finalize(ID)
+  await eventually(
+    () => /is not the machine that moved/.test(relocations.list()[0].error?.message ?? '') || undefined,
+  )
+  t.deepEqual(cloud.did.slice(before), [])
+  t.not(target.did.at(-1), 'finalize')
+  // Of the first one a crash may have removed disks before.
+  cloud.state.marks = []
+  await until(relocations, 'finalized')
+  t.deepEqual(cloud.did.slice(before), ['stop', 'undefine'])
+})
+
+test('finalize removes a machine whose identity an older version did not note', async (t) => {
+  const table = memoryTable()
+  const record = recordOf()
+  await table.put(ID, {
+    ...record,
+    state: 'live',
+    givenAway: 'for-good',
+    committed: true,
+    wanted: 'finalize',
+  })
+  const cloud = memoryCloud()
+  cloud.state.web = 'stopped'
+  const { relocations } = await openScripted({ table, cloud })
+  await until(relocations, 'finalized')
+  t.false(cloud.state.exists)
 })
 
 test('finalize_after finalizes by itself', async (t) => {

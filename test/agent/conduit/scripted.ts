@@ -36,7 +36,7 @@ export const UNHEALTHY: TargetEvent = {
 
 /** A machine that is a word, and a list of all that was done to it. */
 export function memoryCloud({ live = true }: { live?: boolean } = {}) {
-  const state = { web: 'running' as MachineState, exists: true, dirty: 0, released: 0 }
+  const state = { web: 'running' as MachineState, exists: true, marks: ['file-1-2'], dirty: 0, released: 0 }
   const did: string[] = []
   let epoch = 0
   const cloud = {
@@ -44,6 +44,7 @@ export function memoryCloud({ live = true }: { live?: boolean } = {}) {
     supports: { live, pause: true, formats: ['raw'], firmware: ['bios'] },
     machines: async () => ['web'],
     state: async () => state.web,
+    identity: async () => state.marks,
     snapshot: async () => {
       did.push(`snapshot while ${state.web}`)
       return {

@@ -1,3 +1,6 @@
+import { once } from 'node:events'
+import { createServer, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import ava from 'ava'
 import type { RelocationRequest } from '../../../agent/conduit/target.ts'
 import { interfaceAddresses } from '../../../agent/mesh/addresses.ts'
@@ -71,4 +74,29 @@ test('where a person is asked, prepare asks no object store before that yes, and
   const answer = await asked
   t.regex(answer.accepted ? '' : answer.objections[0].message, /does not let these credentials in \(403\)$/)
   t.is(store.refused, 1)
+})
+
+test('a store that does not answer holds up no other plan, and what was taken meanwhile stays taken', async (t) => {
+  const held: ServerResponse[] = []
+  const store = createServer((_, response) => void held.push(response)).listen(0, '127.0.0.1')
+  t.teardown(() => {
+    store.closeAllConnections()
+    store.close()
+  })
+  await once(store, 'listening')
+  const { port } = store.address() as AddressInfo
+  const stage = await openStage(t, allowing(port))
+  const slow = rebound(stage.request('web'), `http://127.0.0.1:${port}`)
+  const quick = stage.request('web')
+  await using one = await stage.open(slow)
+  await using two = await stage.open(quick)
+  let answered = false
+  const asked = one.prepare(slow, { dry: false }).finally(() => (answered = true))
+  asked.catch(() => {})
+  await eventually(() => held.length > 0 || undefined)
+  t.true((await two.prepare(quick, { dry: false })).accepted)
+  t.false(answered, 'the store is still asked')
+  for (const response of held) response.writeHead(200).end()
+  const answer = await asked
+  t.is(answer.accepted ? 'accepted' : answer.objections[0]?.code, 'NAME_BUSY')
 })

@@ -30,6 +30,7 @@ test('a plan that a person is asked about is kept as long as its source waits, a
     removeFolder: async () => {},
     heldPlaces: new HeldPlaces(),
     jobs: () => [],
+    departures: async () => [],
     cancelJobs: async () => {},
   } as unknown as ArrivalParts
   const grant: Grant = {

@@ -26,8 +26,7 @@ async function unableToEdit(t: Owner): Promise<CheckingTarget> {
     },
     writableFormats: ['raw'],
     others: [],
-    isLetIn: true,
-    stores: [],
+    leaving: new Set(),
     migrator: ({ migrator, version }) => resolveMigrator(migrator, version),
     cannotWriteGuests: async () =>
       new FluidError('GUEST_UNSUPPORTED', MISSING, { hint: 'Install e2fsprogs' }),

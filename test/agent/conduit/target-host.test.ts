@@ -256,3 +256,27 @@ test('where a person is asked, the plan waits for one, and its disks then need n
   await t.throwsAsync(refused, { code: 'APPROVAL_REJECTED' })
   t.deepEqual(await stage.leftovers(), [])
 })
+
+test('a plan that a person let in is exchanged for no other, and may come again', async (t) => {
+  const stage = await openStage(t, { policy: ['--approve', 'ask'] })
+  const request = stage.request('web')
+  const another = { ...request, service: 'another', gateMs: 1000 }
+  await using target = await stage.open(request)
+  const asked = target.prepare(request, { dry: false })
+  const waiting = await eventually(async () => {
+    const { lines } = await stage.target.run('policy', 'arrivals')
+    return lines.find(({ state }) => state === 'awaiting')
+  })
+  const exchanged = { code: 'JOB_STATE', message: /another plan/ }
+  await t.throwsAsync(target.prepare(another, { dry: false }), exchanged, 'while the person looks')
+  await stage.target.tell('policy', 'approve', String(waiting.relocation))
+  t.true((await asked).accepted)
+  await using again = await stage.open(request)
+  for (const dry of [true, false]) await t.throwsAsync(again.prepare(another, { dry }), exchanged)
+  t.true((await again.prepare(request, { dry: false })).accepted, 'the same needs no other yes')
+  const { lines } = await stage.target.run('policy', 'arrivals')
+  t.like(
+    lines.find(({ relocation }) => relocation === request.relocation),
+    { state: 'prepared', service: 'web' },
+  )
+})
