@@ -3,10 +3,9 @@ import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { join } from 'node:path'
 import { multiaddr } from '@multiformats/multiaddr'
-import { ClassicLevel } from 'classic-level'
 import { pino, type Logger } from 'pino'
 import { FluidError } from '../protocol/errors.ts'
-import { openChunkIndex, type StateLevel } from '../transfer/chunk-index.ts'
+import { openChunkIndex } from '../transfer/chunk-index.ts'
 import { createLaneIdentity } from '../transfer/lanes/certificates.ts'
 import { LanePool } from '../transfer/lane-pool.ts'
 import { createPacer } from '../transfer/pacer.ts'
@@ -77,7 +76,7 @@ export interface Agent extends AsyncDisposable {
   readonly closed: Promise<void>
 }
 
-/** Starts an agent; dispose it to stop. Throws NOT_INITIALISED, STATE_LOCKED, CONFIG_INVALID, STATE_DAMAGED. */
+/** Starts an agent; dispose it to stop. Throws NOT_INITIALISED, STATE_LOCKED, CONFIG_INVALID, STATE_DAMAGED, NO_SPACE. */
 export async function createAgent(options: AgentOptions): Promise<Agent> {
   const home = await openHome(options.home)
   const config = await loadConfig(home.config, options)
@@ -85,13 +84,7 @@ export async function createAgent(options: AgentOptions): Promise<Agent> {
   await using stack = new AsyncDisposableStack()
   const store = stack.use(await openStateStore(home.state))
   const identity = await loadIdentity(home.identityKey)
-  const level: StateLevel = new ClassicLevel(home.state, {
-    keyEncoding: 'view',
-    valueEncoding: 'view',
-    multithreading: true,
-  })
-  await level.open()
-  stack.defer(() => level.close())
+  const { level } = store
   const mesh = stack.use(await openMesh({ home, identity, store, config }))
   const listener = stack.use(await listenForLanes(config))
   const reachability = stack.use(await openReachability({ mesh, listener, config }))

@@ -4,8 +4,9 @@
  */
 import { mkdir } from 'node:fs/promises'
 import type { AbstractSublevel } from 'abstract-level'
-import { ClassicLevel } from 'classic-level'
 import { FluidError } from '../protocol/errors.ts'
+import type { StateLevel } from '../transfer/chunk-index.ts'
+import { openStateLevel } from '../transfer/state-level.ts'
 
 const TABLES = [
   'peers',
@@ -26,7 +27,7 @@ export type WriteOp =
   | { readonly type: 'put'; readonly sublevel: Rows<unknown>; readonly key: string; readonly value: unknown }
   | { readonly type: 'del'; readonly sublevel: Rows<unknown>; readonly key: string }
 
-type Rows<T> = AbstractSublevel<ClassicLevel, string | Buffer | Uint8Array, string, T>
+type Rows<T> = AbstractSublevel<StateLevel, string | Buffer | Uint8Array, string, T>
 
 /** Rows of one kind, by key. Reads throw STATE_DAMAGED when a row is not what was written. */
 export interface Table<T> {
@@ -42,20 +43,21 @@ export interface Table<T> {
 
 export interface StateStore extends AsyncDisposable {
   /** The database itself, for sublevels with other encodings; owned by the store. */
-  readonly level: ClassicLevel
+  readonly level: StateLevel
   /** The table called `name`; its rows are T by the caller's word. */
   table<T>(name: TableName): Table<T>
-  /** All changes or none, in the order of the calls; on disk when it resolves, unless `durable` is false. */
+  /** All changes or none, in the order of the calls; on disk when it resolves, unless `durable` is false. Throws NO_SPACE. */
   write(changes: readonly WriteOp[], options?: { durable?: boolean }): Promise<void>
 }
 
-/** Opens, or creates, the database at `path`. Nothing is repaired in silence. Throws STATE_LOCKED, STATE_DAMAGED. */
+/** Opens, or creates, the database at `path`. Nothing is repaired in silence. Throws STATE_LOCKED, STATE_DAMAGED, NO_SPACE. */
 export async function openStateStore(path: string): Promise<StateStore> {
   await mkdir(path, { recursive: true, mode: 0o700 })
-  const level = new ClassicLevel(path, { multithreading: true })
+  const level = await openStateLevel(path).catch((error: unknown) => {
+    throw openingError(path, error)
+  })
   const sublevels = new Map<TableName, Rows<unknown>>()
   try {
-    await level.open()
     for (const name of TABLES) {
       const rows = level.sublevel<string, unknown>(name, { valueEncoding: 'json' })
       // Until it is open it cannot be read synchronously.
@@ -110,6 +112,7 @@ function createTable<T>(rows: Rows<T>, write: StateStore['write']): Table<T> {
 }
 
 function openingError(path: string, error: unknown): FluidError {
+  if (error instanceof FluidError) return error
   const cause = (error as Error).cause as { code?: string; message?: string } | undefined
   if (cause?.code === 'LEVEL_LOCKED') {
     return new FluidError('STATE_LOCKED', `${path} is in use by another agent`, { cause: error })

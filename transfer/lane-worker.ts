@@ -2,12 +2,11 @@
  * The worker thread in which lanes live: opens each lane it is told to, runs its pipe, reports on the lane's own port.
  * Nothing here decides; the main thread hands out windows (outbound.ts) and makes what is placed durable (inbound.ts).
  */
-import { ClassicLevel } from 'classic-level'
 import { flushCompileCache } from 'node:module'
 import { parentPort, type MessagePort } from 'node:worker_threads'
 import { asFluidError } from '../protocol/errors.ts'
 import { MAX_UNNOTED_WINDOWS } from '../protocol/limits.ts'
-import { openChunkIndex, type StateLevel } from './chunk-index.ts'
+import { openChunkIndex } from './chunk-index.ts'
 import { createBases } from './bases.ts'
 import { createChunkerPool } from './chunker-pool.ts'
 import { createCompressionControl } from './compression-control.ts'
@@ -22,6 +21,7 @@ import { receive, send } from './pipeline.ts'
 import { openRecentTable } from './recent-chunks.ts'
 import { createSlotPool, scan } from './scan.ts'
 import { addStage, takeStageTimes } from './stage-clock.ts'
+import { openStateLevel } from './state-level.ts'
 import type { Window } from './window.ts'
 
 /** How often a lane tells its byte counters, and looks at its line. */
@@ -120,9 +120,10 @@ async function runSend(job: SendJob, lane: Lane, port: LanePort): Promise<void> 
 async function runReceive(job: ReceiveJob, lane: Lane, port: LanePort): Promise<void> {
   await using sink = await openSink(job.sinkUrl)
   const recent = openRecentTable(job.recent)
-  await using db = job.scopes.length > 0 ? await openStateReader(job.statePath) : undefined
+  await using db =
+    job.scopes.length > 0 ? await openStateLevel(job.statePath, { createIfMissing: false }) : undefined
   const bases = job.comparesBlocks ? createBases() : undefined
-  const index = db && { chunks: openChunkIndex(db.level), scopes: job.scopes }
+  const index = db && { chunks: openChunkIndex(db), scopes: job.scopes }
   await using held = createHeldChunks(sink, recent, index, bases && { bases, previous: job.previous })
   await receive(
     {
@@ -149,18 +150,6 @@ async function runScan(job: ScanJob, port: LanePort): Promise<void> {
     port.report({ type: 'scanned', start: window.start, end: window.end, entries: window.entries })
     window.release()
   }
-}
-
-/** A second opener of the agent's database in this thread, closed with the lane. */
-async function openStateReader(path: string): Promise<AsyncDisposable & { level: StateLevel }> {
-  const level = new ClassicLevel<Uint8Array, Uint8Array>(path, {
-    keyEncoding: 'view',
-    valueEncoding: 'view',
-    multithreading: true,
-    createIfMissing: false,
-  })
-  await level.open()
-  return { level, [Symbol.asyncDispose]: () => level.close() }
 }
 
 /** Tells the peer why the lane ends, if it still listens. */

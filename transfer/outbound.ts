@@ -5,7 +5,13 @@
 import { FluidError } from '../protocol/errors.ts'
 import type { Range, RangeSet } from '../protocol/extent.ts'
 import { violation } from '../protocol/field.ts'
-import { NEAR_ROUND_TRIP_MS, NEAR_WINDOWS, WINDOWS_AHEAD, WINDOWS_PER_LANE } from '../protocol/limits.ts'
+import {
+  MAX_UNACKNOWLEDGED_WINDOWS,
+  NEAR_ROUND_TRIP_MS,
+  NEAR_WINDOWS,
+  WINDOWS_AHEAD,
+  WINDOWS_PER_LANE,
+} from '../protocol/limits.ts'
 import type { Chunking } from './chunker.ts'
 import { dataBytesOf } from './chunk-index.ts'
 import type { Journal } from './journal.ts'
@@ -43,6 +49,8 @@ export interface OutboundOptions {
   readonly lineLoses?: boolean
   /** A lane saw that it does. */
   onLineLoses?(): void
+  /** Windows handed out and not acknowledged, at most; MAX_UNACKNOWLEDGED_WINDOWS by default. */
+  readonly mostUnacknowledged?: number
   /** Counted up as the attempt goes on. */
   readonly counters: TransferCounters
 }
@@ -183,6 +191,7 @@ export class Outbound implements AsyncDisposable {
       }
     }
     await this.#journal(records)
+    void this.#serve()
   }
 
   /** No window is handed out from now on; those under way finish. */
@@ -258,7 +267,9 @@ export class Outbound implements AsyncDisposable {
   }
 
   #handOut(): void {
+    const { mostUnacknowledged = MAX_UNACKNOWLEDGED_WINDOWS } = this.#options
     while (!this.#paused && this.#ahead.length > 0) {
+      if (this.#handed.size >= mostUnacknowledged) return
       const lane = this.#turns.next(this.#planned ? this.#ahead.length : undefined)
       if (!lane) return
       this.#turns.handed(lane, performance.now())

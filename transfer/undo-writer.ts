@@ -29,9 +29,12 @@ export interface UndoWriter extends Disposable {
   readonly oldBytes: number
   /** What the entries before `soundBytes` of the log hold, see UndoLog. */
   saved(soundBytes: number): Generator<{ readonly offset: number; readonly length: number }>
-  /** Appends the old bytes of [offset, offset + length), at most UNDO_ENTRY_BYTES, which `fill` reads. */
+  /** Appends the old bytes of [offset, offset + length), at most UNDO_ENTRY_BYTES, which `fill` reads. Fails as sync() did. */
   append(offset: number, length: number, fill: (room: Buffer) => void): void
-  /** Resolves when all that was appended so far, by whomever, has reached the disk. */
+  /**
+   * Resolves when all that was appended so far, by whomever, has reached the disk. When one fails, so do those that wait with
+   * it, and all from then on: of a loss the system tells each descriptor once only.
+   */
   sync(): Promise<void>
 }
 
@@ -52,6 +55,22 @@ export function openUndoWriter(path: string): UndoWriter {
 function createUndoWriter(fd: number, nonce: Buffer, oldBytes: number): UndoWriter {
   const room = Buffer.allocUnsafeSlow(ENTRY_HEADER_BYTES + UNDO_ENTRY_BYTES)
   const payload = room.subarray(ENTRY_HEADER_BYTES)
+  let lost: FluidError | undefined
+  /** The sync that runs, or ran last; and the one after it, of which is what is appended meanwhile. */
+  let last = Promise.resolve()
+  let next: Promise<void> | undefined
+
+  async function syncNow(): Promise<void> {
+    next = undefined
+    try {
+      await fdatasyncOf(fd)
+    } catch (error) {
+      lost = targetSyncError(error)
+      // What did not reach the disk is marked clean: drop it, so that nobody takes it for saved.
+      adviseDontNeed(fd, 0, 0)
+      throw lost
+    }
+  }
 
   function put(kind: number, offset: number, length: number, payloadBytes: number): void {
     if (fstatSync(fd).size > 2 * oldBytes + SPARE_BYTES)
@@ -83,18 +102,17 @@ function createUndoWriter(fd: number, nonce: Buffer, oldBytes: number): UndoWrit
       }
     },
     append(offset, length, fill) {
+      if (lost) throw lost
       const old = payload.subarray(0, length)
       fill(old)
       // The first bytes tell most data from zeros.
       if (old[0] === 0 && old.equals(ZEROS.subarray(0, length))) put(UNDO_ZEROS, offset, length, 0)
       else put(UNDO_BYTES, offset, length, length)
     },
-    async sync() {
-      await fdatasyncOf(fd).catch((error: unknown) => {
-        // What did not reach the disk is marked clean: drop it, so that nobody takes it for saved.
-        adviseDontNeed(fd, 0, 0)
-        throw targetSyncError(error)
-      })
+    sync() {
+      // One at a time: of several the system would tell one.
+      next ??= last = last.then(syncNow)
+      return next
     },
     [Symbol.dispose]: () => closeSync(fd),
   }

@@ -83,7 +83,7 @@ test('get() and all() say so when a row is not what was written', async (t) => {
   await using store = await openStateStore(join(await tempDir(t), 'state'))
   const table = store.table<number>('jobs')
   await table.put('a', 1)
-  await store.level.put('!jobs!a', '{broken')
+  await store.level.put(Buffer.from('!jobs!a'), Buffer.from('{broken'))
   t.is(t.throws(() => table.get('a'), { instanceOf: FluidError })?.code, 'STATE_DAMAGED')
   t.is((await t.throwsAsync(table.all(), { instanceOf: FluidError }))?.code, 'STATE_DAMAGED')
 })

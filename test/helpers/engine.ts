@@ -71,6 +71,8 @@ export interface AttemptOptions {
   readonly pacers?: readonly SharedArrayBuffer[]
   /** As the sender takes the line to be; unknown unless given. */
   readonly roundTripMs?: number
+  /** See OutboundOptions. */
+  readonly mostUnacknowledged?: number
   /** Takes the place of the sink's own sync. */
   sync?(): Promise<void>
   onCheckpoint?(ranges: readonly Range[]): Promise<void>
@@ -79,7 +81,7 @@ export interface AttemptOptions {
 /** Starts an attempt from what the journals hold. No lane is open yet. */
 export async function openAttempt(
   sides: Sides,
-  { pools, pacers = [], roundTripMs, sync, onCheckpoint }: AttemptOptions,
+  { pools, pacers = [], roundTripMs, mostUnacknowledged, sync, onCheckpoint }: AttemptOptions,
 ): Promise<Attempt> {
   await using stack = new AsyncDisposableStack()
   const order: string[] = []
@@ -109,6 +111,7 @@ export async function openAttempt(
       compression: 'auto',
       pacers,
       roundTripMs,
+      mostUnacknowledged,
       counters: counters.sender,
     }),
   )

@@ -243,6 +243,31 @@ test('Outbound takes whole windows that it handed out for durable, each once, an
   synced.resolve()
 })
 
+test('Outbound hands out no more than may be unacknowledged, and goes on at each checkpoint', async (t) => {
+  const mostUnacknowledged = 3
+  const both = await sides(t, content)
+  const synced = Promise.withResolvers<void>()
+  let most = 0
+  await using attempt = await openAttempt(both, {
+    pools,
+    mostUnacknowledged,
+    sync: () => synced.promise,
+    async onCheckpoint() {
+      most = Math.max(most, attempt.outbound.pending.length)
+    },
+  })
+  const { outbound } = attempt
+  await attempt.openLanes(2)
+  await eventually(() => outbound.pending.length === mostUnacknowledged || undefined)
+  await turns()
+  t.is(outbound.pending.length, mostUnacknowledged)
+  t.is(outbound.openLanes, 2)
+  synced.resolve()
+  await outbound.done
+  t.is(most, mostUnacknowledged)
+  t.true(readFileSync(both.targetPath).equals(content))
+})
+
 test('Outbound is done at once when there is nothing to send', async (t) => {
   const both = await sides(t, Buffer.alloc(0))
   await using attempt = await openAttempt(both, { pools })

@@ -64,7 +64,9 @@ export function flatFacts(
   const facts: FlatFacts = new Map()
   for (const { key, value } of entries) {
     const name = JSON.stringify(key)
-    facts.set(name, [...(facts.get(name) ?? []), value])
+    const values = facts.get(name)
+    if (values) values.push(value)
+    else facts.set(name, [value])
   }
   return facts
 }

@@ -7,11 +7,9 @@ import {
   isScalar,
   isSeq,
   type Node,
-  parseAllDocuments,
   Scalar,
   stringify,
 } from 'yaml'
-import { FluidError } from '../../protocol/errors.ts'
 import {
   type ConfigFormat,
   type Key,
@@ -24,12 +22,13 @@ import {
 } from './config-format.ts'
 import { dotted } from './format-json.ts'
 import { endedText, lineEnd } from './guest-text.ts'
+import { readYaml, yamlFacts } from './read-yaml.ts'
 
 export const yamlFormat: ConfigFormat = {
   parseKey: dotted,
   get: (text, key) => nestedGet(facts(text), key),
   set(text, key, value) {
-    const document = read(text)
+    const document = readYaml(text)
     const node = document.getIn(key, true) as Node | undefined
     if (node && !(isScalar(node) && node.value === null && node.range![0] === node.range![1]))
       return replaced(text, node, key, value)
@@ -47,27 +46,8 @@ export const yamlFormat: ConfigFormat = {
   expected: (facts, key, value) => nestedExpected(facts, key, value),
 }
 
-function read(text: string): Document {
-  const documents = parseAllDocuments(text, { merge: true, logLevel: 'error' })
-  const [document] = documents as Document[]
-  if (documents.length > 1) throw unsupported('The YAML file has several documents')
-  if (!document) return read('# empty\n---\n')
-  if (document.errors.length > 0)
-    throw unsupported(
-      `The file is not YAML: ${document.errors[0].message.split('\n')[0]}`,
-      document.errors[0],
-    )
-  return document
-}
-
 function facts(text: string): unknown {
-  try {
-    // No alias may blow up what is held in memory.
-    return read(text).toJS({ maxAliasCount: 100 }) as unknown
-  } catch (error) {
-    if (error instanceof FluidError) throw error
-    throw unsupported(`The file is not YAML: ${(error as Error).message.split('\n')[0]}`, error)
-  }
+  return yamlFacts(readYaml(text))
 }
 
 function replaced(text: string, node: Node, key: Key, value: Value): string {

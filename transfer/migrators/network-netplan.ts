@@ -1,10 +1,10 @@
 /** netplan: interfaces under network.ethernets of /etc/netplan/*.yaml. */
-import { parse } from 'yaml'
 import { type Key, setProven, unsupported, type Value } from './config-format.ts'
 import { editText } from './edit-text.ts'
 import { yamlFormat } from './format-yaml.ts'
 import type { GuestDraft } from './guest-draft.ts'
 import { readText } from './guest-text.ts'
+import { readYaml, yamlFacts } from './read-yaml.ts'
 import { removeYamlKey } from './remove-yaml-key.ts'
 import type { ConfiguredInterface, NetworkStack } from './network-stack.ts'
 import { familyOf, type InterfaceInput } from './network-input.ts'
@@ -86,15 +86,12 @@ function setAddresses(
 async function ethernets(draft: GuestDraft, path: string): Promise<Readonly<Record<string, Ethernet>>> {
   const bytes = await draft.read(path)
   try {
-    const file = parse(readText(bytes ?? new Uint8Array()).text, {
-      logLevel: 'error',
-      maxAliasCount: 100,
-    }) as {
+    const file = yamlFacts(readYaml(readText(bytes ?? new Uint8Array()).text)) as {
       network?: { ethernets?: Record<string, Ethernet | null> }
     } | null
     const found = Object.entries(file?.network?.ethernets ?? {})
     return Object.fromEntries(found.map(([id, ethernet]) => [id, ethernet ?? {}]))
   } catch (error) {
-    throw unsupported(`${path} is not YAML`, error)
+    throw unsupported(`${path}: ${(error as Error).message}`, error)
   }
 }

@@ -1,21 +1,20 @@
 /** Takes one key with its value out of YAML, with the lines it stands on. */
 import { isDeepStrictEqual } from 'node:util'
-import { isMap, isScalar, type Node, parseDocument } from 'yaml'
+import { isMap, isScalar, type Node } from 'yaml'
 import { type Key, showKey, unsupported } from './config-format.ts'
+import { readYaml, yamlFacts } from './read-yaml.ts'
 
 /** Unchanged when there is no such key. Throws GUEST_UNSUPPORTED when nothing but that cannot be taken out. */
 export function removeYamlKey(text: string, key: Key): string {
-  const document = parseDocument(text, { logLevel: 'error' })
+  const document = readYaml(text)
   const parent = document.getIn(key.slice(0, -1), true)
   if (!isMap(parent)) return text
   const at = parent.items.findIndex((each) => isScalar(each.key) && each.key.value === key.at(-1))
   if (at < 0) return text
   const removed = parent.flow ? withoutFlow(text, parent, at) : withoutBlock(text, parent, at)
   document.deleteIn(key)
-  const facts = (of: string): unknown => parseDocument(of, { logLevel: 'error' }).toJS({ maxAliasCount: 100 })
-  const expected: unknown = document.toJS({ maxAliasCount: 100 })
   // A map that is empty now reads as nothing.
-  if (parent.items.length > 0 && !isDeepStrictEqual(facts(removed), expected))
+  if (parent.items.length > 0 && !isDeepStrictEqual(yamlFacts(readYaml(removed)), yamlFacts(document)))
     throw unsupported(`${showKey(key)} cannot be taken out without changing something else`)
   return removed
 }
