@@ -6,8 +6,8 @@ the page cache. Peers that are not installed are left out, with a line that says
 is found from here or in NODE_PATH. As root everything runs in network namespaces of its own.
 
 Cases:
-  1       a file of 4 GiB that does not compress
-  2       a real disk with its holes; 2q: the same as qcow2
+  1       a file of 4 GiB that does not compress; 1d: onto the disk of --work, durable at the end
+  2       a real disk with its holes; 2d: onto a disk; 2q: the same as qcow2
   3       the same disk after an upgrade, over the version the target holds
   3n      the same, where the target holds that version under another name, or as a seed
   4       1 GiB that does not compress over a line of 1 Gb/s and 40 ms; --rtt and --loss make it another line

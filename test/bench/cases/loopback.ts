@@ -16,10 +16,10 @@ import { incompressibleFile, qcow2Of, realDisks } from '../workloads.ts'
 import type { Case } from './case.ts'
 import { compare } from './compare.ts'
 
-const INCOMPRESSIBLE_BYTES = 4 * 2 ** 30
+export const INCOMPRESSIBLE_BYTES = 4 * 2 ** 30
 /** The fastest that OpenSSH has, and the one that our lanes use. */
-const FAST_CIPHER = 'aes128-gcm@openssh.com'
-const ZSTD = ['-z', '--zc=zstd', '--zl=1']
+export const FAST_CIPHER = 'aes128-gcm@openssh.com'
+export const ZSTD = ['-z', '--zc=zstd', '--zl=1']
 
 export const incompressible: Case = {
   id: '1',

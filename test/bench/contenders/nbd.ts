@@ -13,36 +13,42 @@ const CERTIFICATE_DAYS = 2
 
 interface Options {
   readonly tls: boolean
+  /** Ends when what it wrote is on the disk. */
+  readonly durable?: boolean
   /** The client's connections; its own choice unless given. */
   readonly connections?: number
 }
 
 /** nbdcopy from nbdkit, or from qemu-nbd when the source is not raw. */
-export function nbdcopy({ tls, connections }: Options): Contender {
+export function nbdcopy({ tls, durable = false, connections }: Options): Contender {
   const limit = connections === undefined ? [] : [`--connections=${connections}`]
+  const flush = durable ? ['--flush'] : []
   return overNbd({
-    name: ['nbdcopy', ...(tls ? ['TLS'] : []), ...limit].join(' '),
+    name: ['nbdcopy', ...(tls ? ['TLS'] : []), ...limit, ...flush].join(' '),
     tls,
     needs: ['nbdcopy'],
     command: ({ address, port, keys }, target) => [
       'nbdcopy',
       ...limit,
+      ...flush,
       tls ? `nbds://${address}:${port}/?tls-certificates=${keys}` : `nbd://${address}:${port}/`,
       target,
     ],
   })
 }
 
-/** qemu-img convert, the way of OpenStack and of many scripts. */
-export function qemuImg({ tls }: { readonly tls: boolean }): Contender {
+/** qemu-img convert, the way of OpenStack and of many scripts; durable: past the page cache. */
+export function qemuImg({ tls, durable = false }: Omit<Options, 'connections'>): Contender {
+  const cache = durable ? ['-t', 'none'] : []
   return overNbd({
-    name: tls ? 'qemu-img NBD TLS' : 'qemu-img NBD',
+    name: [tls ? 'qemu-img NBD TLS' : 'qemu-img NBD', ...cache].join(' '),
     tls,
     needs: ['qemu-img'],
     command: ({ address, port, keys }, target) => [
       'qemu-img',
       'convert',
       '-W',
+      ...cache,
       ...(tls ? ['--object', `tls-creds-x509,id=tls,dir=${keys},endpoint=client`] : []),
       '--image-opts',
       `driver=nbd,server.type=inet,server.host=${address},server.port=${port}${tls ? ',tls-creds=tls' : ''}`,
