@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { FluidError } from '../../protocol/errors.ts'
 import type { ExtAttribute } from './ext-xattr.ts'
 import type { ExtInode } from './ext-inode.ts'
-import { passedFile, quoted, runDebugfs, type ToolTarget } from './guest-tool.ts'
+import { passedFile, quoted } from './guest-tool.ts'
 import { extOf, type GuestTree, type Place } from './guest-tree.ts'
 import type { GuestVolume } from './guest-volume.ts'
 
@@ -17,16 +17,17 @@ export interface Owner {
 }
 
 export interface EditorParts {
-  targetOf(volume: GuestVolume): ToolTarget
+  /** Runs commands of debugfs on a volume, with these files passed to it. */
+  run(volume: GuestVolume, commands: readonly string[], files: readonly number[]): Promise<void>
   /** The files as they are now on the disk. */
   reopen(): Promise<GuestTree>
 }
 
 export interface GuestEditor {
-  /** Name of the volume that was written to. Throws GUEST_UNSUPPORTED, TARGET_WRITE, NO_SPACE. */
-  write(tree: GuestTree, path: string, bytes: Uint8Array, owner: Owner): Promise<string>
-  /** The same; undefined when there was nothing. */
-  remove(tree: GuestTree, path: string): Promise<string | undefined>
+  /** Throws GUEST_UNSUPPORTED, TARGET_WRITE, NO_SPACE. */
+  write(tree: GuestTree, path: string, bytes: Uint8Array, owner: Owner): Promise<void>
+  /** The same; fine when there was nothing. */
+  remove(tree: GuestTree, path: string): Promise<void>
 }
 
 /** Folders that one file may need made. */
@@ -35,11 +36,11 @@ const REGULAR = 0o100_000
 /** Names of files that are not in their place yet; a run that was cut off may leave one. */
 const STAGED = '.fluidcloud-edit-'
 
-export function createGuestEditor({ targetOf, reopen }: EditorParts): GuestEditor {
+export function createGuestEditor({ run, reopen }: EditorParts): GuestEditor {
   /** Runs commands in a folder, then gives that folder as it is now. */
   const change = async (folder: Place, commands: readonly string[], files: readonly number[] = []) => {
     const { volume, inode } = folder
-    await runDebugfs(targetOf(volume), [`cd <${inode.number}>`, ...commands], files)
+    await run(volume, [`cd <${inode.number}>`, ...commands], files)
     return again(folder)
   }
   const again = async (folder: Place): Promise<Place> => {
@@ -55,7 +56,7 @@ export function createGuestEditor({ targetOf, reopen }: EditorParts): GuestEdito
       const folder = place ? parent : await makeFolders(parent, names.slice(0, -1), change)
       const name = names.at(-1) as string
       const old = place?.inode
-      const staged = old ? `${STAGED}${randomBytes(6).toString('hex')}` : name
+      const staged = stagedNameFor(name)
       const attributes = old ? await extOf(folder.volume).attributes(old) : []
       const final = {
         mode: owner.mode ?? old?.mode ?? 0o644,
@@ -71,22 +72,19 @@ export function createGuestEditor({ targetOf, reopen }: EditorParts): GuestEdito
         await change(folder, [`rm ${quoted(staged)}`]).catch(() => {})
         throw error
       })
-      if (!old) return folder.volume.name
-      const commands = [`rm ${quoted(name)}`, `ln <${made}> ${quoted(name)}`, `unlink ${quoted(staged)}`]
-      const now = await change(folder, commands)
+      const commands = [`unlink ${quoted(staged)}`, `ln <${made}> ${quoted(name)}`]
+      const now = await change(folder, old ? [`rm ${quoted(name)}`, ...commands] : commands)
       const found = (await extOf(now.volume).entries(now.inode)).filter((entry) => entry.name === name)
       if (found.length !== 1 || found[0].inode !== made) throw notWritten(path, 'it is not in its place')
-      return folder.volume.name
     },
     async remove(tree, path) {
       const { place, parent, names } = await tree.walk(path, false)
-      if (!place) return undefined
+      if (!place) return
       if (!parent || place.inode.kind === 'directory')
         throw new FluidError('GUEST_UNSUPPORTED', `${path} is a folder, and is not removed`)
       const now = await change(parent, [`rm ${quoted(names[0])}`])
       if ((await extOf(now.volume).entries(now.inode)).some((entry) => entry.name === names[0]))
         throw notWritten(path, 'it is still there')
-      return parent.volume.name
     },
   }
 }
@@ -108,11 +106,17 @@ async function makeFolders(parent: Place, names: readonly string[], change: Chan
   return folder
 }
 
+/** As long as the name that takes its room: `ln` of e2fsprogs before 1.47 makes none. */
+function stagedNameFor(name: string): string {
+  const digits = randomBytes(6).toString('hex')
+  return STAGED + digits.padEnd(Buffer.byteLength(name) - STAGED.length, '0')
+}
+
 /** Takes away what a run that was cut off left in a folder. */
 async function discardStaged(folder: Place, change: Change): Promise<void> {
   const entries = await extOf(folder.volume).entries(folder.inode)
   const left = entries.filter(
-    ({ name }) => name.startsWith(STAGED) && /^[0-9a-f]{12}$/.test(name.slice(STAGED.length)),
+    ({ name }) => name.startsWith(STAGED) && /^[0-9a-f]{12,}$/.test(name.slice(STAGED.length)),
   )
   if (left.length > 0)
     await change(

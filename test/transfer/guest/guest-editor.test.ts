@@ -1,4 +1,4 @@
-import { mkdir, readdir, writeFile } from 'node:fs/promises'
+import { chown, mkdir, readdir, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import anyTest, { type ExecutionContext } from 'ava'
@@ -132,6 +132,57 @@ test(`write() takes away what a run that was cut off left beside a file${why}`, 
   await writeFile(join(content, 'etc', 'hostname'), 'new\n')
   await withVolume(image, (volume) => sameTree(t, volume, content))
 })
+
+serial(
+  `write() is done again where debugfs was killed, on a file system that was checked first${why}`,
+  async (t) => {
+    const { image, folder, disks, content } = await guestOf(t, ['-t', 'ext4', '-b', '1024'])
+    const bytes = Buffer.alloc(300_000, 'x')
+    const name = `new-${'n'.repeat(100)}`
+    // Its first file is made, and then it hangs at a pipe until it is killed: not even its end is written.
+    await mkdir(join(folder, 'bin'))
+    await writeFile(
+      join(folder, 'bin', 'debugfs'),
+      `#!/bin/sh
+PATH=\${PATH#*:}
+[ -e '${folder}/pipe' ] && exit 137
+commands=$(cat)
+case $commands in *'write /'*) ;; *) printf '%s\\n' "$commands" | debugfs "$@"; exit ;; esac
+mkfifo '${folder}/pipe'
+printf '%s\\nwrite ${folder}/pipe hangs\\n' "$commands" | debugfs "$@" &
+exec 9>'${folder}/pipe'
+kill -9 $!
+wait
+exit 137
+`,
+      { mode: 0o755 },
+    )
+    const path = process.env.PATH
+    process.env.PATH = `${join(folder, 'bin')}:${path}`
+    try {
+      await using guest = await openWritableGuest(disks)
+      await refusedWith(t, 'TARGET_WRITE', guest.write(`/etc/${name}`, bytes, { uid: 1000 }))
+    } finally {
+      process.env.PATH = path
+    }
+    await t.throwsAsync(checkExt(image))
+    {
+      await using guest = await openWritableGuest(disks)
+      await checkExt(image)
+      t.is(await guest.entry(`/etc/${name}`), undefined)
+      await guest.write(`/etc/${name}`, bytes, { uid: 1000 })
+      await guest.sync()
+      t.is((await guest.entry(`/etc/${name}`))?.uid, 1000)
+    }
+    await checkExt(image)
+    await writeFile(join(content, 'etc', name), bytes)
+    await chown(join(content, 'etc', name), 1000, 0)
+    await withVolume(image, async (volume) => {
+      t.false(volume.needsCheck)
+      await sameTree(t, volume, content)
+    })
+  },
+)
 
 test(`sync() counts quotas anew${why}`, async (t) => {
   const { image, disks } = await guestOf(t, ['-t', 'ext4', '-O', 'quota'])
