@@ -143,6 +143,24 @@ const NETWORKS: Readonly<
       '/etc/netplan/01.yaml': `network:\n  version: 2\n  ethernets:\n    ens3:\n      dhcp4: true\n      match:\n        macaddress: "${MAC}"\n      set-name: lan0\n`,
     },
   ],
+  'netplan with a gateway of old, and an address given to the card': [
+    {
+      '/etc/netplan/01.yaml': `network:\n  ethernets:\n    ens3:\n      macaddress: "${OLD_MAC}"\n      addresses:\n        - 10.0.0.2/24\n      routes:\n        - to: default\n          via: 10.0.0.1\n`,
+    },
+    { name: 'ens3', mac: MAC, method: 'static', addresses: ['192.0.2.5/24'] },
+    {
+      '/etc/netplan/01.yaml': `network:\n  ethernets:\n    ens3:\n      macaddress: "${MAC}"\n      addresses:\n        - 192.0.2.5/24\n`,
+    },
+  ],
+  'systemd-networkd with an address given to the card': [
+    {
+      '/etc/systemd/network/a.network': `[Match]\nName=ens3\n[Link]\nMACAddress=${OLD_MAC}\n[Network]\nDHCP=yes\n`,
+    },
+    { name: 'ens3', mac: MAC },
+    {
+      '/etc/systemd/network/a.network': `[Match]\nName=ens3\n[Link]\nMACAddress=${MAC}\n[Network]\nDHCP=yes\n`,
+    },
+  ],
   'systemd-networkd': [
     {
       '/etc/systemd/network/10-lan.link': `[Match]\nPermanentMACAddress=${OLD_MAC}\n[Link]\nName=lan0\n`,
@@ -197,6 +215,50 @@ const NETWORK_REFUSED: Readonly<Record<string, [Record<string, GuestContent>, ob
     },
     { name: 'ens3', mac: MAC, method: 'dhcp' },
   ],
+  'routes of netplan with fixed addresses and no gateway': [
+    {
+      '/etc/netplan/01.yaml':
+        'network:\n  ethernets:\n    ens3:\n      routes:\n        - to: 10.9.0.0/16\n          via: 10.0.0.1\n',
+    },
+    { name: 'ens3', mac: MAC, method: 'static', addresses: ['192.0.2.5/24'] },
+  ],
+  'a default route of netplan by another table': [
+    {
+      '/etc/netplan/01.yaml':
+        'network:\n  ethernets:\n    ens3:\n      routes:\n        - to: default\n          via: 10.0.0.1\n          table: 101\n',
+    },
+    { name: 'ens3', mac: MAC, method: 'dhcp' },
+  ],
+  'addresses for a port of a bridge of netplan': [
+    {
+      '/etc/netplan/01.yaml': 'network:\n  ethernets:\n    ens3: {}\n',
+      '/etc/netplan/02.yaml':
+        'network:\n  bridges:\n    br0:\n      interfaces: [ens3]\n      addresses: [10.0.0.2/24]\n',
+    },
+    { mac: MAC, method: 'dhcp' },
+  ],
+  'addresses for a part of a bond of systemd-networkd': [
+    { '/etc/systemd/network/a.network': '[Match]\nName=ens3\n[Network]\nBond=bond0\n' },
+    { mac: MAC, method: 'dhcp' },
+  ],
+  'a pattern of netplan that fits both cards': [
+    { '/etc/netplan/01.yaml': 'network:\n  ethernets:\n    all:\n      match: {name: "en*"}\n' },
+    { mac: MAC, method: 'static', addresses: ['192.0.2.5/24'] },
+  ],
+  'addresses where udev alone knows the card': [
+    {
+      '/etc/udev/rules.d/70-persistent-net.rules': `SUBSYSTEM=="net", ATTR{address}=="${OLD_MAC}", NAME="eth0"\n`,
+      '/etc/sysconfig/network-scripts/ifcfg-eth0': 'DEVICE=eth0\nBOOTPROTO=static\n',
+      '/etc/sysconfig/network': 'NETWORKING=yes\n',
+    },
+    { mac: MAC, previousMac: OLD_MAC, method: 'dhcp' },
+  ],
+  'another MAC address where NetworkManager names the old one': [
+    {
+      '/etc/NetworkManager/system-connections/a.nmconnection': `[ethernet]\nmac-address=${OLD_MAC.toUpperCase()}\n`,
+    },
+    { mac: MAC, previousMac: OLD_MAC },
+  ],
   'netplan that is not YAML': [
     { '/etc/netplan/01.yaml': 'network: [' },
     { name: 'ens3', mac: MAC, method: 'dhcp' },
@@ -215,6 +277,15 @@ test('adapt-guest says which stack it cannot adapt', async (t) => {
   await t.throwsAsync(adapted(contents, { network: [{ mac: MAC, method: 'dhcp' }] }), {
     message: /NetworkManager/,
   })
+})
+
+test('adapt-guest takes an interface for one card, not for the next one too', async (t) => {
+  const text = `network:\n  ethernets:\n    lan:\n      match: {macaddress: "${OLD_MAC}"}\n      dhcp4: true\n`
+  const texts = await adapted(
+    { '/etc/os-release': '', '/etc/netplan/01.yaml': text },
+    { network: [{ mac: MAC, previousMac: OLD_MAC }, { mac: MACS[1] }] },
+  )
+  t.is(texts['/etc/netplan/01.yaml'], text.replace(OLD_MAC, MAC))
 })
 
 test('adapt-guest refuses a MAC address that the machine will not have', async (t) => {
