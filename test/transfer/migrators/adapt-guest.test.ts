@@ -107,6 +107,33 @@ const NETWORKS: Readonly<
       '/etc/systemd/network/10-fluidcloud-lan0.link': `# Made by FluidCloud: the name by which this guest configures its network card.\n[Match]\nMACAddress=${MAC}\n\n[Link]\nName=lan0\n`,
     },
   ],
+  'ifupdown from addresses of IPv6 alone to DHCP': [
+    { '/etc/network/interfaces': 'auto eth0\niface eth0 inet6 auto\n' },
+    { mac: MAC, method: 'dhcp' },
+    { '/etc/network/interfaces': 'auto eth0\n\niface eth0 inet dhcp\n' },
+  ],
+  'ifupdown in two files, each address once': [
+    {
+      '/etc/network/interfaces': 'auto eth0\niface eth0 inet dhcp\n',
+      '/etc/network/interfaces.d/six': `iface eth0 inet6 auto\n  hwaddress ${OLD_MAC}\niface eth0 inet static\n  address 10.0.0.2/24\n`,
+    },
+    { mac: MAC, previousMac: OLD_MAC, method: 'static', addresses: ['192.0.2.5/24', '2001:db8::5/64'] },
+    {
+      '/etc/network/interfaces': 'auto eth0\niface eth0 inet static\n    address 192.0.2.5/24\n',
+      '/etc/network/interfaces.d/six': `iface eth0 inet6 static\n  address 2001:db8::5/64\n  hwaddress ${MAC}\n`,
+    },
+  ],
+  'ifupdown with another name, where another file starts it': [
+    {
+      '/etc/network/interfaces': '# eth0 is first\nauto eth0\n',
+      '/etc/network/interfaces.d/eth0': 'iface eth0 inet dhcp\n',
+    },
+    { name: 'eth0', rename: 'lan0', mac: MAC },
+    {
+      '/etc/network/interfaces': '# eth0 is first\nauto lan0\n',
+      '/etc/network/interfaces.d/eth0': 'iface lan0 inet dhcp\n',
+    },
+  ],
   'netplan by MAC address': [
     {
       '/etc/netplan/50-cloud-init.yaml': `# made by cloud-init\nnetwork:\n  version: 2\n  ethernets:\n    ens3:\n      match:\n        macaddress: "${OLD_MAC}"   # old\n      set-name: ens3\n      dhcp4: true\n      nameservers:\n        addresses: [1.1.1.1]\n`,
@@ -203,6 +230,23 @@ const NETWORK_REFUSED: Readonly<Record<string, [Record<string, GuestContent>, ob
   'an interface that nothing configures': [
     { '/etc/network/interfaces': 'iface ens3 inet dhcp\n' },
     { name: 'ens4', mac: MAC, method: 'dhcp' },
+  ],
+  'another name where ifupdown has a bridge over the card': [
+    {
+      '/etc/network/interfaces': 'iface eth0 inet manual\niface br0 inet dhcp\n  bridge_ports eth0\n',
+    },
+    { name: 'eth0', rename: 'lan0', mac: MAC },
+  ],
+  'another name where ifupdown has a VLAN over the card': [
+    { '/etc/network/interfaces': 'iface eth0 inet manual\nauto eth0.7\niface eth0.7 inet dhcp\n' },
+    { name: 'eth0', rename: 'lan0', mac: MAC },
+  ],
+  'other addresses where ifupdown has routes of its own': [
+    {
+      '/etc/network/interfaces':
+        'iface eth0 inet static\n  address 10.0.0.2/24\n  post-up ip route add 10.9.0.0/16 via 10.0.0.9\n',
+    },
+    { name: 'eth0', mac: MAC, method: 'dhcp' },
   ],
   NetworkManager: [
     { '/etc/NetworkManager/system-connections/a.nmconnection': '' },
