@@ -57,7 +57,7 @@ export function createGuestEditor({ run, reopen }: EditorParts): GuestEditor {
       const name = names.at(-1) as string
       const old = place?.inode
       const staged = stagedNameFor(name)
-      const attributes = old ? await extOf(folder.volume).attributes(old) : []
+      const attributes = old ? await extOf(folder.volume).attributes(old) : await labelOf(folder)
       const final = {
         mode: owner.mode ?? old?.mode ?? 0o644,
         uid: owner.uid ?? old?.uid ?? 0,
@@ -95,9 +95,11 @@ async function makeFolders(parent: Place, names: readonly string[], change: Chan
   if (names.length > MAX_NEW_FOLDERS)
     throw new FluidError('LIMIT_EXCEEDED', `More than ${MAX_NEW_FOLDERS} folders would have to be made`)
   names.forEach(quoted)
+  await using stack = new AsyncDisposableStack()
+  const { commands, files } = await settingAttributes(await labelOf(parent), stack)
   let folder = parent
   for (const name of names) {
-    const now = await change(folder, [`mkdir ${quoted(name)}`])
+    const now = await change(folder, [`mkdir ${quoted(name)}`, ...commands(quoted(name))], files)
     const made = (await extOf(now.volume).entries(now.inode)).find((entry) => entry.name === name)
     if (!made) throw notWritten(`${now.path}/${name}`, 'the folder is not there')
     const inode = await extOf(now.volume).inode(made.inode)
@@ -143,19 +145,15 @@ async function stage(folder: Place, name: string, file: StagedFile, change: Chan
   )?.inode
   if (number === undefined) throw notWritten(name, 'it is not there')
   const flags = (await extOf(written.volume).inode(number)).flags | (old?.ownersFlags ?? 0)
-  const values: number[] = []
+  const setting = await settingAttributes(attributes, stack)
   const commands = [
     `sif <${number}> mode 0${(REGULAR | mode).toString(8)}`,
     `sif <${number}> uid ${uid}`,
     `sif <${number}> gid ${gid}`,
     `sif <${number}> flags 0x${(flags >>> 0).toString(16)}`,
+    ...setting.commands(`<${number}>`),
   ]
-  for (const attribute of attributes) {
-    const value = stack.use(await unnamedFile(attribute.value, 0o600))
-    commands.push(`ea_set -r -f ${passedFile(values.length)} <${number}> ${quoted(attribute.name)}`)
-    values.push(value.fd)
-  }
-  const { volume } = await change(folder, commands, values)
+  const { volume } = await change(folder, commands, setting.files)
   const ext = extOf(volume)
   const made = await ext.inode(number)
   const same =
@@ -167,6 +165,23 @@ async function stage(folder: Place, name: string, file: StagedFile, change: Chan
     sameAttributes(await ext.attributes(made), attributes)
   if (!same) throw notWritten(name, 'it reads back differently')
   return number
+}
+
+/** Commands that give attributes to a file, and the files with their values, which `stack` closes. */
+async function settingAttributes(
+  attributes: readonly ExtAttribute[],
+  stack: AsyncDisposableStack,
+): Promise<{ commands: (file: string) => string[]; files: number[] }> {
+  const files: number[] = []
+  for (const { value } of attributes) files.push(stack.use(await unnamedFile(value, 0o600)).fd)
+  const commands = (file: string) =>
+    attributes.map(({ name }, index) => `ea_set -r -f ${passedFile(index)} ${file} ${quoted(name)}`)
+  return { commands, files }
+}
+
+/** What the kernel gives what is made in a folder under SELinux: without a label no service may read it. */
+async function labelOf({ volume, inode }: Place): Promise<ExtAttribute[]> {
+  return (await extOf(volume).attributes(inode)).filter(({ name }) => name === 'security.selinux')
 }
 
 /** Bytes in a file that has no name any more, so that nothing is left of it whatever happens. */

@@ -54,6 +54,22 @@ test(`write() keeps attributes, access lists and flags of what it replaces${why}
   await checkExt(image)
 })
 
+test(`write() labels what it makes as the folder above${why}`, async (t) => {
+  const { image, folder, disks } = await guestOf(t, ['-t', 'ext4', '-I', '256'])
+  const label = Buffer.from('system_u:object_r:etc_t:s0\0')
+  await writeFile(join(folder, 'label'), label)
+  await debugfs(image, [`ea_set -r -f ${join(folder, 'label')} /etc security.selinux`])
+  {
+    await using guest = await openWritableGuest(disks)
+    await guest.write('/etc/new', Buffer.from('new\n'))
+    await guest.write('/etc/a/b/new', Buffer.from('new\n'))
+    await guest.sync()
+  }
+  for (const path of ['/etc/new', '/etc/a', '/etc/a/b', '/etc/a/b/new'])
+    t.deepEqual((await look(image, path)).attributes, [`security.selinux=${label.toString('hex')}`], path)
+  await checkExt(image)
+})
+
 test(`write() and remove() take odd names for names, and nothing else changes${why}`, async (t) => {
   const { image, disks, content } = await guestOf(t, ['-t', 'ext4', '-b', '1024'])
   const names = [
@@ -237,7 +253,7 @@ async function look(image: string, path: string): Promise<Looked> {
     return {
       mode: inode.mode,
       flags: inode.flags,
-      text: (await volume.content(inode, 1e6)).toString(),
+      text: inode.kind === 'file' ? (await volume.content(inode, 1e6)).toString() : '',
       attributes: attributes.map(({ name, value }) => `${name}=${value.toString('hex')}`),
     }
   })
