@@ -350,6 +350,12 @@ test('adapt-guest names disks in fstab by UUID, and leaves out those that stay',
   await t.throwsAsync(adapted({ '/etc/fstab': fstab }, { fstab: { uuids: { '/dev/vda1': '1111-2222' } } }), {
     message: /\/dev\/vdb at \/data/,
   })
+  for (const name of ['by-path/pci-0000:00:04.0-part1', 'by-id/virtio-abc-part1'])
+    await t.throwsAsync(adapted({ '/etc/fstab': `/dev/disk/${name} / ext4\n` }, { fstab: {} }), {
+      message: /its UUID is not known/,
+    })
+  const kept = { '/etc/fstab': '/dev/disk/by-id/dm-name-vg-a / ext4\n/dev/disk/by-label/a /a ext4\n' }
+  t.deepEqual(await adapted(kept, { fstab: {} }), kept)
   await t.throwsAsync(adapted({ '/etc/x': '' }, { fstab: {} }), { code: 'GUEST_UNSUPPORTED' })
 })
 
