@@ -13,7 +13,7 @@ import { openFuseImage } from './fuse-image.ts'
 import { createGuestEditor } from './guest-editor.ts'
 import { checkAndRepair, noteCheck, replayJournal, runDebugfs, type ToolTarget } from './guest-tool.ts'
 import { extOf, guestTree, type GuestMount, type GuestTree } from './guest-tree.ts'
-import { reopenVolume, surveyDisks, type GuestVolume } from './guest-volume.ts'
+import { reopenVolume, surveyDisks, whyReadOnly, type GuestVolume } from './guest-volume.ts'
 import { findGuest } from './open-guest.ts'
 
 /** A disk of the target: a file or a block device. */
@@ -42,15 +42,13 @@ export async function openWritableGuest(
   const sources = [...opened].map(([id, { source }]) => ({ id, source }))
   const surveyed = await surveyDisks(sources, options)
   const found = await findGuest(surveyed.flatMap(({ volumes }) => volumes))
-  const targetOf = ({ name, pieces }: GuestVolume): ToolTarget => {
-    if (pieces.length !== 1) {
-      throw new FluidError(
-        'GUEST_UNSUPPORTED',
-        `Cannot edit ${name} of the guest: it lies on its disks in pieces`,
-        {
-          hint: 'A logical volume in one piece can be edited; this one was extended or moved',
-        },
-      )
+  const targetOf = (volume: GuestVolume): ToolTarget => {
+    const { name, pieces } = volume
+    const why = whyReadOnly(volume)
+    if (why !== undefined) {
+      throw new FluidError('GUEST_UNSUPPORTED', `Cannot edit ${name} of the guest: ${why}`, {
+        hint: 'A logical volume in one piece and without snapshots can be edited',
+      })
     }
     return { fd: (opened.get(pieces[0].disk) as OpenDisk).handle.fd, offset: pieces[0].offset, name }
   }
@@ -137,8 +135,8 @@ async function openDisk(
 
 /** Makes a file system fit to be edited. */
 async function replay(volume: GuestVolume, targetOf: (volume: GuestVolume) => ToolTarget): Promise<void> {
-  // What lies in pieces can be read only, and its journal is replayed in memory.
-  if (!volume.ext || volume.pieces.length !== 1) return
+  // What can be read only has its journal replayed in memory.
+  if (!volume.ext || whyReadOnly(volume) !== undefined) return
   const { journal, needsCheck, halfEdited, note } = volume.ext
   if (journal === 'stale') {
     throw new FluidError('GUEST_UNSUPPORTED', `Cannot edit ${volume.name} of the guest: ${note}`, {
