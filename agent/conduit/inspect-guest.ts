@@ -6,7 +6,12 @@ import { FluidError } from '../../protocol/errors.ts'
 import { MAX_GUEST_FINDINGS } from '../../protocol/limits.ts'
 import type { FileSystemFacts } from '../../transfer/guest/file-system.ts'
 import { volumeOfSpec } from '../../transfer/guest/fstab.ts'
-import { surveyDisks, type GuestVolume, type SurveyedDisk } from '../../transfer/guest/guest-volume.ts'
+import {
+  surveyDisks,
+  whyReadOnly,
+  type GuestVolume,
+  type SurveyedDisk,
+} from '../../transfer/guest/guest-volume.ts'
 import { findGuest, type FoundGuest } from '../../transfer/guest/open-guest.ts'
 import type { GuestMount } from '../../transfer/guest/guest-tree.ts'
 import { openSource } from '../../transfer/open.ts'
@@ -96,13 +101,13 @@ function rootObjections(volumes: readonly GuestVolume[], notFound: Objection): O
 }
 
 /** What openWritableGuest() would refuse, told while nothing has moved yet. */
-function uneditable(
-  { name, pieces }: GuestVolume,
-  mounts: readonly GuestMount[],
-): Pick<GuestReport, 'uneditable'> {
-  if (pieces.length !== 1) return { uneditable: `${name} lies on its disks in pieces` }
+function uneditable(root: GuestVolume, mounts: readonly GuestMount[]): Pick<GuestReport, 'uneditable'> {
+  const why = whyReadOnly(root)
+  if (why !== undefined) return { uneditable: `${root.name}: ${why}` }
   // Whatever the guest mounts is opened for writing, whether a step writes there or not.
-  const stale = mounts.find(({ volume }) => volume.pieces.length === 1 && volume.ext?.journal === 'stale')
+  const stale = mounts.find(
+    ({ volume }) => whyReadOnly(volume) === undefined && volume.ext?.journal === 'stale',
+  )
   return stale ? { uneditable: `${stale.volume.name}: ${stale.volume.ext?.note}` } : {}
 }
 

@@ -10,6 +10,7 @@ import { uuidAt } from './uuid.ts'
 export const SUPERBLOCK_AT = 1024
 export const SUPERBLOCK_BYTES = 1024
 
+const COMPAT_HAS_JOURNAL = 0x4
 const COMPAT_SPARSE_SUPER2 = 0x200
 const COMPAT_FAST_COMMIT = 0x400
 const INCOMPAT_RECOVER = 0x4
@@ -39,6 +40,8 @@ export interface ExtSuperblock {
   readonly fastCommit: boolean
   /** Errors were noted in it, or it has no journal and was not unmounted: a check is due. */
   readonly needsCheck: boolean
+  /** A tool that edited it was cut off: where there is a journal, no mount takes that mark away. */
+  readonly halfEdited: boolean
   readonly hasQuota: boolean
   /** 0: none, or on another device. */
   readonly journalInode: number
@@ -83,6 +86,7 @@ export function parseExtSuperblock(bytes: Buffer): ExtSuperblock {
 
   const firstDataBlock = u32(20)
   const perBlock = blockBytes / descriptorBytes
+  const [isValid, hasErrors] = [STATE_VALID, STATE_ERRORS].map((flag) => (u16(58) & flag) !== 0)
   const metaFrom = incompat & INCOMPAT_META_BG ? u32(260) : Infinity
   const hasSuper = superblockRule(compat, roCompat, [u32(588), u32(592)])
   return {
@@ -95,7 +99,8 @@ export function parseExtSuperblock(bytes: Buffer): ExtSuperblock {
     inodesPerGroup,
     needsRecovery: (incompat & INCOMPAT_RECOVER) !== 0,
     fastCommit: (compat & COMPAT_FAST_COMMIT) !== 0,
-    needsCheck: (u16(58) & STATE_ERRORS) !== 0 || (u16(58) & STATE_VALID) === 0,
+    needsCheck: hasErrors || !isValid,
+    halfEdited: !isValid && !hasErrors && (compat & COMPAT_HAS_JOURNAL) !== 0,
     hasQuota: (roCompat & RO_COMPAT_QUOTA) !== 0,
     journalInode: u32(224),
     wide,

@@ -18,6 +18,8 @@ export interface ExtVolume {
   readonly journal: JournalState
   /** Errors were noted in it, or it has no journal and was not unmounted: a check is due. */
   readonly needsCheck: boolean
+  /** A tool that edited it was cut off, as we may have been. */
+  readonly halfEdited: boolean
   /** Quotas are kept in it: usage has to be counted anew after it was edited offline. */
   readonly hasQuota: boolean
   /** Why files may be older than they should be, if so. */
@@ -97,6 +99,7 @@ function volumeOf(
   return {
     journal,
     needsCheck: superblock.needsCheck,
+    halfEdited: superblock.halfEdited,
     hasQuota: superblock.hasQuota,
     ...(note !== undefined && { note }),
     inode: (number) => readInode(reader, superblock, number),

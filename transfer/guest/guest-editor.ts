@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { FluidError } from '../../protocol/errors.ts'
 import type { ExtAttribute } from './ext-xattr.ts'
 import type { ExtInode } from './ext-inode.ts'
-import { passedFile, quoted, runDebugfs, type ToolTarget } from './guest-tool.ts'
+import { passedFile, quoted } from './guest-tool.ts'
 import { extOf, type GuestTree, type Place } from './guest-tree.ts'
 import type { GuestVolume } from './guest-volume.ts'
 
@@ -17,16 +17,17 @@ export interface Owner {
 }
 
 export interface EditorParts {
-  targetOf(volume: GuestVolume): ToolTarget
+  /** Runs commands of debugfs on a volume, with these files passed to it. */
+  run(volume: GuestVolume, commands: readonly string[], files: readonly number[]): Promise<void>
   /** The files as they are now on the disk. */
   reopen(): Promise<GuestTree>
 }
 
 export interface GuestEditor {
-  /** Name of the volume that was written to. Throws GUEST_UNSUPPORTED, TARGET_WRITE, NO_SPACE. */
-  write(tree: GuestTree, path: string, bytes: Uint8Array, owner: Owner): Promise<string>
-  /** The same; undefined when there was nothing. */
-  remove(tree: GuestTree, path: string): Promise<string | undefined>
+  /** Throws GUEST_UNSUPPORTED, TARGET_WRITE, NO_SPACE. */
+  write(tree: GuestTree, path: string, bytes: Uint8Array, owner: Owner): Promise<void>
+  /** The same; fine when there was nothing. */
+  remove(tree: GuestTree, path: string): Promise<void>
 }
 
 /** Folders that one file may need made. */
@@ -35,11 +36,11 @@ const REGULAR = 0o100_000
 /** Names of files that are not in their place yet; a run that was cut off may leave one. */
 const STAGED = '.fluidcloud-edit-'
 
-export function createGuestEditor({ targetOf, reopen }: EditorParts): GuestEditor {
+export function createGuestEditor({ run, reopen }: EditorParts): GuestEditor {
   /** Runs commands in a folder, then gives that folder as it is now. */
   const change = async (folder: Place, commands: readonly string[], files: readonly number[] = []) => {
     const { volume, inode } = folder
-    await runDebugfs(targetOf(volume), [`cd <${inode.number}>`, ...commands], files)
+    await run(volume, [`cd <${inode.number}>`, ...commands], files)
     return again(folder)
   }
   const again = async (folder: Place): Promise<Place> => {
@@ -55,8 +56,8 @@ export function createGuestEditor({ targetOf, reopen }: EditorParts): GuestEdito
       const folder = place ? parent : await makeFolders(parent, names.slice(0, -1), change)
       const name = names.at(-1) as string
       const old = place?.inode
-      const staged = old ? `${STAGED}${randomBytes(6).toString('hex')}` : name
-      const attributes = old ? await extOf(folder.volume).attributes(old) : []
+      const staged = stagedNameFor(name)
+      const attributes = old ? await extOf(folder.volume).attributes(old) : await labelOf(folder)
       const final = {
         mode: owner.mode ?? old?.mode ?? 0o644,
         uid: owner.uid ?? old?.uid ?? 0,
@@ -71,22 +72,19 @@ export function createGuestEditor({ targetOf, reopen }: EditorParts): GuestEdito
         await change(folder, [`rm ${quoted(staged)}`]).catch(() => {})
         throw error
       })
-      if (!old) return folder.volume.name
-      const commands = [`rm ${quoted(name)}`, `ln <${made}> ${quoted(name)}`, `unlink ${quoted(staged)}`]
-      const now = await change(folder, commands)
+      const commands = [`unlink ${quoted(staged)}`, `ln <${made}> ${quoted(name)}`]
+      const now = await change(folder, old ? [`rm ${quoted(name)}`, ...commands] : commands)
       const found = (await extOf(now.volume).entries(now.inode)).filter((entry) => entry.name === name)
       if (found.length !== 1 || found[0].inode !== made) throw notWritten(path, 'it is not in its place')
-      return folder.volume.name
     },
     async remove(tree, path) {
       const { place, parent, names } = await tree.walk(path, false)
-      if (!place) return undefined
+      if (!place) return
       if (!parent || place.inode.kind === 'directory')
         throw new FluidError('GUEST_UNSUPPORTED', `${path} is a folder, and is not removed`)
       const now = await change(parent, [`rm ${quoted(names[0])}`])
       if ((await extOf(now.volume).entries(now.inode)).some((entry) => entry.name === names[0]))
         throw notWritten(path, 'it is still there')
-      return parent.volume.name
     },
   }
 }
@@ -97,9 +95,11 @@ async function makeFolders(parent: Place, names: readonly string[], change: Chan
   if (names.length > MAX_NEW_FOLDERS)
     throw new FluidError('LIMIT_EXCEEDED', `More than ${MAX_NEW_FOLDERS} folders would have to be made`)
   names.forEach(quoted)
+  await using stack = new AsyncDisposableStack()
+  const { commands, files } = await settingAttributes(await labelOf(parent), stack)
   let folder = parent
   for (const name of names) {
-    const now = await change(folder, [`mkdir ${quoted(name)}`])
+    const now = await change(folder, [`mkdir ${quoted(name)}`, ...commands(quoted(name))], files)
     const made = (await extOf(now.volume).entries(now.inode)).find((entry) => entry.name === name)
     if (!made) throw notWritten(`${now.path}/${name}`, 'the folder is not there')
     const inode = await extOf(now.volume).inode(made.inode)
@@ -108,11 +108,17 @@ async function makeFolders(parent: Place, names: readonly string[], change: Chan
   return folder
 }
 
+/** As long as the name that takes its room: `ln` of e2fsprogs before 1.47 makes none. */
+function stagedNameFor(name: string): string {
+  const digits = randomBytes(6).toString('hex')
+  return STAGED + digits.padEnd(Buffer.byteLength(name) - STAGED.length, '0')
+}
+
 /** Takes away what a run that was cut off left in a folder. */
 async function discardStaged(folder: Place, change: Change): Promise<void> {
   const entries = await extOf(folder.volume).entries(folder.inode)
   const left = entries.filter(
-    ({ name }) => name.startsWith(STAGED) && /^[0-9a-f]{12}$/.test(name.slice(STAGED.length)),
+    ({ name }) => name.startsWith(STAGED) && /^[0-9a-f]{12,}$/.test(name.slice(STAGED.length)),
   )
   if (left.length > 0)
     await change(
@@ -139,19 +145,15 @@ async function stage(folder: Place, name: string, file: StagedFile, change: Chan
   )?.inode
   if (number === undefined) throw notWritten(name, 'it is not there')
   const flags = (await extOf(written.volume).inode(number)).flags | (old?.ownersFlags ?? 0)
-  const values: number[] = []
+  const setting = await settingAttributes(attributes, stack)
   const commands = [
     `sif <${number}> mode 0${(REGULAR | mode).toString(8)}`,
     `sif <${number}> uid ${uid}`,
     `sif <${number}> gid ${gid}`,
     `sif <${number}> flags 0x${(flags >>> 0).toString(16)}`,
+    ...setting.commands(`<${number}>`),
   ]
-  for (const attribute of attributes) {
-    const value = stack.use(await unnamedFile(attribute.value, 0o600))
-    commands.push(`ea_set -r -f ${passedFile(values.length)} <${number}> ${quoted(attribute.name)}`)
-    values.push(value.fd)
-  }
-  const { volume } = await change(folder, commands, values)
+  const { volume } = await change(folder, commands, setting.files)
   const ext = extOf(volume)
   const made = await ext.inode(number)
   const same =
@@ -163,6 +165,23 @@ async function stage(folder: Place, name: string, file: StagedFile, change: Chan
     sameAttributes(await ext.attributes(made), attributes)
   if (!same) throw notWritten(name, 'it reads back differently')
   return number
+}
+
+/** Commands that give attributes to a file, and the files with their values, which `stack` closes. */
+async function settingAttributes(
+  attributes: readonly ExtAttribute[],
+  stack: AsyncDisposableStack,
+): Promise<{ commands: (file: string) => string[]; files: number[] }> {
+  const files: number[] = []
+  for (const { value } of attributes) files.push(stack.use(await unnamedFile(value, 0o600)).fd)
+  const commands = (file: string) =>
+    attributes.map(({ name }, index) => `ea_set -r -f ${passedFile(index)} ${file} ${quoted(name)}`)
+  return { commands, files }
+}
+
+/** What the kernel gives what is made in a folder under SELinux: without a label no service may read it. */
+async function labelOf({ volume, inode }: Place): Promise<ExtAttribute[]> {
+  return (await extOf(volume).attributes(inode)).filter(({ name }) => name === 'security.selinux')
 }
 
 /** Bytes in a file that has no name any more, so that nothing is left of it whatever happens. */

@@ -58,6 +58,11 @@ export async function runDebugfs(
   )
 }
 
+/** Notes in the superblock whether a check is due. Throws TARGET_WRITE. */
+export async function noteCheck(target: ToolTarget, due: boolean): Promise<void> {
+  await runDebugfs(target, [`ssv state ${due ? 0 : 1}`])
+}
+
 /**
  * Writes what the journal holds to its places, and empties it. Throws TARGET_WRITE.
  *
@@ -75,9 +80,15 @@ export async function replayJournal(target: ToolTarget): Promise<void> {
   }
 }
 
-/** Checks all of it, and repairs what is safe to repair: usage counts, what a power cut leaves. Throws TARGET_WRITE. */
-export async function checkAndRepair(target: ToolTarget): Promise<void> {
-  await runE2fsck(target, ['-fp'])
+/**
+ * Checks all of it, and repairs what is safe to repair: usage counts, what a power cut leaves; or `everything`, such as a
+ * name whose file was not written any more. Throws TARGET_WRITE.
+ */
+export async function checkAndRepair(
+  target: ToolTarget,
+  { everything = false }: { everything?: boolean } = {},
+): Promise<void> {
+  await runE2fsck(target, [everything ? '-fy' : '-fp'])
 }
 
 async function runE2fsck(target: ToolTarget, args: readonly string[]): Promise<void> {

@@ -30,6 +30,8 @@ export interface GuestVolume {
   readonly partition?: Partition
   /** Its bytes, in order; one piece unless it is a logical volume, none when those cannot be found. */
   readonly pieces: readonly DiskPiece[]
+  /** A logical volume that LVM keeps snapshots of. */
+  readonly hasSnapshots?: boolean
   readonly sizeBytes: number
   readonly fileSystem: FileSystemFacts
   /** To read files with; ext2, ext3 and ext4 only. */
@@ -90,17 +92,24 @@ export async function reopenVolume(
   return volumeAt(readers, volume)
 }
 
-type Place = Pick<GuestVolume, 'name' | 'diskIndex' | 'partition' | 'pieces'>
+/** Why a volume's files can be read at most. */
+export function whyReadOnly({ pieces, hasSnapshots }: GuestVolume): string | undefined {
+  if (pieces.length !== 1) return 'it lies on its disks in pieces'
+  return hasSnapshots ? 'LVM keeps snapshots of it' : undefined
+}
+
+type Place = Pick<GuestVolume, 'name' | 'diskIndex' | 'partition' | 'pieces' | 'hasSnapshots'>
 type Readers = ReadonlyMap<string, DiskReader>
 
 async function volumeAt(readers: Readers, place: Place): Promise<GuestVolume> {
-  const { name, diskIndex, partition, pieces } = place
+  const { name, diskIndex, partition, pieces, hasSnapshots } = place
   const reader = readerOf(readers, pieces)
   const fileSystem = await detectFileSystem(reader)
   const facts = {
     name,
     ...(diskIndex !== undefined && { diskIndex }),
     ...(partition && { partition }),
+    ...(hasSnapshots && { hasSnapshots }),
     pieces,
     sizeBytes: reader.sizeBytes,
     fileSystem,
@@ -125,12 +134,12 @@ async function logicalVolumes(readers: Readers, volumes: readonly GuestVolume[])
   const physical = volumes.filter(({ fileSystem }) => fileSystem.kind === 'lvm')
   const found: GuestVolume[] = []
   const described = physical.map((of) => ({ of, reader: readerOf(readers, of.pieces) }))
-  for (const { group, name, pieces, problem } of await findLogicalVolumes(described)) {
+  for (const { group, name, pieces, problem, hasSnapshots } of await findLogicalVolumes(described)) {
     const places = pieces.map(({ of, offset, sizeBytes }) => {
       const { disk, offset: start } = of.pieces[0]
       return { disk, offset: start + offset, sizeBytes }
     })
-    const place = { name: `${group}/${name}`, pieces: places }
+    const place = { name: `${group}/${name}`, pieces: places, hasSnapshots }
     if (problem === undefined) found.push(await volumeAt(readers, place))
     else found.push({ ...place, sizeBytes: 0, fileSystem: { kind: 'unknown' }, problem })
   }

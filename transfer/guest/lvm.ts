@@ -21,6 +21,8 @@ export interface LogicalVolume<T> {
   readonly pieces: readonly { readonly of: T; readonly offset: number; readonly sizeBytes: number }[]
   /** Why it cannot be read. */
   readonly problem?: string
+  /** What is written to it past LVM would be missing in its snapshots, or halfway undone by them. */
+  readonly hasSnapshots: boolean
 }
 
 const SECTOR = 512
@@ -102,7 +104,9 @@ function volumesOf<T>(
   const extentBytes = (numberIn(described, 'extent_size') ?? 0) * SECTOR
   const physical = sectionIn(described, 'physical_volumes')
   const found: LogicalVolume<T>[] = []
-  for (const [name, volume] of sectionIn(described, 'logical_volumes') ?? []) {
+  const logical = sectionIn(described, 'logical_volumes') ?? new Map()
+  const origins = new Set([...logical.values()].map(originOf))
+  for (const [name, volume] of logical) {
     if (!isSection(volume) || found.length === MAX_PARTITIONS) continue
     // Parts of others (mirrors, pools) are no volumes of their own.
     const status = volume.get('status')
@@ -111,10 +115,17 @@ function volumesOf<T>(
     found.push({
       group,
       name,
+      hasSnapshots: origins.has(name),
       ...(typeof pieces === 'string' ? { pieces: [], problem: pieces } : { pieces }),
     })
   }
   return found
+}
+
+/** Of what a volume is a snapshot. */
+function originOf(volume: LvmValue): LvmValue | undefined {
+  const segment = isSection(volume) ? sectionIn(volume, 'segment1') : undefined
+  return segment?.get('type') === 'snapshot' ? segment.get('origin') : undefined
 }
 
 function piecesOf<T>(

@@ -11,9 +11,9 @@ import { blockUrl, fileUrl, openSource } from '../open.ts'
 import type { Source } from '../source.ts'
 import { openFuseImage } from './fuse-image.ts'
 import { createGuestEditor } from './guest-editor.ts'
-import { checkAndRepair, replayJournal, type ToolTarget } from './guest-tool.ts'
+import { checkAndRepair, noteCheck, replayJournal, runDebugfs, type ToolTarget } from './guest-tool.ts'
 import { extOf, guestTree, type GuestMount, type GuestTree } from './guest-tree.ts'
-import { reopenVolume, surveyDisks, type GuestVolume } from './guest-volume.ts'
+import { reopenVolume, surveyDisks, whyReadOnly, type GuestVolume } from './guest-volume.ts'
 import { findGuest } from './open-guest.ts'
 
 /** A disk of the target: a file or a block device. */
@@ -42,15 +42,13 @@ export async function openWritableGuest(
   const sources = [...opened].map(([id, { source }]) => ({ id, source }))
   const surveyed = await surveyDisks(sources, options)
   const found = await findGuest(surveyed.flatMap(({ volumes }) => volumes))
-  const targetOf = ({ name, pieces }: GuestVolume): ToolTarget => {
-    if (pieces.length !== 1) {
-      throw new FluidError(
-        'GUEST_UNSUPPORTED',
-        `Cannot edit ${name} of the guest: it lies on its disks in pieces`,
-        {
-          hint: 'A logical volume in one piece can be edited; this one was extended or moved',
-        },
-      )
+  const targetOf = (volume: GuestVolume): ToolTarget => {
+    const { name, pieces } = volume
+    const why = whyReadOnly(volume)
+    if (why !== undefined) {
+      throw new FluidError('GUEST_UNSUPPORTED', `Cannot edit ${name} of the guest: ${why}`, {
+        hint: 'A logical volume in one piece and without snapshots can be edited',
+      })
     }
     return { fd: (opened.get(pieces[0].disk) as OpenDisk).handle.fd, offset: pieces[0].offset, name }
   }
@@ -66,9 +64,20 @@ export async function openWritableGuest(
   }
   for (const { volume } of mounts) await replay(volume, targetOf)
   let tree = await reopen()
-  const edited = new Set<string>()
+  const edited = new Map<string, GuestVolume>()
+  const syncAll = async () => {
+    for (const { handle } of opened.values()) await synced(handle)
+  }
   const editor = createGuestEditor({
-    targetOf,
+    async run(volume, commands, files) {
+      // Who is cut off leaves maps that do not fit: until sync() the file system says so, to us and to the guest.
+      if (!edited.has(volume.name)) {
+        await noteCheck(targetOf(volume), true)
+        await syncAll()
+        edited.set(volume.name, volume)
+      }
+      await runDebugfs(targetOf(volume), commands, files)
+    },
     async reopen() {
       tree = await reopen()
       return tree
@@ -88,20 +97,21 @@ export async function openWritableGuest(
             'LIMIT_EXCEEDED',
             `${path} would have ${bytes.length} bytes, more than ${MAX_GUEST_CHANGE_BYTES}`,
           )
-        edited.add(await editor.write(tree, path, bytes, owner))
+        await editor.write(tree, path, bytes, owner)
       }),
     remove: (path) =>
       exclusively(async () => {
         options.signal?.throwIfAborted()
-        const name = await editor.remove(tree, path)
-        if (name !== undefined) edited.add(name)
+        await editor.remove(tree, path)
       }),
     sync: () =>
       exclusively(async () => {
-        for (const { volume } of mounts)
-          if (edited.has(volume.name) && extOf(volume).hasQuota) await checkAndRepair(targetOf(volume))
+        for (const volume of edited.values())
+          if (extOf(volume).hasQuota) await checkAndRepair(targetOf(volume))
+        await syncAll()
+        for (const volume of edited.values()) await noteCheck(targetOf(volume), false)
+        if (edited.size > 0) await syncAll()
         edited.clear()
-        for (const { handle } of opened.values()) await synced(handle)
         tree = await reopen()
       }),
     [Symbol.asyncDispose]: () => exclusively(() => owned.disposeAsync()),
@@ -125,9 +135,9 @@ async function openDisk(
 
 /** Makes a file system fit to be edited. */
 async function replay(volume: GuestVolume, targetOf: (volume: GuestVolume) => ToolTarget): Promise<void> {
-  // What lies in pieces can be read only, and its journal is replayed in memory.
-  if (!volume.ext || volume.pieces.length !== 1) return
-  const { journal, needsCheck, note } = volume.ext
+  // What can be read only has its journal replayed in memory.
+  if (!volume.ext || whyReadOnly(volume) !== undefined) return
+  const { journal, needsCheck, halfEdited, note } = volume.ext
   if (journal === 'stale') {
     throw new FluidError('GUEST_UNSUPPORTED', `Cannot edit ${volume.name} of the guest: ${note}`, {
       hint: 'Check the file system inside the machine (fsck), or shut it down cleanly first',
@@ -135,7 +145,7 @@ async function replay(volume: GuestVolume, targetOf: (volume: GuestVolume) => To
   }
   if (journal === 'replayed') await replayJournal(targetOf(volume))
   // Without a journal a power cut leaves counts and maps that do not fit: debugfs must not build on them.
-  if (needsCheck) await checkAndRepair(targetOf(volume))
+  if (needsCheck) await checkAndRepair(targetOf(volume), { everything: halfEdited })
 }
 
 async function synced(handle: FileHandle): Promise<void> {

@@ -111,7 +111,10 @@ async function readMbr(
   return found
 }
 
-/** Follows the chain of tables inside the extended partition; it only ever goes forward, so that it ends. */
+/**
+ * Follows the chain of tables inside the extended partition; it only ever goes forward, so that it ends. An empty table,
+ * as the first one is when its partition was removed, takes no number.
+ */
 async function readLogical(
   disk: DiskReader,
   base: number,
@@ -119,7 +122,8 @@ async function readLogical(
   notes: string[],
 ): Promise<void> {
   let at = base
-  for (let number = 5; number < 5 + MAX_PARTITIONS; number++) {
+  let number = 5
+  for (let tables = 0; tables < MAX_PARTITIONS; tables++) {
     if ((at + 1) * SECTOR > disk.sizeBytes) {
       notes.push('The chain of logical partitions leaves the disk')
       return
@@ -130,7 +134,7 @@ async function readLogical(
       return
     }
     const [entry, next] = entriesOf(sector)
-    if (isUsed(entry)) add(number, entry, at)
+    if (isUsed(entry)) add(number++, entry, at)
     if (!EXTENDED.has(next.type) || next.length === 0) return
     if (base + next.start <= at) {
       notes.push('The chain of logical partitions turns back')

@@ -18,8 +18,9 @@ export interface FstabInput {
   readonly stays?: readonly string[]
 }
 
-/** Names that another machine may give to another disk. */
-const BY_PLACE = /^\/dev\/(?:(?:sd|vd|xvd|hd)[a-z]+\d*|nvme\d+n\d+(?:p\d+)?|mmcblk\d+(?:p\d+)?)$/
+/** Names that another machine may give to another disk, or to none: by serial number only what lies on disks keeps one. */
+const BY_PLACE =
+  /^\/dev\/(?:(?:sd|vd|xvd|hd)[a-z]+\d*|nvme\d+n\d+(?:p\d+)?|mmcblk\d+(?:p\d+)?|disk\/by-path\/.*|disk\/by-id\/(?!dm-|md-|lvm-).*)$/
 
 /** Throws GUEST_UNSUPPORTED where an entry names a disk by its place and no UUID is given for it. */
 export async function adaptFstab(draft: GuestDraft, { uuids = {}, stays = [] }: FstabInput): Promise<void> {

@@ -20,7 +20,7 @@ export async function networkStacks(draft: GuestDraft): Promise<string[]> {
   const names: string[] = []
   for (const stack of STACKS) if ((await stack.find(draft)).length > 0) names.push(stack.name)
   for (const folder of OTHERS)
-    if ((await draft.list(folder)).some((name) => !name.startsWith('.'))) names.push(folder)
+    if ((await namesIn(draft, folder)).some((name) => !name.startsWith('.'))) names.push(folder)
   return names
 }
 
@@ -42,20 +42,31 @@ export async function adaptNetwork(
       throw new FluidError('USAGE', `The machine will have no network card ${wanted.mac}`, {
         hint: `Its cards: ${macs.join(', ') || 'none'}`,
       })
-    await adaptInterface(draft, wanted)
+    await adaptInterface(draft, wanted, { isOnly: interfaces.length === 1, cards: macs.length })
   }
 }
 
-async function adaptInterface(draft: GuestDraft, wanted: InterfaceInput): Promise<void> {
-  let adapted = await adaptUdevRules(draft, wanted)
+interface Asked {
+  /** Nothing is asked of another interface. */
+  readonly isOnly: boolean
+  /** Network cards that the machine will have. */
+  readonly cards: number
+}
+
+async function adaptInterface(draft: GuestDraft, wanted: InterfaceInput, asked: Asked): Promise<void> {
+  const isInRules = await adaptUdevRules(draft, wanted)
+  let adapted = false
   for (const stack of STACKS) {
-    for (const found of chosen(await stack.find(draft), wanted)) {
+    for (const found of chosen(await stack.find(draft), wanted, asked)) {
       await stack.adapt(draft, found, wanted)
       adapted = true
     }
   }
-  const isAsked = wanted.method !== undefined || wanted.rename !== undefined || wanted.name !== undefined
-  if (adapted || !isAsked) return
+  if (adapted) return
+  await refusePinned(draft, wanted)
+  // Rules of udev tell a card's name, not what is configured under it.
+  if (wanted.method === undefined && wanted.rename === undefined && (isInRules || wanted.name === undefined))
+    return
   const stacks = await networkStacks(draft)
   const which = wanted.name ?? wanted.previousMac ?? 'interface'
   throw unsupported(
@@ -67,6 +78,7 @@ async function adaptInterface(draft: GuestDraft, wanted: InterfaceInput): Promis
 function chosen(
   found: readonly ConfiguredInterface[],
   wanted: InterfaceInput,
+  { isOnly, cards }: Asked,
 ): readonly ConfiguredInterface[] {
   const named = found.filter(
     ({ name, mac }) =>
@@ -75,7 +87,36 @@ function chosen(
   )
   if (named.length > 0 || wanted.name !== undefined || wanted.previousMac !== undefined) return named
   const names = new Set(found.map(({ name, id }) => name ?? id))
-  return names.size === 1 ? found : []
+  if (!isOnly || names.size !== 1) return []
+  // A pattern, or a driver, fits all cards.
+  const fitsAll = found.some(
+    ({ name, mac }) => mac === undefined && (name === undefined || /[*?[]/.test(name)),
+  )
+  return fitsAll && cards > 1 ? [] : found
+}
+
+/** A stack that is not edited may tell the card by the MAC address that goes: it would not be configured any more. */
+async function refusePinned(draft: GuestDraft, { mac, previousMac }: InterfaceInput): Promise<void> {
+  if (previousMac === undefined || previousMac === mac) return
+  for (const folder of OTHERS) {
+    for (const name of await namesIn(draft, folder)) {
+      const path = `${folder}/${name}`
+      if ((await draft.entry(path))?.kind !== 'file') continue
+      const bytes = await draft.read(path)
+      if (
+        Buffer.from(bytes ?? [])
+          .toString('latin1')
+          .toLowerCase()
+          .includes(previousMac)
+      )
+        throw unsupported(`${path} is for the network card ${previousMac}, and is not edited`)
+    }
+  }
+}
+
+/** Of Red Hat's, the last of OTHERS is a file. */
+async function namesIn(draft: GuestDraft, folder: string): Promise<string[]> {
+  return (await draft.entry(folder))?.kind === 'file' ? [] : draft.list(folder)
 }
 
 /** Rules that name interfaces by their old MAC address. */

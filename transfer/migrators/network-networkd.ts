@@ -8,6 +8,8 @@ import type { ConfiguredInterface, NetworkStack } from './network-stack.ts'
 import type { InterfaceInput } from './network-input.ts'
 
 const FOLDER = '/etc/systemd/network'
+/** Of [Network]: what makes an interface a part of another one, which has the addresses. */
+const MASTERS = ['Bridge', 'Bond']
 
 export const networkd: NetworkStack = {
   name: 'systemd-networkd',
@@ -35,6 +37,8 @@ export const networkd: NetworkStack = {
       const set = (section: string, key: string, value: string) =>
         (now = setProven(systemdFormat, now, [section, key], value))
       if (mac !== undefined) set('Match', macKeyOf(now), wanted.mac)
+      // An address given to the card: the new network may let no other than the card's own pass.
+      if (get(now, ['Link', 'MACAddress']) !== undefined) set('Link', 'MACAddress', wanted.mac)
       if (path.endsWith('.link')) {
         if (wanted.rename !== undefined) set('Link', 'Name', wanted.rename)
         return now
@@ -69,6 +73,9 @@ function withAddresses(
 ): string {
   if (/^[ \t]*\[(?:Address|Route)\]/m.test(text))
     throw unsupported('systemd-networkd has [Address] or [Route] sections there, which are not edited')
+  const master = MASTERS.map((key) => get(text, ['Network', key])).find((name) => name !== undefined)
+  if (master !== undefined)
+    throw unsupported(`systemd-networkd makes it a part of ${master}, whose addresses are not edited`)
   const gone = new Set(['DHCP', 'Address', 'Gateway', ...(nameservers === undefined ? [] : ['DNS'])])
   const more = [
     ...(method === 'dhcp' ? ['DHCP=yes'] : []),

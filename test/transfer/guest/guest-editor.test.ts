@@ -1,4 +1,4 @@
-import { mkdir, readdir, writeFile } from 'node:fs/promises'
+import { chown, mkdir, readdir, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import anyTest, { type ExecutionContext } from 'ava'
@@ -51,6 +51,22 @@ test(`write() keeps attributes, access lists and flags of what it replaces${why}
   t.is(after.text, 'new\n')
   // The other name of the old file still has the old content.
   t.is((await look(image, '/etc/passwd-too')).text, 'root:x:0:0:root:/root:/bin/sh\n')
+  await checkExt(image)
+})
+
+test(`write() labels what it makes as the folder above${why}`, async (t) => {
+  const { image, folder, disks } = await guestOf(t, ['-t', 'ext4', '-I', '256'])
+  const label = Buffer.from('system_u:object_r:etc_t:s0\0')
+  await writeFile(join(folder, 'label'), label)
+  await debugfs(image, [`ea_set -r -f ${join(folder, 'label')} /etc security.selinux`])
+  {
+    await using guest = await openWritableGuest(disks)
+    await guest.write('/etc/new', Buffer.from('new\n'))
+    await guest.write('/etc/a/b/new', Buffer.from('new\n'))
+    await guest.sync()
+  }
+  for (const path of ['/etc/new', '/etc/a', '/etc/a/b', '/etc/a/b/new'])
+    t.deepEqual((await look(image, path)).attributes, [`security.selinux=${label.toString('hex')}`], path)
   await checkExt(image)
 })
 
@@ -133,6 +149,57 @@ test(`write() takes away what a run that was cut off left beside a file${why}`, 
   await withVolume(image, (volume) => sameTree(t, volume, content))
 })
 
+serial(
+  `write() is done again where debugfs was killed, on a file system that was checked first${why}`,
+  async (t) => {
+    const { image, folder, disks, content } = await guestOf(t, ['-t', 'ext4', '-b', '1024'])
+    const bytes = Buffer.alloc(300_000, 'x')
+    const name = `new-${'n'.repeat(100)}`
+    // Its first file is made, and then it hangs at a pipe until it is killed: not even its end is written.
+    await mkdir(join(folder, 'bin'))
+    await writeFile(
+      join(folder, 'bin', 'debugfs'),
+      `#!/bin/sh
+PATH=\${PATH#*:}
+[ -e '${folder}/pipe' ] && exit 137
+commands=$(cat)
+case $commands in *'write /'*) ;; *) printf '%s\\n' "$commands" | debugfs "$@"; exit ;; esac
+mkfifo '${folder}/pipe'
+printf '%s\\nwrite ${folder}/pipe hangs\\n' "$commands" | debugfs "$@" &
+exec 9>'${folder}/pipe'
+kill -9 $!
+wait
+exit 137
+`,
+      { mode: 0o755 },
+    )
+    const path = process.env.PATH
+    process.env.PATH = `${join(folder, 'bin')}:${path}`
+    try {
+      await using guest = await openWritableGuest(disks)
+      await refusedWith(t, 'TARGET_WRITE', guest.write(`/etc/${name}`, bytes, { uid: 1000 }))
+    } finally {
+      process.env.PATH = path
+    }
+    await t.throwsAsync(checkExt(image))
+    {
+      await using guest = await openWritableGuest(disks)
+      await checkExt(image)
+      t.is(await guest.entry(`/etc/${name}`), undefined)
+      await guest.write(`/etc/${name}`, bytes, { uid: 1000 })
+      await guest.sync()
+      t.is((await guest.entry(`/etc/${name}`))?.uid, 1000)
+    }
+    await checkExt(image)
+    await writeFile(join(content, 'etc', name), bytes)
+    await chown(join(content, 'etc', name), 1000, 0)
+    await withVolume(image, async (volume) => {
+      t.false(volume.needsCheck)
+      await sameTree(t, volume, content)
+    })
+  },
+)
+
 test(`sync() counts quotas anew${why}`, async (t) => {
   const { image, disks } = await guestOf(t, ['-t', 'ext4', '-O', 'quota'])
   await using guest = await openWritableGuest(disks)
@@ -186,7 +253,7 @@ async function look(image: string, path: string): Promise<Looked> {
     return {
       mode: inode.mode,
       flags: inode.flags,
-      text: (await volume.content(inode, 1e6)).toString(),
+      text: inode.kind === 'file' ? (await volume.content(inode, 1e6)).toString() : '',
       attributes: attributes.map(({ name, value }) => `${name}=${value.toString('hex')}`),
     }
   })

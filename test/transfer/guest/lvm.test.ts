@@ -79,6 +79,32 @@ test(`surveyDisks() reads a logical volume in pieces; openWritableGuest() says w
   t.regex(error.message, /in pieces/)
 })
 
+test(`openWritableGuest() does not edit what LVM keeps snapshots of${why}`, async (t) => {
+  const { image, content } = await group(t, ['-n root -L 16M'])
+  const [{ offset }] = (await survey(image))[1].pieces
+  await makeExt(image, { folder: content, offset })
+  // Without a kernel that maps devices, no tool makes one: what it would say is added to what is said of the group.
+  await using file = await open(image, 'r+')
+  const bytes = Buffer.alloc(MiB)
+  await file.read(bytes, 0, MiB, 0)
+  const area = bytes.indexOf(' LVM2 x[5A%r0N*>') - 4
+  const [at, length] = [40, 48].map((field) => Number(bytes.readBigUInt64LE(area + field)))
+  const said = bytes.toString('latin1', area + at, area + at + length)
+  const snapshot =
+    'snapshot0 { status = ["READ", "WRITE", "VISIBLE"] segment_count = 1 segment1 { start_extent = 0 extent_count = 4 type = "snapshot" origin = "root" cow_store = "kept" } }'
+  const now = Buffer.from(said.replace('logical_volumes {', `logical_volumes { ${snapshot}`), 'latin1')
+  now.copy(bytes, area + at)
+  bytes.writeBigUInt64LE(BigInt(now.length), area + 48)
+  await file.write(bytes, 0, MiB, 0)
+  {
+    await using guest = await openWritableGuest([{ id: 'vda', path: image, format: 'raw' }])
+    t.truthy(await guest.read('/etc/hostname'))
+    const error = await refusedWith(t, 'GUEST_UNSUPPORTED', guest.write('/etc/hostname', Buffer.from('x')))
+    t.regex(error.message, /snapshots/)
+  }
+  await checkExt(image, offset)
+})
+
 test(`surveyDisks() names what it cannot read of LVM${why}`, async (t) => {
   const { image } = await group(t, ['-n striped -L 8M', '-n other -L 8M'])
   const bytes = await readFile(image)

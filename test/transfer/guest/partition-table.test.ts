@@ -40,6 +40,22 @@ test(`readPartitionTable() reads an MBR with logical partitions, as sfdisk does$
   )
 })
 
+test(`readPartitionTable() counts logical partitions behind an empty table, as sfdisk does${why}`, async (t) => {
+  const image = await diskWith(t, MBR)
+  const bytes = await readFile(image)
+  bytes.fill(0, 12_288 * 512 + 446, 12_288 * 512 + 462)
+  await writeFile(image, bytes)
+  const table = await tableOf(image)
+  t.deepEqual(
+    table.partitions.map(({ number }) => number),
+    [1, 5],
+  )
+  t.deepEqual(
+    placesOf(table),
+    (await sfdiskPlaces(image)).filter(({ number }) => number !== 2),
+  )
+})
+
 test(`readPartitionTable() reads a GPT, as sfdisk does${why}`, async (t) => {
   const image = await diskWith(t, GPT)
   const table = await tableOf(image)
@@ -119,7 +135,8 @@ function placesOf({ partitions }: PartitionTable): { number: number; start: numb
 
 async function sfdiskPlaces(image: string): Promise<{ number: number; start: number; size: number }[]> {
   const { stdout } = await run('sfdisk', ['--json', image])
-  const { partitiontable } = JSON.parse(stdout) as {
+  // It says there, too, which empty partition it leaves out.
+  const { partitiontable } = JSON.parse(stdout.slice(stdout.indexOf('{'))) as {
     partitiontable: { partitions: { node: string; start: number; size: number }[] }
   }
   return partitiontable.partitions.map(({ node, start, size }) => ({

@@ -107,6 +107,33 @@ const NETWORKS: Readonly<
       '/etc/systemd/network/10-fluidcloud-lan0.link': `# Made by FluidCloud: the name by which this guest configures its network card.\n[Match]\nMACAddress=${MAC}\n\n[Link]\nName=lan0\n`,
     },
   ],
+  'ifupdown from addresses of IPv6 alone to DHCP': [
+    { '/etc/network/interfaces': 'auto eth0\niface eth0 inet6 auto\n' },
+    { mac: MAC, method: 'dhcp' },
+    { '/etc/network/interfaces': 'auto eth0\n\niface eth0 inet dhcp\n' },
+  ],
+  'ifupdown in two files, each address once': [
+    {
+      '/etc/network/interfaces': 'auto eth0\niface eth0 inet dhcp\n',
+      '/etc/network/interfaces.d/six': `iface eth0 inet6 auto\n  hwaddress ${OLD_MAC}\niface eth0 inet static\n  address 10.0.0.2/24\n`,
+    },
+    { mac: MAC, previousMac: OLD_MAC, method: 'static', addresses: ['192.0.2.5/24', '2001:db8::5/64'] },
+    {
+      '/etc/network/interfaces': 'auto eth0\niface eth0 inet static\n    address 192.0.2.5/24\n',
+      '/etc/network/interfaces.d/six': `iface eth0 inet6 static\n  address 2001:db8::5/64\n  hwaddress ${MAC}\n`,
+    },
+  ],
+  'ifupdown with another name, where another file starts it': [
+    {
+      '/etc/network/interfaces': '# eth0 is first\nauto eth0\n',
+      '/etc/network/interfaces.d/eth0': 'iface eth0 inet dhcp\n',
+    },
+    { name: 'eth0', rename: 'lan0', mac: MAC },
+    {
+      '/etc/network/interfaces': '# eth0 is first\nauto lan0\n',
+      '/etc/network/interfaces.d/eth0': 'iface lan0 inet dhcp\n',
+    },
+  ],
   'netplan by MAC address': [
     {
       '/etc/netplan/50-cloud-init.yaml': `# made by cloud-init\nnetwork:\n  version: 2\n  ethernets:\n    ens3:\n      match:\n        macaddress: "${OLD_MAC}"   # old\n      set-name: ens3\n      dhcp4: true\n      nameservers:\n        addresses: [1.1.1.1]\n`,
@@ -141,6 +168,24 @@ const NETWORKS: Readonly<
     { name: 'ens3', rename: 'lan0', mac: MAC },
     {
       '/etc/netplan/01.yaml': `network:\n  version: 2\n  ethernets:\n    ens3:\n      dhcp4: true\n      match:\n        macaddress: "${MAC}"\n      set-name: lan0\n`,
+    },
+  ],
+  'netplan with a gateway of old, and an address given to the card': [
+    {
+      '/etc/netplan/01.yaml': `network:\n  ethernets:\n    ens3:\n      macaddress: "${OLD_MAC}"\n      addresses:\n        - 10.0.0.2/24\n      routes:\n        - to: default\n          via: 10.0.0.1\n`,
+    },
+    { name: 'ens3', mac: MAC, method: 'static', addresses: ['192.0.2.5/24'] },
+    {
+      '/etc/netplan/01.yaml': `network:\n  ethernets:\n    ens3:\n      macaddress: "${MAC}"\n      addresses:\n        - 192.0.2.5/24\n`,
+    },
+  ],
+  'systemd-networkd with an address given to the card': [
+    {
+      '/etc/systemd/network/a.network': `[Match]\nName=ens3\n[Link]\nMACAddress=${OLD_MAC}\n[Network]\nDHCP=yes\n`,
+    },
+    { name: 'ens3', mac: MAC },
+    {
+      '/etc/systemd/network/a.network': `[Match]\nName=ens3\n[Link]\nMACAddress=${MAC}\n[Network]\nDHCP=yes\n`,
     },
   ],
   'systemd-networkd': [
@@ -186,6 +231,23 @@ const NETWORK_REFUSED: Readonly<Record<string, [Record<string, GuestContent>, ob
     { '/etc/network/interfaces': 'iface ens3 inet dhcp\n' },
     { name: 'ens4', mac: MAC, method: 'dhcp' },
   ],
+  'another name where ifupdown has a bridge over the card': [
+    {
+      '/etc/network/interfaces': 'iface eth0 inet manual\niface br0 inet dhcp\n  bridge_ports eth0\n',
+    },
+    { name: 'eth0', rename: 'lan0', mac: MAC },
+  ],
+  'another name where ifupdown has a VLAN over the card': [
+    { '/etc/network/interfaces': 'iface eth0 inet manual\nauto eth0.7\niface eth0.7 inet dhcp\n' },
+    { name: 'eth0', rename: 'lan0', mac: MAC },
+  ],
+  'other addresses where ifupdown has routes of its own': [
+    {
+      '/etc/network/interfaces':
+        'iface eth0 inet static\n  address 10.0.0.2/24\n  post-up ip route add 10.9.0.0/16 via 10.0.0.9\n',
+    },
+    { name: 'eth0', mac: MAC, method: 'dhcp' },
+  ],
   NetworkManager: [
     { '/etc/NetworkManager/system-connections/a.nmconnection': '' },
     { mac: MAC, method: 'dhcp' },
@@ -196,6 +258,50 @@ const NETWORK_REFUSED: Readonly<Record<string, [Record<string, GuestContent>, ob
         'network:\n  ethernets:\n    ens3:\n      routes:\n        - to: 10.9.0.0/16\n          via: 10.0.0.1\n',
     },
     { name: 'ens3', mac: MAC, method: 'dhcp' },
+  ],
+  'routes of netplan with fixed addresses and no gateway': [
+    {
+      '/etc/netplan/01.yaml':
+        'network:\n  ethernets:\n    ens3:\n      routes:\n        - to: 10.9.0.0/16\n          via: 10.0.0.1\n',
+    },
+    { name: 'ens3', mac: MAC, method: 'static', addresses: ['192.0.2.5/24'] },
+  ],
+  'a default route of netplan by another table': [
+    {
+      '/etc/netplan/01.yaml':
+        'network:\n  ethernets:\n    ens3:\n      routes:\n        - to: default\n          via: 10.0.0.1\n          table: 101\n',
+    },
+    { name: 'ens3', mac: MAC, method: 'dhcp' },
+  ],
+  'addresses for a port of a bridge of netplan': [
+    {
+      '/etc/netplan/01.yaml': 'network:\n  ethernets:\n    ens3: {}\n',
+      '/etc/netplan/02.yaml':
+        'network:\n  bridges:\n    br0:\n      interfaces: [ens3]\n      addresses: [10.0.0.2/24]\n',
+    },
+    { mac: MAC, method: 'dhcp' },
+  ],
+  'addresses for a part of a bond of systemd-networkd': [
+    { '/etc/systemd/network/a.network': '[Match]\nName=ens3\n[Network]\nBond=bond0\n' },
+    { mac: MAC, method: 'dhcp' },
+  ],
+  'a pattern of netplan that fits both cards': [
+    { '/etc/netplan/01.yaml': 'network:\n  ethernets:\n    all:\n      match: {name: "en*"}\n' },
+    { mac: MAC, method: 'static', addresses: ['192.0.2.5/24'] },
+  ],
+  'addresses where udev alone knows the card': [
+    {
+      '/etc/udev/rules.d/70-persistent-net.rules': `SUBSYSTEM=="net", ATTR{address}=="${OLD_MAC}", NAME="eth0"\n`,
+      '/etc/sysconfig/network-scripts/ifcfg-eth0': 'DEVICE=eth0\nBOOTPROTO=static\n',
+      '/etc/sysconfig/network': 'NETWORKING=yes\n',
+    },
+    { mac: MAC, previousMac: OLD_MAC, method: 'dhcp' },
+  ],
+  'another MAC address where NetworkManager names the old one': [
+    {
+      '/etc/NetworkManager/system-connections/a.nmconnection': `[ethernet]\nmac-address=${OLD_MAC.toUpperCase()}\n`,
+    },
+    { mac: MAC, previousMac: OLD_MAC },
   ],
   'netplan that is not YAML': [
     { '/etc/netplan/01.yaml': 'network: [' },
@@ -217,6 +323,15 @@ test('adapt-guest says which stack it cannot adapt', async (t) => {
   })
 })
 
+test('adapt-guest takes an interface for one card, not for the next one too', async (t) => {
+  const text = `network:\n  ethernets:\n    lan:\n      match: {macaddress: "${OLD_MAC}"}\n      dhcp4: true\n`
+  const texts = await adapted(
+    { '/etc/os-release': '', '/etc/netplan/01.yaml': text },
+    { network: [{ mac: MAC, previousMac: OLD_MAC }, { mac: MACS[1] }] },
+  )
+  t.is(texts['/etc/netplan/01.yaml'], text.replace(OLD_MAC, MAC))
+})
+
 test('adapt-guest refuses a MAC address that the machine will not have', async (t) => {
   await t.throwsAsync(adapted({ '/etc/x': '' }, { network: [{ mac: OLD_MAC }] }), { code: 'USAGE' })
 })
@@ -235,6 +350,12 @@ test('adapt-guest names disks in fstab by UUID, and leaves out those that stay',
   await t.throwsAsync(adapted({ '/etc/fstab': fstab }, { fstab: { uuids: { '/dev/vda1': '1111-2222' } } }), {
     message: /\/dev\/vdb at \/data/,
   })
+  for (const name of ['by-path/pci-0000:00:04.0-part1', 'by-id/virtio-abc-part1'])
+    await t.throwsAsync(adapted({ '/etc/fstab': `/dev/disk/${name} / ext4\n` }, { fstab: {} }), {
+      message: /its UUID is not known/,
+    })
+  const kept = { '/etc/fstab': '/dev/disk/by-id/dm-name-vg-a / ext4\n/dev/disk/by-label/a /a ext4\n' }
+  t.deepEqual(await adapted(kept, { fstab: {} }), kept)
   await t.throwsAsync(adapted({ '/etc/x': '' }, { fstab: {} }), { code: 'GUEST_UNSUPPORTED' })
 })
 
