@@ -36,6 +36,8 @@ export const UNASKED_BYTES = 128 * KiB
 export const WINDOWS_PER_LANE = 4
 /** Nearby a sender keeps so many: an answer comes while the next is read, and of many jobs the memory is what costs. */
 export const NEAR_WINDOWS = 2
+/** Data frames of a lane that a disk writes at a time: it never waits for the next, nor the lane for a disk that is far away. */
+export const WRITES_UNDER_WAY = 2
 /** Placed windows of a lane that the main thread has not noted: beyond, the lane reads no more. 64 take an honest one 0.1 s at least. */
 export const MAX_UNNOTED_WINDOWS = 64
 /**
@@ -231,7 +233,7 @@ export const PROGRESS_TIMEOUT_MS = 5 * 60_000
 export const MAX_INCOMING_BYTES = 1024 * MiB
 export const MAX_INCOMING_BYTES_PER_PEER = 512 * MiB
 /** Most memory a receiving lane takes: frames, what is read again, what is decoded. */
-export const INCOMING_LANE_BYTES = 8 * MiB
+export const INCOMING_LANE_BYTES = 10 * MiB
 /** Volumes a peer may have read again in a minute, and requests of it that may wait: they are answered one at a time. */
 export const MAX_VERIFIES_PER_MINUTE = 20
 export const MAX_VERIFIES_WAITING = 4

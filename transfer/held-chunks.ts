@@ -319,15 +319,15 @@ export function createHeldChunks(
 function openIfThere(path: string): OpenFile | undefined {
   try {
     const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
-    return { fd, ...openReads(fd, path, 'target') }
+    return { fd, ...openReads(fd, path, 'held') }
   } catch {
     return undefined
   }
 }
 
 /** Waits for what a lane that was stopped may still read. */
-async function close({ fd, idle }: OpenFile): Promise<void> {
-  await idle()
+async function close({ fd, close }: OpenFile): Promise<void> {
+  await close()
   closeSync(fd)
 }
 

@@ -9,6 +9,8 @@ export type LanePath = 'tls' | 'libp2p' | 'webrtc' | 'relay'
 export interface LaneFrame {
   readonly message: LaneMessage
   readonly payload: Uint8Array
+  /** Has the lane leave the payload as it is until `done` settles; costs it room for one more, so few at a time. */
+  keep?(done: Promise<unknown>): void
 }
 
 /** How the frames of a lane are read. */

@@ -24,6 +24,9 @@ const F_UNLCK = 2
 const POSIX_FADV_WILLNEED = 3
 const POSIX_FADV_DONTNEED = 4
 const SYNC_FILE_RANGE_WRITE = 2
+// From <bits/mman-linux.h>.
+const PROT_NONE = 0
+const MAP_SHARED = 1
 const RENAME_NOREPLACE = 1
 // From <netinet/tcp.h>.
 const IPPROTO_TCP = 6
@@ -65,6 +68,11 @@ function bind() {
       'int setsockopt(int fd, int level, int name, const uint8_t *value, uint32_t length)',
     ),
     send: self.func('int64_t send(int fd, void *bytes, size_t length, int flags)'),
+    mmap: self.func(
+      'uintptr_t mmap(uintptr_t at, size_t length, int protection, int flags, int fd, int64_t offset)',
+    ),
+    munmap: self.func('int munmap(uintptr_t at, size_t length)'),
+    mincore: self.func('int mincore(uintptr_t at, size_t length, _Out_ uint8_t *pages)'),
     clockGettime: self.func('int clock_gettime(int clock, void *time)'),
     renameat2: self.func(
       'int renameat2(int fromFd, const char *from, int toFd, const char *to, unsigned int flags)',
@@ -165,6 +173,23 @@ export function adviseWillNeed(fd: number, offset: number, lengthBytes: number):
 /** Drops the clean pages of a range from the page cache; a length of 0 means to the end. */
 export function adviseDontNeed(fd: number, offset: number, lengthBytes: number): void {
   libc?.fadvise(fd, offset, lengthBytes, POSIX_FADV_DONTNEED)
+}
+
+/**
+ * Whether the pages at `from` and every `strideBytes` behind it, a multiple of the page's size, within `lengthBytes` are in the page cache. Where
+ * the system does not tell, which it does only to who may write the file, all are.
+ */
+export function cachedAt(fd: number, from: number, lengthBytes: number, strideBytes: number): boolean[] {
+  const cached = Array.from({ length: Math.floor(lengthBytes / strideBytes) }, () => true)
+  if (!libc) return cached
+  const mapped = libc.mmap(0, lengthBytes, PROT_NONE, MAP_SHARED, fd, from)
+  // MAP_FAILED is the last address.
+  if (Number(mapped) > Number.MAX_SAFE_INTEGER) return cached
+  const page = new Uint8Array(1)
+  for (let i = 0; i < cached.length; i++)
+    if (libc.mincore(Number(mapped) + i * strideBytes, 1, page) === 0) cached[i] = (page[0] & 1) !== 0
+  libc.munmap(mapped, lengthBytes)
+  return cached
 }
 
 /** Starts writing the dirty pages of a range to the disk without waiting; not a promise of durability. */

@@ -1,5 +1,5 @@
 /**
- * The stages of receive(): answer a window with what is wanted, decode and verify what comes, write it.
+ * The first stages of receive(): answer a window with what is wanted, decode and verify what comes.
  *
  * What the target already holds is read again, digested and copied; only a digest that matches is used. Bytes of a
  * frame are written only after every chunk in it matched the digest announced for it.
@@ -22,11 +22,10 @@ import type { HeldChunks } from './held-chunks.ts'
 import { hasDigest } from './hasher.ts'
 import type { Lane, LaneFrame } from './lane.ts'
 import { openWindow, wanted, type OpenWindow, type OpenWindows } from './open-window.ts'
-import type { RecentChunks } from './recent-chunks.ts'
 import type { Sink } from './sink.ts'
 import { endStage, startStage, waitStage } from './stage-clock.ts'
 import { WaitingShare } from './waiting-share.ts'
-import { partRanges, stretches } from './window-ranges.ts'
+import { partRanges } from './window-ranges.ts'
 
 /** Chunks of one frame, decoded and verified. */
 export interface VerifiedChunks {
@@ -36,6 +35,8 @@ export interface VerifiedChunks {
   readonly bytes: Uint8Array
   /** What of them came over the lane. */
   readonly receivedBytes: number
+  /** Has `bytes` stay as they are until `done` settles, see LaneFrame; without it they are valid until more is asked for. */
+  keep?(done: Promise<unknown>): void
 }
 
 /** What a receiving lane answers with. */
@@ -138,16 +139,17 @@ export function verify(open: OpenWindows, held: Pick<HeldChunks, 'complete'>) {
       }
       const came = decodeFrame(open, item, decompressFrame)
       const { window, first, count } = came
-      const bytes = hasParts(came) ? await held.complete(window, first, count, came.bytes) : came.bytes
+      const whole = !hasParts(came)
+      const bytes = whole ? came.bytes : await held.complete(window, first, count, came.bytes)
       verifyChunks(window, first, count, bytes)
-      yield { ...came, bytes }
+      yield whole ? came : { ...came, bytes, keep: undefined }
     }
   }
 }
 
 function decodeFrame(
   open: OpenWindows,
-  { message, payload }: LaneFrame,
+  { message, payload, keep }: LaneFrame,
   decompressFrame: DecompressFrame,
 ): VerifiedChunks {
   if (message.kind !== 'data') throw violation(`A ${message.kind} frame came as data`)
@@ -166,12 +168,11 @@ function decodeFrame(
   if (rawBytes !== message.rawBytes)
     throw violation(`A data frame announces ${message.rawBytes} bytes for ${rawBytes} of chunks`)
   const clock = startStage()
-  const bytes =
-    message.codec === 'zstd'
-      ? decompressFrame(payload, rawBytes, entryOffset(window.entries, first))
-      : payload
+  const came = { window, first, count, receivedBytes: rawBytes }
+  if (message.codec !== 'zstd') return { ...came, bytes: payload, keep }
+  const bytes = decompressFrame(payload, rawBytes, entryOffset(window.entries, first))
   endStage('decompress', clock)
-  return { window, first, count, bytes, receivedBytes: rawBytes }
+  return { ...came, bytes }
 }
 
 /** Bytes of the chunks that come before they are wanted; Infinity when they are more than there are. */
@@ -203,35 +204,4 @@ function verifyChunks(window: OpenWindow, first: number, count: number, bytes: U
     at += length
   }
   endStage('verify', clock)
-}
-
-/** Writes verified chunks, neighbours in one write, and passes on the windows that are complete. */
-export function store(open: OpenWindows, sink: Sink, recent: RecentChunks) {
-  return async function* (items: AsyncIterable<VerifiedChunks>): AsyncGenerator<OpenWindow> {
-    for await (const { window, first, count, bytes, receivedBytes } of items) {
-      const { entries } = window
-      for (const { from, to, offset } of stretches(window, first, count)) {
-        const clock = startStage()
-        const writing = sink.write(bytes.subarray(from, to), offset)
-        if (writing) await waitStage('wait-write', writing)
-        else endStage('write', clock)
-      }
-      for (let i = first, at = 0; i < first + count; i++) {
-        const length = entryLength(entries, i)
-        recent.put(entries, digestPosition(i), entryOffset(entries, i))
-        window.missing[i] = 0
-        window.missingCount--
-        for (const repeat of window.repeats.get(i) ?? []) {
-          const writing = sink.write(bytes.subarray(at, at + length), entryOffset(entries, repeat))
-          if (writing) await writing
-          window.missingCount--
-        }
-        at += length
-      }
-      window.receivedBytes += receivedBytes
-      if (window.missingCount > 0) continue
-      open.delete(window.number)
-      yield window
-    }
-  }
 }

@@ -100,6 +100,29 @@ export function laneConformance(test: TestFn, name: string, kind: LaneKind): voi
     t.deepEqual(wrong, [])
   })
 
+  test(title('leaves a payload that is kept as it is until it is let go'), async (t) => {
+    await using pair = await kind.openPair()
+    const payloads = Array.from({ length: 24 }, () => randomBytes(MiB))
+    const writing = writeAll(pair.writer, payloads)
+    const kept: { payload: Uint8Array; sent: Uint8Array; letGo(): void }[] = []
+    let read = 0
+    for await (const { payload, keep } of pair.reader.frames()) {
+      const sent = payloads[read++]
+      t.is(Buffer.compare(payload, sent), 0)
+      if (read % 3 === 0) continue
+      const { promise, resolve } = Promise.withResolvers<void>()
+      keep!(promise)
+      kept.push({ payload, sent, letGo: resolve })
+      if (kept.length <= 2) continue
+      // By now the frames behind it came.
+      const oldest = kept.shift()!
+      t.is(Buffer.compare(oldest.payload, oldest.sent), 0)
+      oldest.letGo()
+    }
+    await writing
+    t.is(read, payloads.length)
+  })
+
   test(title('holds the writer when nobody reads, and then loses nothing'), async (t) => {
     await using pair = await kind.openPair()
     const payload = randomBytes(MiB)

@@ -37,10 +37,11 @@ for (const folder of FOLDERS) {
 test('ARCHITECTURE.md computes memory in flight from the limits', (t) => {
   const { DEFAULT_LANES: lanes, WINDOWS_PER_LANE: windows, WINDOW_BYTES: window } = limits
   const frameKiB = (limits.MAX_LANE_PAYLOAD_BYTES + limits.MAX_LANE_HEADER_BYTES) / KiB
+  const frames = 2 + limits.WRITES_UNDER_WAY
   const scratchMiB = (window + limits.DATA_FRAME_BYTES) / MiB
   for (const sum of [
     `${lanes} × ${windows} × ${window / MiB} MiB = ${(lanes * windows * window) / MiB} MiB`,
-    `${lanes} × 2 × ${frameKiB} KiB = ${((lanes * 2 * frameKiB) / KiB).toFixed(1)} MiB`,
+    `${lanes} × ${frames} × ${frameKiB} KiB = ${((lanes * frames * frameKiB) / KiB).toFixed(1)} MiB`,
     `${lanes} × ${scratchMiB} MiB = ${lanes * scratchMiB} MiB`,
     `MAX_JOB_WINDOWS (${limits.MAX_JOB_WINDOWS}), which are ${(limits.MAX_JOB_WINDOWS * window) / MiB} MiB`,
     `MAX_LANES_ACCEPTED (${limits.MAX_LANES_ACCEPTED}) lanes count as ${(limits.MAX_LANES_ACCEPTED * limits.INCOMING_LANE_BYTES) / MiB} MiB`,

@@ -1,6 +1,6 @@
 /** Both pipes of the engine in this thread, over lanes in memory: a whole transfer without workers, sockets or jobs. */
 import type { FluidError } from '../../protocol/errors.ts'
-import { RangeSet } from '../../protocol/extent.ts'
+import { RangeSet, type Range } from '../../protocol/extent.ts'
 import { WINDOWS_PER_LANE } from '../../protocol/limits.ts'
 import { createRoot } from '../../protocol/manifest.ts'
 import type { ChunkIndex, Scope } from '../../transfer/chunk-index.ts'
@@ -35,6 +35,8 @@ export interface MemoryTransfer {
   readonly unaskedBytes?: number
   /** That the receiver takes; as many unless given. */
   readonly takenUnaskedBytes?: number
+  /** Sees what the receiver tells to be written. */
+  onPlaced?(window: Range): void
   /** Sees each pair of lanes before anything is sent on it. */
   onLanes?(lanes: MemoryLanes): void
 }
@@ -94,6 +96,7 @@ export async function transfer(options: MemoryTransfer): Promise<Transferred> {
         unaskedBytes: takenUnaskedBytes,
         onAnnounced: () => {},
         onPlaced: (window) => {
+          options.onPlaced?.(window)
           placed.push({ start: window.start, end: window.end, entries: window.entries })
           receivedBytes += window.receivedBytes
         },

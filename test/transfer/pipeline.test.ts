@@ -3,8 +3,14 @@ import { join } from 'node:path'
 import test from 'ava'
 import fc from 'fast-check'
 import { FluidError } from '../../protocol/errors.ts'
-import { RangeSet } from '../../protocol/extent.ts'
-import { NEAR_WINDOWS, UNASKED_BYTES, WINDOW_BYTES, WINDOWS_PER_LANE } from '../../protocol/limits.ts'
+import { RangeSet, type Range } from '../../protocol/extent.ts'
+import {
+  NEAR_WINDOWS,
+  UNASKED_BYTES,
+  WINDOW_BYTES,
+  WINDOWS_PER_LANE,
+  WRITES_UNDER_WAY,
+} from '../../protocol/limits.ts'
 import { createMemorySink } from '../../transfer/backends/memory.ts'
 import { openChunkIndex, SEED_SCOPE } from '../../transfer/chunk-index.ts'
 import type { JournalRecord } from '../../transfer/journal-record.ts'
@@ -296,6 +302,43 @@ test('receive() fails with the error of the sink', async (t) => {
     }),
   )
   t.is(error?.code, 'NO_SPACE')
+})
+
+test('receive() begins the next writes while the ones before are under way, and tells a window when all of it is there', async (t) => {
+  const content = noise(3 * WINDOW_BYTES, 12)
+  const bytes = new Uint8Array(content.length)
+  const inner = createMemorySink(bytes)
+  let begun = 0
+  let ended = 0
+  let most = 0
+  const sink: Sink = {
+    ...inner,
+    async write(chunk, offset) {
+      most = Math.max(most, ++begun - ended)
+      // For as long as there is room for more, and more comes.
+      for (let turn = 0; begun - ended < WRITES_UNDER_WAY && turn < 1000; turn++)
+        await new Promise((resolve) => setImmediate(resolve))
+      await inner.write(chunk, offset)
+      ended++
+    },
+  }
+  const source = sourceOf(content, 'whole')
+  const onPlaced = ({ start, end }: Range) =>
+    t.is(Buffer.compare(bytes.subarray(start, end), content.subarray(start, end)), 0)
+  await transfer({ source, sink, onPlaced })
+  t.is(Buffer.compare(bytes, content), 0)
+  t.is(most, WRITES_UNDER_WAY)
+})
+
+test('receive() fails with the error of a write that comes while nothing else does', async (t) => {
+  const content = noise(MiB / 2, 13)
+  const sink = createMemorySink(new Uint8Array(content.length))
+  const write = async () => {
+    for (let turn = 0; turn < 100; turn++) await new Promise((resolve) => setImmediate(resolve))
+    throw new FluidError('TARGET_WRITE', 'The disk is gone')
+  }
+  const source = sourceOf(content, 'whole')
+  await t.throwsAsync(transfer({ source, sink: { ...sink, write } }), { code: 'TARGET_WRITE' })
 })
 
 test('send() and receive() both fail when the line is cut, at any byte, and never tell a window that is not there', async (t) => {

@@ -53,7 +53,7 @@ export async function openBlockSource(path: string): Promise<Source> {
     async [Symbol.asyncDispose]() {
       const isFirst = open
       open = false
-      await reads.idle()
+      await reads.close()
       if (isFirst) closeSync(fd)
     },
   }
@@ -121,7 +121,7 @@ export async function openBlockSink(path: string): Promise<Sink> {
     async [Symbol.asyncDispose]() {
       const isFirst = open
       open = false
-      await Promise.all([reads.idle(), writes.close()])
+      await Promise.all([reads.close(), writes.close()])
       if (isFirst) closeSync(fd)
     },
   }

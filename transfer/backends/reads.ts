@@ -5,32 +5,39 @@
 import { openFileTurns } from './file-turns.ts'
 import { readBack, readBackOutside, readFully, readFullyOutside } from './positional-io.ts'
 import { Promptness } from './promptness.ts'
+import { openReadBehind } from './read-behind.ts'
 
 /** The reads of one open descriptor. */
 export interface Reads {
   /** Fills `target` from `offset`, at once or when its turn comes: not to be used before. */
   read(target: Uint8Array, offset: number): void | Promise<void>
-  /** Resolves when nothing is under way: only then may the descriptor be closed. */
-  idle(): Promise<void>
+  /** Ends when nothing is under way: only then may the descriptor be closed. */
+  close(): Promise<void>
 }
 
 /**
- * Reads of `fd`, which `path` names in errors: of a source SOURCE_READ, or SOURCE_CHANGED at an early end; of a target, which is
- * read back, TARGET_WRITE.
+ * Reads of `fd`, which `path` names in errors: of a source SOURCE_READ, or SOURCE_CHANGED at an early end; of what the target
+ * holds elsewhere, or of the target itself, which is read back, TARGET_WRITE. What is only read is read once, and leaves the page
+ * cache as it was.
  */
 export function openReads(
   fd: number,
   path: string,
-  of: 'source' | 'target',
+  of: 'source' | 'held' | 'target',
   promptness = new Promptness(),
 ): Reads {
   const turns = openFileTurns(fd, 'read')
+  const behind = of === 'target' ? undefined : openReadBehind(fd)
   const [here, outside] = of === 'source' ? [readFully, readFullyOutside] : [readBack, readBackOutside]
   return {
     read(target, offset) {
+      behind?.goTo(offset)
       if (promptness.prompt) return promptness.run(() => here(fd, target, offset, path))
       return turns.take(() => promptness.watch(() => outside(fd, target, offset, path)))
     },
-    idle: turns.idle,
+    async close() {
+      await turns.idle()
+      behind?.end()
+    },
   }
 }

@@ -1,7 +1,7 @@
 /**
  * Turns the bytes of a lane into frames, and holds the line when the consumer does not keep up.
  *
- * Two frames are held at most: one the consumer works on, one that fills meanwhile. A transport either asks
+ * Two frames are held at most, one the consumer works on, one that fills meanwhile, and those that it keeps. A transport either asks
  * for room() and fills it in place (no copy), or pushes the bytes it has. Not a transport: knows no sockets.
  */
 import {
@@ -25,13 +25,16 @@ export const LANE_END = new Uint8Array(LANE_PREFIX_BYTES)
 /** Room for a payload at first; most lanes of a small job never need more, and garbage of a megabyte has all be collected. */
 const FIRST_PAYLOAD_BYTES = 128 * 1024
 
+const NOTHING = new Uint8Array(0)
+
 /** Where frames are assembled; reused for the life of the lane. */
 class Slot {
   readonly prefix = new Uint8Array(LANE_PREFIX_BYTES)
   readonly header = new Uint8Array(MAX_LANE_HEADER_BYTES)
   message: LaneMessage | undefined
   payloadBytes = 0
-  full = false
+  /** The consumer has it for longer. */
+  kept: Promise<unknown> | undefined
   /** The payload's bytes; as long as payloadBytes of this frame. */
   payload: Uint8Array = new Uint8Array(0)
   #memory = new DirectMemory(FIRST_PAYLOAD_BYTES)
@@ -59,12 +62,16 @@ export interface InboxEvents {
 
 /** The reading half of a lane. */
 export class FrameInbox {
-  readonly #slots = [new Slot(), new Slot()]
   readonly #events: InboxEvents
-  #filling = 0
-  #taking = 0
+  /** Where the next frame is assembled; undefined while there is no room. */
+  #filling: Slot | undefined = new Slot()
+  /** Whole frames that were not asked for yet, oldest first. */
+  readonly #full: Slot[] = []
+  readonly #free: Slot[] = []
+  #slots = 1
+  #kept = 0
   /** The part of the filling slot's frame that is coming, and how much of it is there. */
-  #part: Uint8Array
+  #part: Uint8Array = this.#filling!.prefix
   #partName: 'prefix' | 'header' | 'payload' = 'prefix'
   #got = 0
   /** Bytes that came when both slots were full; bounded by what the transport had in hand when it was paused. */
@@ -85,7 +92,6 @@ export class FrameInbox {
 
   constructor(events: InboxEvents) {
     this.#events = events
-    this.#part = this.#slots[0].prefix
   }
 
   /** Milliseconds the consumer has waited for frames, the present wait included. */
@@ -98,12 +104,12 @@ export class FrameInbox {
   /** True while part of a frame is here and it is for the peer to send the rest. */
   get lacks(): boolean {
     const begun = this.#got > 0 || this.#partName !== 'prefix'
-    return begun && !this.#slots[this.#filling].full && this.#spill.length === 0
+    return begun && this.#filling !== undefined && this.#spill.length === 0
   }
 
-  /** Where the next bytes go, never empty; undefined while both slots are full. */
+  /** Where the next bytes go, never empty; undefined while no slot is free. */
   room(): Uint8Array | undefined {
-    if (this.#slots[this.#filling].full || this.#spill.length > 0) {
+    if (!this.#filling || this.#spill.length > 0) {
       this.#held = true
       return undefined
     }
@@ -116,7 +122,7 @@ export class FrameInbox {
     this.#got += bytes
     this.#events.taken?.(bytes)
     try {
-      while (this.#got === this.#part.length && !this.#slots[this.#filling].full) this.#nextPart()
+      while (this.#filling && this.#got === this.#part.length) this.#nextPart(this.#filling)
     } catch (error) {
       this.#deaf = true
       this.#events.violation(error)
@@ -163,12 +169,16 @@ export class FrameInbox {
     for (;;) {
       signal?.throwIfAborted()
       if (this.#stopped) throw this.#failure!.error
-      const slot = this.#slots[this.#taking]
-      if (slot.full) {
-        yield { message: slot.message!, payload: slot.payload }
-        slot.full = false
-        this.#taking ^= 1
-        this.#refill()
+      const slot = this.#full.shift()
+      if (slot) {
+        yield {
+          message: slot.message!,
+          payload: slot.payload,
+          keep(done) {
+            slot.kept = done
+          },
+        }
+        this.#giveBack(slot)
       } else if (this.#ended) {
         return
       } else if (this.#failure) {
@@ -179,8 +189,7 @@ export class FrameInbox {
     }
   }
 
-  #nextPart(): void {
-    const slot = this.#slots[this.#filling]
+  #nextPart(slot: Slot): void {
     this.#got = 0
     switch (this.#partName) {
       case 'prefix': {
@@ -204,18 +213,46 @@ export class FrameInbox {
         this.#part = slot.payload
         return
       case 'payload':
-        slot.full = true
-        this.#filling ^= 1
-        this.#partName = 'prefix'
-        this.#part = this.#slots[this.#filling].prefix
+        this.#full.push(slot)
+        this.#begin(this.#freeSlot())
         this.#wake?.()
     }
+  }
+
+  #begin(slot: Slot | undefined): void {
+    this.#filling = slot
+    this.#partName = 'prefix'
+    this.#part = slot?.prefix ?? NOTHING
+  }
+
+  /** Two slots, and one for each that is kept. */
+  #freeSlot(): Slot | undefined {
+    const free = this.#free.pop()
+    if (free || this.#slots >= 2 + this.#kept) return free
+    this.#slots++
+    return new Slot()
+  }
+
+  /** The consumer is done with a slot, or keeps it and is given another. */
+  #giveBack(slot: Slot): void {
+    const { kept } = slot
+    slot.kept = undefined
+    if (kept) {
+      this.#kept++
+      const again = () => {
+        this.#kept--
+        this.#giveBack(slot)
+      }
+      kept.then(again, again)
+    } else this.#free.push(slot)
+    if (!this.#filling) this.#begin(this.#freeSlot())
+    this.#refill()
   }
 
   /** Takes what fits; returns the rest. */
   #copyIn(bytes: Uint8Array): Uint8Array {
     while (bytes.length > 0 && !this.#deaf) {
-      if (this.#slots[this.#filling].full) return bytes
+      if (!this.#filling) return bytes
       const room = this.#part.length - this.#got
       const piece = bytes.length > room ? bytes.subarray(0, room) : bytes
       this.#part.set(piece, this.#got)

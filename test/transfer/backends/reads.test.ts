@@ -21,7 +21,7 @@ test('what a prompt disk holds is there when read() returns, what a slow one hol
   const slow = openReads(file.fd, path, 'source', slowDisk())
   const pieces = [0, 1, 2, 3].map(() => Buffer.alloc(PIECE_BYTES))
   for (const [i, target] of pieces.entries()) t.true(slow.read(target, i * PIECE_BYTES) instanceof Promise)
-  await slow.idle()
+  await slow.close()
   t.deepEqual(Buffer.concat(pieces), content)
 })
 
