@@ -262,7 +262,8 @@ export function createHeldChunks(
     if (known !== undefined) return known
     if (gone.has(file)) return undefined
     const path = file === PREVIOUS ? older?.previous : index?.chunks.pathOf(file)
-    const opened = path === undefined ? undefined : openIfThere(path)
+    // Only the version before is read once, and forward.
+    const opened = path === undefined ? undefined : openIfThere(path, file === PREVIOUS ? 'former' : 'target')
     if (!opened) {
       gone.add(file)
       return undefined
@@ -316,10 +317,10 @@ export function createHeldChunks(
   }
 }
 
-function openIfThere(path: string): OpenFile | undefined {
+function openIfThere(path: string, of: 'former' | 'target'): OpenFile | undefined {
   try {
     const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
-    return { fd, ...openReads(fd, path, 'held') }
+    return { fd, ...openReads(fd, path, of) }
   } catch {
     return undefined
   }

@@ -16,14 +16,14 @@ export interface Reads {
 }
 
 /**
- * Reads of `fd`, which `path` names in errors: of a source SOURCE_READ, or SOURCE_CHANGED at an early end; of what the target
- * holds elsewhere, or of the target itself, which is read back, TARGET_WRITE. What is only read is read once, and leaves the page
- * cache as it was.
+ * Reads of `fd`, which `path` names in errors: of a source SOURCE_READ, or SOURCE_CHANGED at an early end; of the version
+ * before, and of what the target holds, TARGET_WRITE. A source and the version before are read once, forward, and leave the page cache
+ * as it was.
  */
 export function openReads(
   fd: number,
   path: string,
-  of: 'source' | 'held' | 'target',
+  of: 'source' | 'former' | 'target',
   promptness = new Promptness(),
 ): Reads {
   const turns = openFileTurns(fd, 'read')
