@@ -12,6 +12,7 @@
 import { closeSync, constants, fstatSync, openSync, statfsSync } from 'node:fs'
 import { DIRECT_BLOCK_BYTES, DIRECT_BYTES, liesLike } from '../direct-memory.ts'
 import { writeFully, writeFullyOutside } from './positional-io.ts'
+import { Promptness } from './promptness.ts'
 
 /** From <linux/magic.h>. Elsewhere (tmpfs, btrfs, network file systems) it brings nothing, or nobody measured it. */
 const EXT4_MAGIC = 0xef53
@@ -31,7 +32,7 @@ export interface DirectWrites {
 }
 
 /** Direct writes of what `fd` has open; its second descriptor is opened, by `open`, with the first of them. */
-export function openDirectWrites(fd: number, open = openDirect): DirectWrites {
+export function openDirectWrites(fd: number, open = openDirect, promptness = new Promptness()): DirectWrites {
   let direct: number | undefined
   let refused = false
   const underWay = new Set<Promise<void>>()
@@ -42,6 +43,14 @@ export function openDirectWrites(fd: number, open = openDirect): DirectWrites {
       refused = direct === undefined
     }
     return refused ? undefined : direct
+  }
+
+  /** Through the cache. To fill a block the disk may have to be read: in this thread only while it is prompt. */
+  function writeEdge(bytes: Uint8Array, offset: number): Promise<void> | undefined {
+    if (bytes.length === 0) return undefined
+    if (!promptness.prompt) return promptness.watch(() => writeFullyOutside(fd, bytes, offset))
+    promptness.run(() => writeFully(fd, bytes, offset))
+    return undefined
   }
 
   async function writeBlocks(to: number, bytes: Uint8Array, offset: number): Promise<void> {
@@ -62,12 +71,14 @@ export function openDirectWrites(fd: number, open = openDirect): DirectWrites {
       if (to === undefined) return undefined
       const head = (DIRECT_BLOCK_BYTES - (offset % DIRECT_BLOCK_BYTES)) % DIRECT_BLOCK_BYTES
       const end = bytes.length - ((offset + bytes.length) % DIRECT_BLOCK_BYTES)
-      writeFully(fd, bytes.subarray(0, head), offset)
-      writeFully(fd, bytes.subarray(end), offset + end)
-      const writing = writeBlocks(to, bytes.subarray(head, end), offset + head)
-      const ended = writing.catch(() => {}).finally(() => underWay.delete(ended))
+      const edges = [writeEdge(bytes.subarray(0, head), offset), writeEdge(bytes.subarray(end), offset + end)]
+      const parts = [
+        writeBlocks(to, bytes.subarray(head, end), offset + head),
+        ...edges.filter((edge) => edge !== undefined),
+      ]
+      const ended = Promise.allSettled(parts).then(() => void underWay.delete(ended))
       underWay.add(ended)
-      return writing
+      return ended.then(async () => void (await Promise.all(parts)))
     },
     async idle() {
       await Promise.all(underWay)

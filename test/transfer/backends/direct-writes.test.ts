@@ -6,6 +6,7 @@ import { openDirectWrites, writesDirectly } from '../../../transfer/backends/dir
 import { openRawSink } from '../../../transfer/backends/raw.ts'
 import { DIRECT_BYTES, DirectMemory } from '../../../transfer/direct-memory.ts'
 import { cachedBytes, hasProgram, noSmallFileSystems, smallFileSystem } from '../../helpers/programs.ts'
+import { slowDisk } from '../../helpers/slow-disk.ts'
 import { randomNumbers } from '../../helpers/sparse-content.ts'
 import { tempDir } from '../../helpers/temp-dir.ts'
 
@@ -85,6 +86,17 @@ test(`pieces of all kinds, and zeros and reads between them, leave what was writ
   await sink.sync()
   sink.forgetCached!()
   t.true((await readFile(file.path)).equals(expected))
+})
+
+test(`a piece is whole where the disk is not prompt, too${why}`, async (t) => {
+  await using file = await fileOf(t, await smallFileSystem(t, await tempDir(t), 32 * MiB), 8 * MiB)
+  const writes = openDirectWrites(file.fd, undefined, slowDisk())
+  const bytes = piece(MiB, 1000, 7)
+  const writing = writes.write(bytes, 1000)
+  await writing
+  t.true((await readFile(file.path)).subarray(1000, 1000 + MiB).equals(bytes))
+  await writes.idle()
+  writes.close()
 })
 
 test(`a full disk is told with its offset${why}`, async (t) => {
