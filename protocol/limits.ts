@@ -230,8 +230,8 @@ export const MAX_OPEN_JOBS_PER_PEER = 64
  */
 export const PROGRESS_TIMEOUT_MS = 5 * 60_000
 /** Memory of all attempts that receive, together and of one peer: of lanes, tables of recent chunks, journals of benchmarks. */
-export const MAX_INCOMING_BYTES = 1024 * MiB
-export const MAX_INCOMING_BYTES_PER_PEER = 512 * MiB
+export const MAX_INCOMING_BYTES = 1280 * MiB
+export const MAX_INCOMING_BYTES_PER_PEER = 640 * MiB
 /** Most memory a receiving lane takes: frames, what is read again, what is decoded. */
 export const INCOMING_LANE_BYTES = 10 * MiB
 /** Volumes a peer may have read again in a minute, and requests of it that may wait: they are answered one at a time. */
