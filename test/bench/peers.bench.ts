@@ -32,12 +32,13 @@ await runThose(ontoDisk, {
   report: createReport(options.json, { memoryHeld: false }),
   memory: unheldMemory,
 })
-const memoryHeld = options.hold && wantsHeldMemory(options.target)
+const chosen = others.filter(({ id }) => options.cases.includes(id))
+const memoryHeld = chosen.length > 0 && options.hold && wantsHeldMemory(options.target)
 await using memory = memoryHeld ? await holdFreeMemory(options.work) : unheldMemory
 const report = createReport(options.json, { memoryHeld })
 if (memoryHeld)
   report.progress('Free memory is held and given out as contenders need it; --no-hold leaves that out')
-await runThose(others, { options, report, memory })
+await runThose(chosen, { options, report, memory })
 
 async function runThose(some: readonly Case[], bench: Bench): Promise<void> {
   for (const each of some.filter(({ id }) => bench.options.cases.includes(id))) await each.run(bench)
