@@ -26,12 +26,14 @@ export function store(open: OpenWindows, sink: Sink, recent: RecentChunks) {
     const underWay: Writing[] = []
     let next: Promise<IteratorResult<VerifiedChunks>> | undefined
 
-    /** Waits for the oldest writes. */
-    async function* oldest(): AsyncGenerator<OpenWindow> {
-      const [{ done, completes }] = underWay
-      await done
-      underWay.shift()
-      if (completes) yield completes
+    /** Waits until no more than `most` are under way. */
+    async function* settle(most: number): AsyncGenerator<OpenWindow> {
+      while (underWay.length > most) {
+        const [{ done, completes }] = underWay
+        await waitStage('wait-write', done)
+        underWay.shift()
+        if (completes) yield completes
+      }
     }
 
     try {
@@ -39,30 +41,27 @@ export function store(open: OpenWindows, sink: Sink, recent: RecentChunks) {
         next ??= source.next()
         const came = await (underWay.length > 0 ? Promise.race([next, underWay[0].done]) : next)
         if (!came) {
-          yield* oldest()
+          yield* settle(underWay.length - 1)
           continue
         }
         next = undefined
         if (came.done) break
         const chunks = came.value
         const { window } = chunks
+        yield* settle(WRITES_UNDER_WAY - 1)
         const done = write(chunks, sink, recent)
         const completes = window.missingCount > 0 ? undefined : window
         if (completes) open.delete(window.number)
         if (done) {
           done.catch(() => {}) // Heard of when its turn comes.
           underWay.push({ done, completes })
-          // What the lane cannot keep is used up before it is asked for more.
-          const most = chunks.keep ? WRITES_UNDER_WAY : 0
-          chunks.keep?.(done)
-          while (underWay.length > most) {
-            await waitStage('wait-write', underWay[0].done)
-            yield* oldest()
-          }
+          // What cannot be kept is used up before more is asked for.
+          if (chunks.keep) chunks.keep(done)
+          else yield* settle(0)
         } else if (completes && underWay.length > 0) underWay.push({ done: Promise.resolve(), completes })
         else if (completes) yield completes
       }
-      while (underWay.length > 0) yield* oldest()
+      yield* settle(0)
     } finally {
       // Nothing may still be read when the lane goes. A frame that is waited for may never come.
       await Promise.allSettled(underWay.map(({ done }) => done))

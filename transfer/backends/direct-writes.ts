@@ -6,8 +6,7 @@
  * a disk that takes a MiB as it lies costs 0.1. And a volume of terabytes drives nothing out of the cache that others need.
  * What a piece has before its first whole block and behind its last goes through the cache, as does all where the system
  * refuses. The kernel keeps both views one; only a page that someone dirties beside such a write at that moment may keep an old
- * copy of what was written, so whoever is done has
- * the cache forgotten: Sink.forgetCached().
+ * copy of what was written, so whoever is done has the cache forgotten: Sink.forgetCached().
  */
 import { closeSync, constants, fstatSync, openSync, statfsSync } from 'node:fs'
 import { DIRECT_BLOCK_BYTES, DIRECT_BYTES, liesLike } from '../direct-memory.ts'
