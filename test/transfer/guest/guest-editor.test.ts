@@ -1,4 +1,4 @@
-import { chown, mkdir, readdir, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import anyTest, { type ExecutionContext } from 'ava'
@@ -152,7 +152,7 @@ test(`write() takes away what a run that was cut off left beside a file${why}`, 
 serial(
   `write() is done again where debugfs was killed, on a file system that was checked first${why}`,
   async (t) => {
-    const { image, folder, disks, content } = await guestOf(t, ['-t', 'ext4', '-b', '1024'])
+    const { image, folder, disks } = await guestOf(t, ['-t', 'ext4', '-b', '1024'])
     const bytes = Buffer.alloc(300_000, 'x')
     const name = `new-${'n'.repeat(100)}`
     // Its first file is made, and then it hangs at a pipe until it is killed: not even its end is written.
@@ -181,7 +181,8 @@ exit 137
     } finally {
       process.env.PATH = path
     }
-    await t.throwsAsync(checkExt(image))
+    // How much of it reached the image is chance: mostly a name of an inode that no bitmap knows.
+    await withVolume(image, async (volume) => void t.true(volume.needsCheck))
     {
       await using guest = await openWritableGuest(disks)
       await checkExt(image)
@@ -189,14 +190,12 @@ exit 137
       await guest.write(`/etc/${name}`, bytes, { uid: 1000 })
       await guest.sync()
       t.is((await guest.entry(`/etc/${name}`))?.uid, 1000)
+      const found = await guest.read(`/etc/${name}`, { maxBytes: bytes.length })
+      t.true(found && bytes.equals(found))
     }
     await checkExt(image)
-    await writeFile(join(content, 'etc', name), bytes)
-    await chown(join(content, 'etc', name), 1000, 0)
-    await withVolume(image, async (volume) => {
-      t.false(volume.needsCheck)
-      await sameTree(t, volume, content)
-    })
+    // What the check found of the file that was cut off may lie in lost+found.
+    await withVolume(image, async (volume) => void t.false(volume.needsCheck))
   },
 )
 
