@@ -176,8 +176,8 @@ export function adviseDontNeed(fd: number, offset: number, lengthBytes: number):
 }
 
 /**
- * Whether the pages at `from` and every `strideBytes` behind it, a multiple of the page's size, within `lengthBytes` are in the page cache. Where
- * the system does not tell, which it does only to who may write the file, all are.
+ * Whether the pages at `from` and every `strideBytes` behind it, a multiple of the page's size, within `lengthBytes` are in the
+ * page cache. Where the system does not tell, which it does only to who may write the file, all are.
  */
 export function cachedAt(fd: number, from: number, lengthBytes: number, strideBytes: number): boolean[] {
   const cached = Array.from({ length: Math.floor(lengthBytes / strideBytes) }, () => true)

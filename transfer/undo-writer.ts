@@ -1,10 +1,9 @@
 /** Appends to an undo log, from the thread of a lane: see undo-log.ts. */
-import { closeSync, constants, fdatasync, fstatSync, openSync, readSync, writeSync } from 'node:fs'
-import { promisify } from 'node:util'
+import { closeSync, constants, fstatSync, openSync, readSync, writeSync } from 'node:fs'
 import { crc32 } from 'node:zlib'
 import { FluidError } from '../protocol/errors.ts'
-import { targetSyncError, targetWriteError } from './backends/bounds.ts'
-import { adviseDontNeed } from './linux.ts'
+import { targetWriteError } from './backends/bounds.ts'
+import { openSyncs } from './backends/syncs.ts'
 import {
   ENTRY_HEADER_BYTES,
   parseUndoEntry,
@@ -20,8 +19,6 @@ import {
 const SPARE_BYTES = 1024 * 1024 * 1024
 
 const ZEROS = Buffer.alloc(UNDO_ENTRY_BYTES)
-
-const fdatasyncOf = promisify(fdatasync)
 
 /** One for each sink. */
 export interface UndoWriter extends Disposable {
@@ -55,22 +52,7 @@ export function openUndoWriter(path: string): UndoWriter {
 function createUndoWriter(fd: number, nonce: Buffer, oldBytes: number): UndoWriter {
   const room = Buffer.allocUnsafeSlow(ENTRY_HEADER_BYTES + UNDO_ENTRY_BYTES)
   const payload = room.subarray(ENTRY_HEADER_BYTES)
-  let lost: FluidError | undefined
-  /** The sync that runs, or ran last; and the one after it, of which is what is appended meanwhile. */
-  let last = Promise.resolve()
-  let next: Promise<void> | undefined
-
-  async function syncNow(): Promise<void> {
-    next = undefined
-    try {
-      await fdatasyncOf(fd)
-    } catch (error) {
-      lost = targetSyncError(error)
-      // What did not reach the disk is marked clean: drop it, so that nobody takes it for saved.
-      adviseDontNeed(fd, 0, 0)
-      throw lost
-    }
-  }
+  const syncs = openSyncs(fd)
 
   function put(kind: number, offset: number, length: number, payloadBytes: number): void {
     if (fstatSync(fd).size > 2 * oldBytes + SPARE_BYTES)
@@ -102,18 +84,14 @@ function createUndoWriter(fd: number, nonce: Buffer, oldBytes: number): UndoWrit
       }
     },
     append(offset, length, fill) {
-      if (lost) throw lost
+      syncs.requireSound()
       const old = payload.subarray(0, length)
       fill(old)
       // The first bytes tell most data from zeros.
       if (old[0] === 0 && old.equals(ZEROS.subarray(0, length))) put(UNDO_ZEROS, offset, length, 0)
       else put(UNDO_BYTES, offset, length, length)
     },
-    sync() {
-      // One at a time: of several the system would tell one.
-      next ??= last = last.then(syncNow)
-      return next
-    },
+    sync: syncs.sync,
     [Symbol.dispose]: () => closeSync(fd),
   }
 }

@@ -27,21 +27,22 @@ const cases = [...ontoDisk, ...others]
 const options = optionsOrExit()
 // So that what is to be ended and removed at exit is.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(130))
-await runThose(ontoDisk, {
+const isChosen = ({ id }: Case) => options.cases.includes(id)
+await runAll(ontoDisk.filter(isChosen), {
   options,
   report: createReport(options.json, { memoryHeld: false }),
   memory: unheldMemory,
 })
-const chosen = others.filter(({ id }) => options.cases.includes(id))
+const chosen = others.filter(isChosen)
 const memoryHeld = chosen.length > 0 && options.hold && wantsHeldMemory(options.target)
 await using memory = memoryHeld ? await holdFreeMemory(options.work) : unheldMemory
 const report = createReport(options.json, { memoryHeld })
 if (memoryHeld)
   report.progress('Free memory is held and given out as contenders need it; --no-hold leaves that out')
-await runThose(chosen, { options, report, memory })
+await runAll(chosen, { options, report, memory })
 
-async function runThose(some: readonly Case[], bench: Bench): Promise<void> {
-  for (const each of some.filter(({ id }) => bench.options.cases.includes(id))) await each.run(bench)
+async function runAll(some: readonly Case[], bench: Bench): Promise<void> {
+  for (const each of some) await each.run(bench)
 }
 
 function optionsOrExit(): Options {

@@ -2,22 +2,21 @@
  * Block devices. They know no holes: the engine looks for zeros itself. Sinks are opened plainly, so that
  * many lanes can write; the exclusive hold is the placement's (openExclusively()).
  */
-import { closeSync, constants, fdatasync, fstatSync, openSync, fsync } from 'node:fs'
+import { closeSync, constants, fstatSync, openSync, fsync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { promisify } from 'node:util'
 import { FluidError, type ErrorCode } from '../../protocol/errors.ts'
-import { adviseDontNeed, adviseWillNeed, blockDeviceSize, zeroRange } from '../linux.ts'
+import { adviseWillNeed, blockDeviceSize, zeroRange } from '../linux.ts'
 import type { Sink } from '../sink.ts'
 import type { Source } from '../source.ts'
-import { checkBounds, checkOpen, errnoOf, reason, targetSyncError, targetWriteError } from './bounds.ts'
-import { writesDirectly } from './direct-writes.ts'
+import { checkBounds, checkOpen, errnoOf, reason, targetWriteError } from './bounds.ts'
 import { wholeRange } from './file-extents.ts'
 import { writeZeros } from './positional-io.ts'
 import { openReads } from './reads.ts'
+import { openSyncs } from './syncs.ts'
 import { openWrites } from './writes.ts'
 
 const fsyncOf = promisify(fsync)
-const fdatasyncOf = promisify(fdatasync)
 /** Ranges given to BLKZEROOUT are cut to this: the largest sector, and the page of the cache. */
 const ZERO_ALIGN_BYTES = 4096
 
@@ -80,20 +79,20 @@ export async function openBlockSink(path: string): Promise<Sink> {
   const reads = openReads(fd, path, 'target')
   const writes = openWrites(fd)
   let open = true
-  let lost: FluidError | undefined
+  const syncs = openSyncs(fd)
   return {
     sizeBytes,
     supports: { zeroed: false, sparse: true, shared: true },
     write(bytes, offset) {
       checkOpen(open, path)
       checkBounds(sizeBytes, offset, bytes.length)
-      if (lost) throw lost
+      syncs.requireSound()
       return writes.write(bytes, offset)
     },
     zero(offset, lengthBytes) {
       checkOpen(open, path)
       checkBounds(sizeBytes, offset, lengthBytes)
-      if (lost) throw lost
+      syncs.requireSound()
       zeroDevice(fd, offset, lengthBytes)
     },
     read(target, offset) {
@@ -106,17 +105,10 @@ export async function openBlockSink(path: string): Promise<Sink> {
     },
     async sync() {
       checkOpen(open, path)
-      if (lost) throw lost
-      try {
-        await fdatasyncOf(fd)
-      } catch (error) {
-        lost = targetSyncError(error)
-        adviseDontNeed(fd, 0, 0)
-        throw lost
-      }
+      await syncs.sync()
     },
     forgetCached() {
-      if (open && writesDirectly(fd)) adviseDontNeed(fd, 0, 0)
+      if (open) writes.forgetCached()
     },
     async [Symbol.asyncDispose]() {
       const isFirst = open

@@ -10,6 +10,7 @@
  */
 import { closeSync, constants, fstatSync, openSync, statfsSync } from 'node:fs'
 import { DIRECT_BLOCK_BYTES, DIRECT_BYTES, liesLike } from '../direct-memory.ts'
+import { errnoOf } from './bounds.ts'
 import { writeFully, writeFullyOutside } from './positional-io.ts'
 import { Promptness } from './promptness.ts'
 
@@ -56,7 +57,7 @@ export function openDirectWrites(fd: number, open = openDirect, promptness = new
     try {
       await writeFullyOutside(to, bytes, offset)
     } catch (error) {
-      if (errnoBehind(error) !== 'EINVAL') throw error
+      if (errnoOf((error as Error).cause) !== 'EINVAL') throw error
       // A device with rules of its own.
       refused = true
       await writeFullyOutside(fd, bytes, offset)
@@ -111,8 +112,4 @@ function openDirect(fd: number): number | undefined {
 
 function pathOf(fd: number): string {
   return `/proc/self/fd/${fd}`
-}
-
-function errnoBehind(error: unknown): string | undefined {
-  return ((error as Error).cause as NodeJS.ErrnoException | undefined)?.code
 }

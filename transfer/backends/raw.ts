@@ -3,21 +3,18 @@
  * into the page cache is cheaper than any hand-over, as long as the disk is prompt (reads.ts). Large writes go
  * past the page cache where they can, or take turns (writes.ts).
  */
-import { closeSync, constants, fdatasync, fstatSync, openSync } from 'node:fs'
+import { closeSync, constants, fstatSync, openSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
-import { promisify } from 'node:util'
 import { FluidError } from '../../protocol/errors.ts'
-import { adviseDontNeed, adviseWillNeed, punchHole } from '../linux.ts'
+import { adviseWillNeed, punchHole } from '../linux.ts'
 import type { Sink } from '../sink.ts'
 import type { Source } from '../source.ts'
-import { checkBounds, checkOpen, targetSyncError, targetWriteError } from './bounds.ts'
-import { writesDirectly } from './direct-writes.ts'
+import { checkBounds, checkOpen, targetWriteError } from './bounds.ts'
 import { fileExtents, openFileExtents, tellsHoles } from './file-extents.ts'
 import { shrunk, writeZeros } from './positional-io.ts'
 import { openReads } from './reads.ts'
+import { openSyncs } from './syncs.ts'
 import { openWrites } from './writes.ts'
-
-const fdatasyncOf = promisify(fdatasync)
 
 /**
  * Bytes a millisecond below which the disk is far away, and is asked for whole windows ahead. Elsewhere the system reads ahead well
@@ -106,20 +103,20 @@ export async function openRawSink(path: string): Promise<Sink> {
   const writes = openWrites(fd)
   const extents = openFileExtents(fd)
   let open = true
-  let lost: FluidError | undefined
+  const syncs = openSyncs(fd)
   return {
     sizeBytes,
     supports: { zeroed: true, sparse: true, shared: true },
     write(bytes, offset) {
       checkOpen(open, path)
       checkBounds(sizeBytes, offset, bytes.length)
-      if (lost) throw lost
+      syncs.requireSound()
       return writes.write(bytes, offset)
     },
     zero(offset, lengthBytes) {
       checkOpen(open, path)
       checkBounds(sizeBytes, offset, lengthBytes)
-      if (lost) throw lost
+      syncs.requireSound()
       if (lengthBytes === 0) return
       if (punched(fd, offset, lengthBytes)) extents.zeroed(offset, offset + lengthBytes)
       else writeZeros(fd, offset, lengthBytes)
@@ -134,18 +131,10 @@ export async function openRawSink(path: string): Promise<Sink> {
     },
     async sync() {
       checkOpen(open, path)
-      if (lost) throw lost
-      try {
-        await fdatasyncOf(fd)
-      } catch (error) {
-        lost = targetSyncError(error)
-        // The pages that did not reach the disk are marked clean: drop them, so that a read tells what is really there.
-        adviseDontNeed(fd, 0, 0)
-        throw lost
-      }
+      await syncs.sync()
     },
     forgetCached() {
-      if (open && writesDirectly(fd)) adviseDontNeed(fd, 0, 0)
+      if (open) writes.forgetCached()
     },
     async [Symbol.asyncDispose]() {
       const isFirst = open
