@@ -6,6 +6,7 @@
 import { closeSync, openSync } from 'node:fs'
 import { constants as os } from 'node:os'
 import { link, unlink } from 'node:fs/promises'
+import type { Socket } from 'node:net'
 import { getSystemErrorName } from 'node:util'
 import koffi from 'koffi'
 
@@ -254,6 +255,12 @@ export function tcpState(fd: number): TcpState | undefined {
 export function setCongestionControl(fd: number, name: string): boolean {
   const bytes = Buffer.from(name)
   return libc !== undefined && libc.setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, bytes, bytes.length) === 0
+}
+
+/** The socket's descriptor, which Node keeps beneath; undefined where it does not. */
+export function descriptorOf(socket: Socket): number | undefined {
+  const fd = (socket as unknown as { _handle?: { fd?: number } | null })._handle?.fd
+  return fd !== undefined && fd >= 0 ? fd : undefined
 }
 
 /** Has a socket's buffer hold so many bytes, neither more nor less from then on; the system's own maximum holds. */

@@ -4,8 +4,7 @@
  */
 import type { Connection, MessageStream } from '@libp2p/interface'
 import { Socket } from 'node:net'
-import { descriptorOf } from '../../transfer/lanes/adopt-socket.ts'
-import { tcpState } from '../../transfer/linux.ts'
+import { descriptorOf, tcpState } from '../../transfer/linux.ts'
 
 /** By the timeline, an object that a connection takes over from what it is made of. */
 const sockets = new WeakMap<object, Socket>()

@@ -14,10 +14,9 @@ import {
   MAX_WAITING_SOCKETS_PER_ADDRESS,
   TOKEN_BYTES,
 } from '../../protocol/limits.ts'
-import { descriptorOf } from '../../transfer/lanes/adopt-socket.ts'
+import { descriptorOf, duplicateFd } from '../../transfer/linux.ts'
 import { parseClientHello } from '../../transfer/lanes/client-hello.ts'
 import { parseServerName } from '../../transfer/lanes/server-name.ts'
-import { duplicateFd } from '../../transfer/linux.ts'
 import { isOwnAddress } from '../mesh/addresses.ts'
 
 /** A socket that asked for an expected lane; fits the 'tls-accept' lane descriptor. */

@@ -3,8 +3,7 @@
  * sooner. They go to the first address the peer names, which most often is the one that answers.
  */
 import { connect, type Socket } from 'node:net'
-import { duplicateFd } from '../../transfer/linux.ts'
-import { descriptorOf } from '../../transfer/lanes/adopt-socket.ts'
+import { descriptorOf, duplicateFd } from '../../transfer/linux.ts'
 import type { HostPort } from './lane-dialing.ts'
 
 /** A listener that hears nothing on a connection closes it soon (CLIENT_HELLO_TIMEOUT_MS); it is not used when that is near. */

@@ -8,7 +8,7 @@
  * refuses. The kernel keeps both views one; only a page that someone dirties beside such a write at that moment may keep an old
  * copy of what was written, so whoever is done has the cache forgotten: Sink.forgetCached().
  */
-import { closeSync, constants, fstatSync, openSync, statfsSync } from 'node:fs'
+import { closeSync, constants, openSync, statfsSync, statSync } from 'node:fs'
 import { DIRECT_BLOCK_BYTES, DIRECT_BYTES, liesLike } from '../direct-memory.ts'
 import { errnoOf } from './bounds.ts'
 import { writeFully, writeFullyOutside } from './positional-io.ts'
@@ -32,14 +32,18 @@ export interface DirectWrites {
 }
 
 /** Direct writes of what `fd` has open; its second descriptor is opened, by `open`, with the first of them. */
-export function openDirectWrites(fd: number, open = openDirect, promptness = new Promptness()): DirectWrites {
+export function openDirectWrites(
+  fd: number,
+  open = () => openDirect(pathOf(fd)),
+  promptness = new Promptness(),
+): DirectWrites {
   let direct: number | undefined
   let refused = false
   const underWay = new Set<Promise<void>>()
 
   function descriptor(): number | undefined {
     if (direct === undefined && !refused) {
-      direct = open(fd)
+      direct = open()
       refused = direct === undefined
     }
     return refused ? undefined : direct
@@ -93,18 +97,22 @@ export function openDirectWrites(fd: number, open = openDirect, promptness = new
 
 /** Whether writes of what `fd` has open may go past the page cache. */
 export function writesDirectly(fd: number): boolean {
-  try {
-    return fstatSync(fd).isBlockDevice() || [EXT4_MAGIC, XFS_MAGIC].includes(statfsSync(pathOf(fd)).type)
-  } catch {
-    return false
-  }
+  return takesDirectWrites(pathOf(fd))
 }
 
-/** The same file or device once more; undefined where direct writes are refused or bring nothing. */
-function openDirect(fd: number): number | undefined {
-  if (!writesDirectly(fd)) return undefined
+/** Whether another program may be told to write the file or device at `path` past the page cache. */
+export function takesDirectWrites(path: string): boolean {
+  const fd = openDirect(path)
+  if (fd !== undefined) closeSync(fd)
+  return fd !== undefined
+}
+
+/** For direct writes; undefined where they are refused or bring nothing. */
+function openDirect(path: string): number | undefined {
   try {
-    return openSync(pathOf(fd), constants.O_WRONLY | constants.O_DIRECT | constants.O_NONBLOCK)
+    if (!statSync(path).isBlockDevice() && ![EXT4_MAGIC, XFS_MAGIC].includes(statfsSync(path).type))
+      return undefined
+    return openSync(path, constants.O_WRONLY | constants.O_DIRECT | constants.O_NONBLOCK)
   } catch {
     return undefined
   }

@@ -4,7 +4,8 @@
  * No TLS: across machines the lanes carry the bytes, and NBD serves inside a host or a trusted network.
  */
 import { connect, type Socket } from 'node:net'
-import { NBD_CONNECT_TIMEOUT_MS, NBD_STALL_TIMEOUT_MS } from '../../protocol/limits.ts'
+import { NBD_CONNECT_TIMEOUT_MS, NBD_REQUEST_BYTES, NBD_STALL_TIMEOUT_MS } from '../../protocol/limits.ts'
+import { descriptorOf, setBufferBytes } from '../linux.ts'
 import { ALLOCATION, handshake, nbdError, type NbdExport } from './nbd-handshake.ts'
 import {
   CMD_BLOCK_STATUS,
@@ -24,6 +25,8 @@ import type { NbdAddress } from './nbd-url.ts'
 const REQUEST_MAGIC = 0x2560_9513
 /** Status may end after the first extent; we want as many as the server gives. */
 const NO_FLAGS = 0
+/** What a Unix socket holds of ours: a request of 1 MiB wakes its server once, and not five times as with the usual 208 KiB. */
+const UNIX_SEND_BUFFER_BYTES = 2 * NBD_REQUEST_BYTES
 /** Time for the server to take our goodbye. */
 const CLOSE_TIMEOUT_MS = 1_000
 
@@ -81,6 +84,7 @@ export class NbdClient implements AsyncDisposable {
       noDelay: true,
       onread: { buffer: () => this.#room(), callback: (count) => this.#arrived(count) },
     })
+    if ('path' in address.socket) this.#socket.on('connect', () => this.#widen())
     this.#socket.on('error', (error) => this.fail(error))
     this.#socket.on('end', () => this.fail(nbdError('ECONNRESET', 'The NBD server closed the connection')))
     this.#socket.on('close', () => {
@@ -159,6 +163,11 @@ export class NbdClient implements AsyncDisposable {
       clearTimeout(timer)
     }
     await this.#closed.promise
+  }
+
+  #widen(): void {
+    const fd = descriptorOf(this.#socket)
+    if (fd !== undefined) setBufferBytes(fd, 'send', UNIX_SEND_BUFFER_BYTES)
   }
 
   #request(

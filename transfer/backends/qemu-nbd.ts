@@ -11,6 +11,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { FluidError } from '../../protocol/errors.ts'
 import { QEMU_START_TIMEOUT_MS, QEMU_STOP_TIMEOUT_MS } from '../../protocol/limits.ts'
 import { errnoOf } from './bounds.ts'
+import { takesDirectWrites } from './direct-writes.ts'
 import type { ImageFormat } from './image-format.ts'
 import { openNbdClient, type NbdClient } from './nbd-client.ts'
 import { formatNbdUnixUrl, parseNbdUrl } from './nbd-url.ts'
@@ -82,9 +83,18 @@ async function filesOpenedBy(pid: number): Promise<string[]> {
 }
 
 function argumentsFor(image: string, socket: string, { format, writable, lanes }: QemuNbdOptions): string[] {
-  // Write-back through the page cache: a flush reaches the disk, and nothing is promised before one.
-  const mode = writable ? ['--discard=unmap', '--detect-zeroes=off', '--cache=writeback'] : ['--read-only']
+  const mode = writable
+    ? ['--discard=unmap', '--detect-zeroes=off', `--cache=${cacheOf(image)}`]
+    : ['--read-only']
   return [`--socket=${socket}`, `--shared=${lanes + SPARE_CONNECTIONS}`, `--format=${format}`, ...mode, image]
+}
+
+/**
+ * With either, a flush reaches the disk, and nothing is promised before one. Past the page cache where a disk takes that: 4 GiB
+ * then take a fifth less time, and drive nothing out of it.
+ */
+function cacheOf(image: string): 'none' | 'writeback' {
+  return takesDirectWrites(image) ? 'none' : 'writeback'
 }
 
 /** A short, private folder for the socket; those of processes that were killed are cleared away. */

@@ -13,12 +13,6 @@ export const DIAL_OPTIONS = {
   keepAliveInitialDelay: KEEP_ALIVE_DELAY_MS,
 } as const
 
-/** The socket's descriptor, which Node keeps beneath; undefined where it does not. */
-export function descriptorOf(socket: Socket): number | undefined {
-  const fd = (socket as unknown as { _handle?: { fd?: number } | null })._handle?.fd
-  return fd !== undefined && fd >= 0 ? fd : undefined
-}
-
 /** Owns `fd` from the call on. Throws LANE_FAILED, or the signal's reason. */
 export function adoptSocket(
   fd: number,

@@ -7,8 +7,7 @@
  */
 import type { Socket } from 'node:net'
 import { FluidError } from '../../protocol/errors.ts'
-import { sendNow } from '../linux.ts'
-import { descriptorOf } from './adopt-socket.ts'
+import { descriptorOf, sendNow } from '../linux.ts'
 import type { ByteWriter } from './frame-outbox.ts'
 import { SEALABLE_BYTES, type TlsSession } from './tls-session.ts'
 

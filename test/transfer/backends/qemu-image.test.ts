@@ -14,7 +14,7 @@ import {
 } from '../../../transfer/backends/qemu-image.ts'
 import { testSink } from '../../conformance/sink.ts'
 import { testSource } from '../../conformance/source.ts'
-import { hasProgram, run } from '../../helpers/programs.ts'
+import { cachedBytes, hasProgram, noSmallFileSystems, run, smallFileSystem } from '../../helpers/programs.ts'
 import { sparseContent, writeSparse } from '../../helpers/sparse-content.ts'
 import { tempDir } from '../../helpers/temp-dir.ts'
 
@@ -222,6 +222,26 @@ test(`openQcow2() keeps what was flushed, ends its server and leaves no socket${
   t.regex(stdout, /6b 65 70 74/)
   const socket = new URL(served.url).searchParams.get('socket')!
   t.false((await readdir(tmpdir())).some((entry) => socket.includes(`/${entry}/`)))
+})
+
+const noDisk = skip ?? noSmallFileSystems() ?? (hasProgram('fincore') ? undefined : 'needs fincore')
+const diskTest = noDisk === undefined ? anyTest.serial : anyTest.skip
+
+diskTest(`openQcow2() writes past the page cache${noDisk ? ` (${noDisk})` : ''}`, async (t) => {
+  const image = join(await smallFileSystem(t, await tempDir(t), 32 << 20), 'disk.qcow2')
+  await createQcow2(image, 8 << 20)
+  const content = sparseContent(8 << 20, 5)
+  await using served = await openQcow2(image, { lanes: 1 })
+  await using sink = await openNbdSink(served.url)
+  // Neither begins nor ends with a block.
+  await sink.write(content.subarray(0, 1000), 0)
+  await sink.write(content.subarray(1000), 1000)
+  await sink.sync()
+  const read = Buffer.alloc(content.length)
+  await sink.read(read, 0)
+  t.true(read.equals(content))
+  const headersBytes = 256 * 1024
+  t.true((await cachedBytes(image)) <= headersBytes)
 })
 
 test(`openQcow2() server ends by itself when its owner is killed${why}`, async (t) => {
