@@ -11,6 +11,7 @@ import { MAX_WINDOW_CHUNKS } from '../protocol/limits.ts'
 import { createChunkList, type ChunkList, type Chunker } from './chunker.ts'
 import { digestInto } from './hasher.ts'
 import type { Source } from './source.ts'
+import { StepReads } from './step-reads.ts'
 import { endStage, startStage, waitStage } from './stage-clock.ts'
 import type { Window } from './window.ts'
 
@@ -119,27 +120,31 @@ async function scanWindow(
   let at = 0
   for (const extent of window.extents) {
     const scanner = chunker.scan(slot, at, extent.offset, list)
-    for (let have = 0; have < extent.length;) {
-      const step = Math.min(STEP_BYTES, extent.length - have)
-      let clock = startStage()
-      const reading = source.read(bytes.subarray(at + have, at + have + step), extent.offset + have)
-      if (reading) {
-        await waitStage('wait-read', reading)
-        clock = startStage()
-      } else clock = endStage('read', clock)
-      have += step
-      scanner.feed(have, have === extent.length)
-      clock = endStage('cut', clock)
-      for (; written < list.count; written++) {
-        const from = list.slotOffsets[written]
-        const length = list.lengths[written]
-        const digestAt = digestPosition(written)
-        digestInto(bytes.subarray(from, from + length), entries, digestAt)
-        writeEntry(entries, written, list.volumeOffsets[written], length, entries, digestAt)
-        dataBytes += length
+    const reads = new StepReads(source, extent, bytes.subarray(at, at + extent.length), STEP_BYTES)
+    try {
+      for (let have = 0; have < extent.length;) {
+        let clock = startStage()
+        const reading = reads.next()
+        if (reading) {
+          await waitStage('wait-read', reading)
+          clock = startStage()
+        } else clock = endStage('read', clock)
+        have = Math.min(have + STEP_BYTES, extent.length)
+        scanner.feed(have, have === extent.length)
+        clock = endStage('cut', clock)
+        for (; written < list.count; written++) {
+          const from = list.slotOffsets[written]
+          const length = list.lengths[written]
+          const digestAt = digestPosition(written)
+          digestInto(bytes.subarray(from, from + length), entries, digestAt)
+          writeEntry(entries, written, list.volumeOffsets[written], length, entries, digestAt)
+          dataBytes += length
+        }
+        endStage('digest', clock)
+        await nextTurn()
       }
-      endStage('digest', clock)
-      await nextTurn()
+    } finally {
+      await reads.settle()
     }
     at = Math.ceil((at + extent.length) / ALIGN_BYTES) * ALIGN_BYTES
   }

@@ -57,6 +57,24 @@ for (const chunking of CHUNKINGS) {
   })
 }
 
+test('scan() keeps its slot until nothing is read into it any more', async (t) => {
+  const late = Promise.withResolvers<void>()
+  const reads = [Promise.reject(new FluidError('SOURCE_READ', 'A broken sector')), late.promise]
+  const source = { ...sourceOf(content, 'blocks'), read: () => reads.shift() ?? Promise.resolve() }
+  const slots = createSlotPool(1)
+  const failing = t.throwsAsync(async () => {
+    for await (const window of scan(source, createChunker(1), slots, signal)(planOf())) window.release()
+  })
+  await new Promise((resolve) => setImmediate(resolve))
+  let given = false
+  const taking = slots.take(signal).then(() => (given = true))
+  await new Promise((resolve) => setImmediate(resolve))
+  t.false(given)
+  late.resolve()
+  await taking
+  t.like(await failing, { code: 'SOURCE_READ' })
+})
+
 test('scan() waits for a slot, and leaves the bytes of windows not released alone', async (t) => {
   const slots = createSlotPool(2)
   const scanning = scan(sourceOf(content, 'blocks'), createChunker(2), slots, signal)(planOf())
