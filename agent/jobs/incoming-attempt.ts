@@ -3,13 +3,12 @@
  * verification, rename, receipt. Whatever happens, what is staged stays for the next attempt unless the job is cancelled.
  */
 import { agreementSigningBytes, encodeAgreement } from '../../protocol/agreement.ts'
-import type { ControlMessageOf, LaneEndpoint } from '../../protocol/control-message.ts'
 import { FluidError } from '../../protocol/errors.ts'
 import { BLOCKS_MINOR } from '../../protocol/ids.ts'
-import { INCOMING_LANE_BYTES, MAX_RANGES_PER_FRAME, UNASKED_BYTES } from '../../protocol/limits.ts'
+import { MAX_RANGES_PER_FRAME, UNASKED_BYTES } from '../../protocol/limits.ts'
 import { entryCount, entryDigest, entryOffset } from '../../protocol/manifest.ts'
 import { verifyPeerSignature } from '../../protocol/peer-signature.ts'
-import { isPaused, type State } from '../../protocol/state.ts'
+import type { State } from '../../protocol/state.ts'
 import { SEED_SCOPE, type Scope } from '../../transfer/chunk-index.ts'
 import { CHUNKING_FASTCDC_64K } from '../../transfer/chunker.ts'
 import type { Placement, PlacementOptions } from '../../transfer/destination.ts'
@@ -19,20 +18,20 @@ import { Journal } from '../../transfer/journal.ts'
 import { openPlacement } from '../../transfer/placement.ts'
 import { createRecentTable, openRecentTable } from '../../transfer/recent-chunks.ts'
 import { type IncomingAttempt, openBooks, type WireBooks } from './attempt.ts'
+import { cancelled, hear, heed, untilPlaced } from './incoming-control.ts'
+import { dialSender, type LanesOfAttempt, takeLanes } from './incoming-lanes.ts'
 import { recentChunksOf } from './incoming-room.ts'
 import { finish, repeatReceipt, VERIFY_LANES } from './incoming-receipt.ts'
 import { indexPrevious } from './indexing.ts'
 import type { JobParts } from '../job-parts.ts'
 import type { Job } from './job.ts'
-import type { ControlStream } from '../viaduct/control-stream.ts'
 import { EarlySockets } from '../viaduct/early-sockets.ts'
-import { dialableLanes, firstAddress, reachableAt, type HostPort } from '../viaduct/lane-dialing.ts'
-import { growLanes, mostOf } from '../viaduct/lane-growth.ts'
+import { firstAddress, reachableAt } from '../viaduct/lane-dialing.ts'
+import { mostOf } from '../viaduct/lane-growth.ts'
 import { withVerdict } from '../viaduct/peer-verdict.ts'
 import { whileMoving } from './progress-watch.ts'
 import { signedBody } from './signed-body.ts'
 import { reportStages } from './stage-report.ts'
-import { type DirectWay, watchForDirect } from './direct-way.ts'
 import { laneEndpoint, widened } from '../viaduct/viaduct.ts'
 
 /** Runs the attempt; returns when both have signed the receipt, throws CANCELLED when either side ended the job. */
@@ -135,18 +134,6 @@ async function converse(attempt: IncomingAttempt, books: WireBooks): Promise<voi
   }
 }
 
-/** How lanes come about in an attempt. */
-interface LanesOfAttempt {
-  /** Of this side. */
-  readonly endpoint: LaneEndpoint
-  /** Where the sender answers, if it does. */
-  readonly senderAt: Promise<HostPort | undefined> | undefined
-  /** To the sender. */
-  readonly early: EarlySockets
-  /** At most. */
-  readonly roundTripMs: number
-}
-
 async function flow(
   attempt: IncomingAttempt,
   placement: Placement,
@@ -154,7 +141,7 @@ async function flow(
   { endpoint, senderAt, early, roundTripMs }: LanesOfAttempt,
   books: WireBooks,
 ): Promise<void> {
-  const { parts, job, offer, agreement, viaduct } = attempt
+  const { parts, job, agreement, viaduct } = attempt
   const { stream } = viaduct
   const { counters } = job.record
   const recent = createRecentTable(recentChunksOf(agreement))
@@ -198,42 +185,7 @@ async function flow(
     books.lanes(inbound.path)
     reportStages(parts, job)
   }
-  let taken = 0
-  const most = mostOf(agreement)
-  // Room for the first of them was made before; a lane that is refused counts, so that nobody asks without end.
-  const room = () => taken < most && (taken++ < agreement.lanes || attempt.room.grow(INCOMING_LANE_BYTES))
-  using _sockets = parts.listener.expect(endpoint.token, ({ fd, sameMachine, head }) => {
-    if (!room()) return false
-    const { certificate } = offer.endpoint!
-    void inbound
-      .addLane({
-        kind: 'tls-accept',
-        fd,
-        sameMachine,
-        head,
-        identity: parts.laneIdentity,
-        peerCertificate: certificate,
-      })
-      .then((opened) => opened || parts.mesh.refusals.count('lane-unproven'))
-    return true
-  })
-  // A socket of ours tells the sender that there is a way.
-  const showWay = (at: DirectWay) => {
-    if (at === 'mesh') return
-    const [lane] = dialableLanes(offer.endpoint!, at, { to: 1, identity: parts.laneIdentity })
-    void inbound.addLane(lane)
-  }
-  using looking = new DisposableStack()
-  let rides = false
-  using _streams = parts.streamLanes.expect(stream.peer, endpoint.token, (port, _, path) => {
-    if (!room()) return false
-    if (path === 'relay' && !rides) {
-      rides = true
-      looking.use(watchForDirect({ parts, job, endpoint: offer.endpoint!, mesh: false }, showWay))
-    }
-    void inbound.addLane({ kind: 'port', port, path })
-    return true
-  })
+  using _lanes = takeLanes(attempt, inbound, endpoint)
   try {
     using _wishes = attempt.onWish(() => void heed(attempt).catch(stream.fail))
     await heed(attempt)
@@ -253,116 +205,6 @@ async function flow(
   } finally {
     account()
   }
-}
-
-/**
- * Dials lanes to the sender, the fast way; when no address answers the sender is told to dial here. Dispose it to add
- * no more lanes.
- */
-async function dialSender(
-  { parts, job, agreement, offer, viaduct, room, moving }: IncomingAttempt,
-  inbound: Inbound,
-  { at, early, roundTripMs }: { at: HostPort | undefined; early: EarlySockets; roundTripMs: number },
-): Promise<Disposable> {
-  const { laneIdentity: identity } = parts
-  const open = async (from: number, to: number) => {
-    const dialed = at ? dialableLanes(offer.endpoint!, at, { from, to, identity, early }) : []
-    const opening = dialed.map(
-      async (lane) =>
-        // What was connected early may be gone again.
-        (await inbound.addLane(lane)) ||
-        (lane.fd !== undefined && inbound.addLane({ ...lane, fd: undefined })),
-    )
-    return (await Promise.all(opening)).filter(Boolean).length
-  }
-  const opened = await open(0, agreement.lanes)
-  await viaduct.stream.send({
-    kind: 'lane-report',
-    opened,
-    reason: opened > 0 ? '' : 'No address of the sender answers',
-  })
-  return growLanes({
-    lanes: opened < agreement.lanes ? 0 : opened,
-    most: mostOf(agreement),
-    roundTripMs,
-    wireBytes: () => job.record.counters.wireBytes,
-    leftBytes: () => agreement.sizeBytes - inbound.doneBytes,
-    lineFull: () => inbound.lineFull,
-    near: () => inbound.near,
-    sharing: () => ({ jobs: moving() }),
-    paused: () => isPaused(viaduct.stream.state),
-    open: async (from, to) => (room.grow((to - from) * INCOMING_LANE_BYTES) ? await open(from, to) : 0),
-  })
-}
-
-/** The sender's side of the conversation until it says that everything is durable. */
-async function hear(attempt: IncomingAttempt): Promise<ControlMessageOf<'complete'>> {
-  const { parts, job, viaduct } = attempt
-  const { stream } = viaduct
-  for (;;) {
-    const message = await stream.receive()
-    switch (message.kind) {
-      case 'complete':
-        return message
-      case 'cancel':
-        throw cancelled(message.reason)
-      case 'pause':
-      case 'resume':
-        await showPause(attempt)
-        break
-      case 'lane-report':
-        if (message.opened === 0)
-          parts.log.info({ job: job.id }, 'Lanes ride the mesh: no socket connects either way')
-        break
-      case 'status':
-        parts.log.warn({ job: job.id, code: message.code }, message.message)
-        break
-      default:
-        throw new FluidError('PROTOCOL_VIOLATION', `The sender sent ${message.kind} while data flows`)
-    }
-  }
-}
-
-/** The sender may say that it is done while what it sent is on its way. Throws CANCELLED when it takes its word back. */
-async function untilPlaced({ viaduct }: IncomingAttempt, inbound: Inbound): Promise<void> {
-  const { stream } = viaduct
-  const placed = new AbortController()
-  const hearing = hearCancel(stream, placed.signal)
-  hearing.catch(() => {})
-  try {
-    await withVerdict(Promise.race([inbound.untilPlaced(), hearing, inbound.failed]), hearing)
-  } finally {
-    placed.abort()
-  }
-}
-
-async function hearCancel(stream: ControlStream, signal: AbortSignal): Promise<never> {
-  for (;;) {
-    const message = await stream.receive({ signal })
-    if (message.kind === 'cancel') throw cancelled(message.reason)
-  }
-}
-
-/** Does what the owner on this side wants. */
-async function heed(attempt: IncomingAttempt): Promise<void> {
-  const { stream } = attempt.viaduct
-  const { wanted } = attempt.job.record
-  if (wanted === 'cancel') {
-    await stream.send({ kind: 'cancel', reason: 'Cancelled at the receiver' }).catch(() => {})
-    await stream.fail(new FluidError('CANCELLED', 'The job was cancelled at the receiver'))
-  } else {
-    const held = stream.state === 'paused-by-responder' || stream.state === 'paused-by-both'
-    if (wanted === 'pause' && !held)
-      await stream.send({ kind: 'pause', reason: 'Paused at the receiver' }).catch(() => {})
-    if (wanted === 'run' && held) await stream.send({ kind: 'resume' }).catch(() => {})
-    await showPause(attempt)
-  }
-}
-
-/** Makes the job's state say what the viaduct's says. */
-async function showPause({ job, viaduct }: IncomingAttempt): Promise<void> {
-  const state = isPaused(viaduct.stream.state) ? 'paused' : 'running'
-  if (job.record.state !== state) await job.become(state)
 }
 
 /** True when this job's file is under its final name already, though the job did not live to note it. */
@@ -407,8 +249,4 @@ async function scopesWithChunks({ index }: JobParts, grant: Scope | undefined): 
   for (const scope of grant ? [grant, SEED_SCOPE] : [SEED_SCOPE])
     if (await index.hasAny(scope)) scopes.push(scope)
   return scopes
-}
-
-function cancelled(reason: string): FluidError {
-  return new FluidError('CANCELLED', reason || 'The sender cancelled the job')
 }
