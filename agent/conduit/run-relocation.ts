@@ -44,15 +44,14 @@ export async function runRelocation(
   let failures = 0
   let before: RelocationState | undefined
   for (;;) {
-    if (stopping.aborted || (await heedWish(relocation)) === 'rest') return
-    if (record.state !== before) failures = 0
-    before = record.state
-    const run = STEPS[record.state]
-    if (!run || (record.state === 'live' && record.committed)) return
     const wish = step()
-    const signal = AbortSignal.any([stopping, wish])
     try {
-      await run(parts, relocation, signal)
+      if (stopping.aborted || (await heedWish(relocation)) === 'rest') return
+      if (record.state !== before) failures = 0
+      before = record.state
+      const run = STEPS[record.state]
+      if (!run || (record.state === 'live' && record.committed)) return
+      await run(parts, relocation, AbortSignal.any([stopping, wish]))
     } catch (error) {
       if (stopping.aborted) return
       if (wish.aborted) continue
@@ -61,8 +60,16 @@ export async function runRelocation(
         { relocation: relocation.id, state: record.state, code },
         `A step of a relocation failed: ${message}`,
       )
-      if (!(await settleFailure(relocation, error))) continue
-      await wait(waitMs(failures++))
+      const isSame = await settleFailure(relocation, error).catch((unkept: unknown) => {
+        // Where the record cannot be written nothing is decided: the step is done again, until it can.
+        parts.log[failures === 0 ? 'error' : 'debug'](
+          { relocation: relocation.id, error: unkept },
+          'A relocation cannot be noted, and waits',
+        )
+        relocation.show({ unkept: reportOf(unkept) })
+        return true
+      })
+      if (isSame) await wait(waitMs(failures++))
     }
   }
 }

@@ -429,6 +429,53 @@ test('a machine is part of one relocation at a time', async (t) => {
   })
 })
 
+/** A table on a disk that can be full. */
+function fullTable() {
+  const table = memoryTable()
+  const disk = { full: false }
+  return {
+    disk,
+    table: {
+      ...table,
+      put: async (...row: Parameters<typeof table.put>) => {
+        if (disk.full) throw new FluidError('NO_SPACE', 'The disk is full')
+        await table.put(...row)
+      },
+    },
+  }
+}
+
+test('a change that cannot be kept is not made', async (t) => {
+  const { table, disk } = fullTable()
+  const { relocations } = await openScripted({ table })
+  const relocation = await relocations.begin(recordOf())
+  await until(relocations, 'live')
+  disk.full = true
+  await t.throwsAsync(relocations.finalize(ID), { code: 'NO_SPACE' })
+  t.is(relocation.record.wanted, 'run')
+  await t.throwsAsync(relocation.become('finalize', { detail: 'x' }), { code: 'NO_SPACE' })
+  t.like(relocation.record, { state: 'live', detail: undefined })
+  t.deepEqual(JSON.parse(JSON.stringify(relocation.record)), table.get(ID))
+})
+
+test('a relocation whose record cannot be written goes on as soon as it can', async (t) => {
+  const { table, disk } = fullTable()
+  const { relocations, cloud } = await openScripted({ table, script: { start: () => fillUp() } })
+  // The machine stands still from here on, and neither its verdict nor a way back can be noted.
+  const filled = { times: 0 }
+  async function* fillUp() {
+    if (filled.times++ === 0) disk.full = true
+    yield HEALTHY
+  }
+  await relocations.begin(recordOf())
+  await eventually(() => relocations.list()[0].error?.code === 'NO_SPACE' || undefined)
+  t.is(cloud.state.web, 'paused')
+  t.is(table.get(ID)?.state, 'adapting')
+  disk.full = false
+  await eventually(() => ['live', 'rolled-back'].includes(table.get(ID)!.state) || undefined)
+  t.pass()
+})
+
 test('a last round that the line fails has the machine run on here, and a later one succeeds', async (t) => {
   const { relocations, cloud, carrier, target } = await openScripted()
   let failures = 1
