@@ -80,6 +80,8 @@ export class Relocations implements AsyncDisposable {
 
   /** Keeps a plan and begins. Throws JOB_STATE when one of its machines is on its way already. */
   async begin(record: RelocationRecord): Promise<Relocation> {
+    await this.#makeRoom()
+    // From the look at all others to its own place among them nothing else runs.
     for (const { record: other } of this.#all.values()) {
       const shared = other.machines.find(({ name, cloud }) =>
         record.machines.some((machine) => machine.name === name && machine.cloud === cloud),
@@ -93,10 +95,12 @@ export class Relocations implements AsyncDisposable {
           },
         )
     }
-    await this.#makeRoom()
     const relocation = new Relocation(record, this.#options.table, this.#options.peerName)
     this.#all.set(relocation.id, relocation)
-    await relocation.update({})
+    await relocation.update({}).catch((error: unknown) => {
+      this.#all.delete(relocation.id)
+      throw error
+    })
     crashPoint(relocation.record.state)
     this.#start(relocation)
     return relocation
@@ -119,11 +123,13 @@ export class Relocations implements AsyncDisposable {
 
   async resume(id: string): Promise<Relocation> {
     const relocation = this.get(id)
-    const { state, wanted } = relocation.record
-    if (wanted !== 'pause' || isEnd(state)) throw this.#not(relocation, 'resumed')
+    const isAsked = () => relocation.record.wanted === 'pause' && !isEnd(relocation.record.state)
+    const comesToRest = relocation.record.state === 'paused' && this.#running.get(relocation.id)?.ended
+    if (isAsked()) await comesToRest
+    // Its owner may have wanted it back meanwhile.
+    if (!isAsked()) throw this.#not(relocation, 'resumed')
+    const { state, places } = relocation.record
     if (state === 'paused') {
-      await this.#running.get(relocation.id)?.ended
-      const { places } = relocation.record
       await relocation.become(places ? 'resume' : 'start over', { wanted: 'run', error: undefined })
     } else await relocation.update({ wanted: 'run' })
     this.#start(relocation)
@@ -157,9 +163,9 @@ export class Relocations implements AsyncDisposable {
 
   async finalize(id: string, { keepDisks = false }: { keepDisks?: boolean } = {}): Promise<Relocation> {
     const relocation = this.get(id)
-    const { state } = relocation.record
+    const { state, wanted } = relocation.record
     if (state === 'finalizing' || state === 'finalized') return relocation
-    if (state !== 'live') throw this.#not(relocation, 'finalized')
+    if (state !== 'live' || wanted === 'roll-back') throw this.#not(relocation, 'finalized')
     await relocation.update({ wanted: 'finalize', keepDisks: keepDisks || undefined })
     await this.#wish(relocation)
     this.#start(relocation)

@@ -429,6 +429,40 @@ test('a machine is part of one relocation at a time', async (t) => {
   })
 })
 
+test('of two relocations of a machine that begin at once one does', async (t) => {
+  const { relocations } = await openScripted()
+  const records = [recordOf(), { ...recordOf(), relocation: 'cd'.repeat(16) }]
+  const begun = await Promise.allSettled(records.map((record) => relocations.begin(record)))
+  t.deepEqual(
+    begun.map(({ status }) => status),
+    ['fulfilled', 'rejected'],
+  )
+  t.is(relocations.list().length, 1)
+})
+
+test('a wish to go back is not overridden by finalize, nor by resume', async (t) => {
+  const live = await openScripted()
+  await live.relocations.begin(recordOf())
+  await until(live.relocations, 'live')
+  const back = live.relocations.rollBack(ID)
+  await t.throwsAsync(live.relocations.finalize(ID), { code: 'JOB_STATE' })
+  await back
+  await until(live.relocations, 'rolled-back')
+  t.true(live.cloud.state.exists)
+  const { relocations, carrier } = await openScripted()
+  carrier.facts.gate = (_, signal) => forever(signal)
+  await relocations.begin(recordOf())
+  await until(relocations, 'pre-copying')
+  await relocations.pause(ID)
+  await eventually(() => relocations.get(ID).record.state === 'paused' || undefined)
+  carrier.facts.gate = async () => {}
+  const resumed = relocations.resume(ID)
+  const taken = relocations.rollBack(ID)
+  await t.throwsAsync(resumed, { code: 'JOB_STATE' })
+  await taken
+  await until(relocations, 'rolled-back')
+})
+
 /** A table on a disk that can be full. */
 function fullTable() {
   const table = memoryTable()
@@ -448,6 +482,10 @@ function fullTable() {
 test('a change that cannot be kept is not made', async (t) => {
   const { table, disk } = fullTable()
   const { relocations } = await openScripted({ table })
+  disk.full = true
+  await t.throwsAsync(relocations.begin(recordOf()), { code: 'NO_SPACE' })
+  t.deepEqual(relocations.list(), [])
+  disk.full = false
   const relocation = await relocations.begin(recordOf())
   await until(relocations, 'live')
   disk.full = true
