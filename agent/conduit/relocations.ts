@@ -83,10 +83,10 @@ export class Relocations implements AsyncDisposable {
     await this.#makeRoom()
     // From the look at all others to its own place among them nothing else runs.
     for (const { record: other } of this.#all.values()) {
-      const shared = other.machines.find(({ name, cloud }) =>
+      const shared = holding(other).find(({ name, cloud }) =>
         record.machines.some((machine) => machine.name === name && machine.cloud === cloud),
       )
-      if (shared && !isEnd(other.state))
+      if (shared)
         throw new FluidError(
           'JOB_STATE',
           `Machine ${shared.name} is part of relocation ${other.relocation}`,
@@ -281,6 +281,17 @@ export class Relocations implements AsyncDisposable {
   #not({ id, record }: Relocation, verb: string): FluidError {
     return new FluidError('JOB_STATE', `Relocation ${id} is ${record.state} and cannot be ${verb}`)
   }
+}
+
+/** Machines here that it will still halt, start or remove; what is left to do after that is to tell the target. */
+function holding({
+  state,
+  machines,
+  removed = [],
+  restored,
+}: RelocationRecord): RelocationRecord['machines'] {
+  if (isEnd(state) || restored) return []
+  return machines.filter(({ name }) => !removed.includes(name))
 }
 
 /** It rests, and its owner has another wish. */

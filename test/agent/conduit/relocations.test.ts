@@ -429,6 +429,20 @@ test('a machine is part of one relocation at a time', async (t) => {
   })
 })
 
+test('a machine that runs here again is free for another relocation, though the target is still to be told', async (t) => {
+  const { relocations, carrier, target } = await openScripted()
+  carrier.facts.gate = (_, signal) => forever(signal)
+  await relocations.begin(recordOf())
+  await until(relocations, 'pre-copying')
+  target.plan.reachable = false
+  await relocations.rollBack(ID)
+  await eventually(() => relocations.get(ID).record.restored)
+  t.is(relocations.get(ID).record.state, 'rolling-back')
+  await relocations.begin({ ...recordOf(), relocation: 'cd'.repeat(16) })
+  t.is(relocations.list().length, 2)
+  await relocations[Symbol.asyncDispose]()
+})
+
 test('of two relocations of a machine that begin at once one does', async (t) => {
   const { relocations } = await openScripted()
   const records = [recordOf(), { ...recordOf(), relocation: 'cd'.repeat(16) }]
