@@ -149,13 +149,17 @@ export class Relocations implements AsyncDisposable {
     return relocation
   }
 
-  /** Goes back, from wherever it is. Throws JOB_STATE once machines were removed here. */
-  async rollBack(id: string): Promise<Relocation> {
+  /**
+   * Goes back, from wherever it is. With `targetGone` the word of a target that may run the machines for good is not waited
+   * for. Throws JOB_STATE once machines were removed here.
+   */
+  async rollBack(id: string, { targetGone = false }: { targetGone?: boolean } = {}): Promise<Relocation> {
     const relocation = this.get(id)
     const { state } = relocation.record
-    if (state === 'rolled-back' || state === 'failed' || state === 'rolling-back') return relocation
+    if (state === 'rolled-back' || state === 'failed') return relocation
+    if (state === 'rolling-back' && !targetGone) return relocation
     if (state === 'finalizing' || state === 'finalized') throw this.#not(relocation, 'taken back')
-    await relocation.update({ wanted: 'roll-back' })
+    await relocation.update({ wanted: 'roll-back', ...(targetGone && { targetGone }) })
     await this.#wish(relocation)
     this.#start(relocation)
     return relocation

@@ -114,9 +114,13 @@ async function settleFailure(relocation: Relocation, error: unknown): Promise<bo
       await relocation.become('roll-back', kept)
       return false
     // Why it goes back stays the reason; the way there is long at times.
-    case 'rolling-back':
-      await relocation.update({ detail: `trying again: ${kept.error?.message}` })
+    case 'rolling-back': {
+      const { restored, targetGone, givenAway } = record
+      const waits = givenAway === 'for-good' && !restored && !targetGone
+      const way = waits ? `; if it is gone for good: fluidcloud rollback ${relocation.id} --target-gone` : ''
+      await relocation.update({ detail: `trying again: ${kept.error?.message}${way}` })
       return true
+    }
     // The only way is forward, however long it takes.
     default:
       break

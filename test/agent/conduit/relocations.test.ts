@@ -287,6 +287,24 @@ test('rollback of what is live never starts the machine here while the target is
   t.is(cloud.state.web, 'running')
 })
 
+test('rollback of what is live does without the word of a target that its owner says is gone for good', async (t) => {
+  const { relocations, cloud, target } = await openScripted()
+  const { record } = await relocations.begin(recordOf())
+  await until(relocations, 'live')
+  target.plan.reachable = false
+  await relocations.rollBack(ID)
+  await eventually(() => record.detail?.includes(`rollback ${ID} --target-gone`) || undefined)
+  t.is(cloud.state.web, 'paused')
+  await relocations.rollBack(ID, { targetGone: true })
+  await eventually(() => record.restored)
+  t.is(cloud.state.web, 'running')
+  // Should it come back it is told, as long as it is a peer.
+  t.is(record.state, 'rolling-back')
+  target.plan.reachable = true
+  await until(relocations, 'rolled-back')
+  t.is(target.did.at(-1), 'abort')
+})
+
 test('rollback while disks travel leaves the machine running and cancels their jobs', async (t) => {
   const { relocations, cloud, carrier, target } = await openScripted()
   const begun = Promise.withResolvers<void>()
