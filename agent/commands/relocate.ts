@@ -69,7 +69,7 @@ export function addRelocationCommands(program: Command, runtime: Runtime): void 
       runtime,
       async (context, agent, job: string, options: { targetGone?: boolean; detach?: boolean }) => {
         const report = await agent.rollback({ job, targetGone: options.targetGone })
-        if (report.downtimeSeconds !== undefined)
+        if (report.downtimeSeconds !== undefined && !report.sourceRuns)
           context.note('What was written at the target since the cut-over is lost')
         if (options.detach) return show(context, report)
         return await followRelocation(context, agent, report.job, { until: 'rolled-back' })

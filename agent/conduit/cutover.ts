@@ -42,7 +42,8 @@ export async function cutOver(
   // What was said to be whole at the target is not halted once more: its machine ran on meanwhile.
   if (record.disks.some(({ root }) => root !== undefined)) await requireHeld(parts, relocation, signal)
   if (!handoverOf(record)) {
-    if (record.pausedAt === undefined)
+    // Behind a crash they may have served until now.
+    if (record.pausedAt === undefined || (await allServe(parts, relocation, signal)))
       await relocation.update({ pausedAt: Date.now(), detail: 'stopping the machines' })
     await haltMachines(parts, relocation, signal)
     crashPoint('halted')
@@ -106,6 +107,18 @@ async function runOn(
     detail: 'the last round failed; the machines run here',
     error: reportOf(error),
   })
+}
+
+/** Nothing of the service is halted: each machine that ran before runs. */
+async function allServe(
+  parts: RelocationParts,
+  { record }: Relocation,
+  signal: AbortSignal,
+): Promise<boolean> {
+  for (const { machine, cloud } of await withClouds(parts, record.machines))
+    if (machine.stateBefore === 'running' && (await cloud.state(machine.name, { signal })) !== 'running')
+      return false
+  return true
 }
 
 /** Live: held where they are, to go on at once if need be. Else shut down, in the reverse order of starting. */

@@ -94,6 +94,7 @@ export interface RelocationRecord {
   targetGone?: true
   /** All machines run here again, as before. */
   restored?: true
+  restoredAt?: number
   /** Files that were changed at the target; what is secret is never told. */
   changes: readonly Extract<TargetEvent, { kind: 'changed' }>[]
   /** What the target is doing. */

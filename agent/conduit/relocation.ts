@@ -104,7 +104,7 @@ export class Relocation {
       dirtyBytesPerSecond: live.dirtyBytesPerSecond,
       predictedDowntimeSeconds:
         live.predictedDowntimeMs === undefined ? undefined : live.predictedDowntimeMs / 1000,
-      downtimeSeconds: seconds(record.pausedAt, record.healthyAt),
+      downtimeSeconds: seconds(record.pausedAt, record.healthyAt ?? record.restoredAt),
       pauseToDataSeconds: seconds(record.pausedAt, record.dataCompleteAt),
       startToHealthySeconds: timings && (timings.starting + timings.checking) / 1000,
       timings,

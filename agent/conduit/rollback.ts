@@ -95,7 +95,7 @@ async function abortThere(
 async function restore(parts: RelocationParts, relocation: Relocation, signal: AbortSignal): Promise<void> {
   await relocation.update({ detail: 'starting the machines here' })
   await runHere(parts, relocation, signal)
-  await relocation.update({ restored: true })
+  await relocation.update({ restored: true, restoredAt: Date.now() })
 }
 
 /**

@@ -273,6 +273,27 @@ test('rollback of what is live waits until the target has stopped it', async (t)
   t.is(cloud.state.web, 'running')
 })
 
+test('downtime is counted from when the machine stopped serving until it serves, here or there', async (t) => {
+  const table = memoryTable()
+  const places = [{ machine: 'web', disk: 'vda', destination: 'web/vda.raw', format: 'raw' as const }]
+  const paused = { ...recordOf(), places, state: 'cutting-over', pausedAt: Date.now() - 3_600_000 } as const
+  await table.put(ID, paused)
+  // The agent died before it had paused the machine.
+  const there = await openScripted({ table })
+  await until(there.relocations, 'live')
+  t.true(there.relocations.list()[0].downtimeSeconds! < 3_000)
+  const here = await openScripted({
+    script: {
+      async *start() {
+        yield UNHEALTHY
+      },
+    },
+  })
+  await here.relocations.begin(recordOf())
+  await until(here.relocations, 'rolled-back')
+  t.true(here.relocations.list()[0].downtimeSeconds! >= 0)
+})
+
 test('rollback of what is live never starts the machine here while the target is away', async (t) => {
   const { relocations, cloud, target } = await openScripted()
   const relocation = await relocations.begin(recordOf())
