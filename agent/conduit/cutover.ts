@@ -42,8 +42,14 @@ export async function cutOver(
   // What was said to be whole at the target is not halted once more: its machine ran on meanwhile.
   if (record.disks.some(({ root }) => root !== undefined)) await requireHeld(parts, relocation, signal)
   if (!handoverOf(record)) {
+    const ran = await statesHere(parts, relocation, signal)
+    const ended = ran.find(({ state }) => state === 'stopped')
+    if (record.live && record.pausedAt === undefined && ended)
+      throw new FluidError('CLOUD_FAILED', `${ended.name} was shut down meanwhile`, {
+        hint: 'It is left so; relocate it as it is now, or start it first',
+      })
     // Behind a crash they may have served until now.
-    if (record.pausedAt === undefined || (await allServe(parts, relocation, signal)))
+    if (record.pausedAt === undefined || ran.every(({ state }) => state === 'running'))
       await relocation.update({ pausedAt: Date.now(), detail: 'stopping the machines' })
     await haltMachines(parts, relocation, signal)
     crashPoint('halted')
@@ -109,16 +115,15 @@ async function runOn(
   })
 }
 
-/** Nothing of the service is halted: each machine that ran before runs. */
-async function allServe(
-  parts: RelocationParts,
-  { record }: Relocation,
-  signal: AbortSignal,
-): Promise<boolean> {
-  for (const { machine, cloud } of await withClouds(parts, record.machines))
-    if (machine.stateBefore === 'running' && (await cloud.state(machine.name, { signal })) !== 'running')
-      return false
-  return true
+/** The machines that ran before, as they are now. */
+async function statesHere(parts: RelocationParts, { record }: Relocation, signal: AbortSignal) {
+  const ran = record.machines.filter(({ stateBefore }) => stateBefore === 'running')
+  return await Promise.all(
+    (await withClouds(parts, ran)).map(async ({ machine: { name }, cloud }) => ({
+      name,
+      state: await cloud.state(name, { signal }),
+    })),
+  )
 }
 
 /** Live: held where they are, to go on at once if need be. Else shut down, in the reverse order of starting. */

@@ -93,8 +93,12 @@ async function abortThere(
 }
 
 async function restore(parts: RelocationParts, relocation: Relocation, signal: AbortSignal): Promise<void> {
-  await relocation.update({ detail: 'starting the machines here' })
-  await runHere(parts, relocation, signal)
+  // What was never halted is as its owner has it.
+  const { pausedAt, givenAway } = relocation.record
+  if (pausedAt !== undefined || givenAway !== 'no') {
+    await relocation.update({ detail: 'starting the machines here' })
+    await runHere(parts, relocation, signal)
+  }
   await relocation.update({ restored: true, restoredAt: Date.now() })
 }
 

@@ -347,6 +347,26 @@ test('rollback while disks travel leaves the machine running and cancels their j
   t.deepEqual(target.did, ['prepare', 'abort'])
 })
 
+test('a machine that its owner shut down meanwhile is not started by going back', async (t) => {
+  for (const isCutOver of [false, true]) {
+    const { relocations, cloud, carrier } = await openScripted()
+    const begun = Promise.withResolvers<void>()
+    const shut = Promise.withResolvers<void>()
+    carrier.facts.gate = async () => {
+      begun.resolve()
+      await shut.promise
+    }
+    await relocations.begin(recordOf())
+    await begun.promise
+    cloud.state.web = 'stopped'
+    if (!isCutOver) await relocations.rollBack(ID)
+    shut.resolve()
+    await until(relocations, 'rolled-back')
+    t.is(cloud.state.web, 'stopped')
+    t.is(relocations.list()[0].error?.code, isCutOver ? 'CLOUD_FAILED' : 'CANCELLED')
+  }
+})
+
 test('a relocation that does not converge stops, as it was asked', async (t) => {
   const { relocations, cloud, carrier } = await openScripted()
   carrier.facts.gate = async () => await delay(5)
@@ -702,6 +722,7 @@ for (const { state, givenAway, machine, ends } of [
       ...record,
       state,
       givenAway,
+      pausedAt: machine === 'paused' ? Date.now() : undefined,
       places:
         state === 'planned' ? undefined : [{ machine: 'web', disk: 'vda', destination: 'd', format: 'raw' }],
       disks: record.disks.map((disk) => (roots ? { ...disk, root: `b3:${'cd'.repeat(32)}` } : disk)),
