@@ -34,6 +34,9 @@ const STEPS: Readonly<Partial<Record<RelocationState, Step>>> = {
   'rolling-back': rollBack,
 }
 
+/** What a person can mend while the machines run: room on a disk, a cloud that is busy with another's backup. */
+const MENDED: ReadonlySet<string> = new Set(['NO_SPACE', 'TARGET_WRITE', 'SOURCE_READ', 'CLOUD_FAILED'])
+
 /** Never rejects. Its record says how far it came. */
 export async function runRelocation(
   parts: RelocationParts,
@@ -104,6 +107,11 @@ async function settleFailure(relocation: Relocation, error: unknown): Promise<bo
     case 'pre-copying':
     case 'converging':
       if (isPassing(error)) break
+      if (MENDED.has(kept.error?.code ?? '')) {
+        // The machines run, and what has moved is worth keeping until somebody has looked.
+        await relocation.become('pause', { ...kept, wanted: 'pause' })
+        return false
+      }
       await relocation.become('roll-back', kept)
       return false
     case 'cutting-over':

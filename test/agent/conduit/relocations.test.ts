@@ -423,6 +423,27 @@ test('what waits for a person at the target can be paused and taken back meanwhi
   t.deepEqual(target.did, ['prepare', 'prepare', 'abort'])
 })
 
+test('rounds that fail for what a person can mend rest with all that has moved, and go on when it is', async (t) => {
+  const { relocations, cloud, carrier, target } = await openScripted()
+  let failures = 1
+  carrier.facts.gate = async () => {
+    if (failures-- > 0) throw new FluidError('NO_SPACE', 'The disk there is full')
+  }
+  await relocations.begin(recordOf())
+  await until(relocations, 'paused')
+  t.like(relocations.list()[0], { error: { code: 'NO_SPACE' }, wanted: 'pause' })
+  t.is(cloud.state.web, 'running')
+  t.deepEqual(target.did, ['prepare'])
+  await relocations.resume(ID)
+  await until(relocations, 'live')
+  const other = await openScripted()
+  other.carrier.facts.gate = async () => {
+    throw new FluidError('VERIFY_MISMATCH', 'The volumes differ')
+  }
+  await other.relocations.begin(recordOf())
+  await until(other.relocations, 'rolled-back')
+})
+
 test('pause that comes when the machines stand still is refused, and forgotten', async (t) => {
   const { relocations, carrier } = await openScripted()
   const wish = Promise.withResolvers<void>()
