@@ -444,6 +444,33 @@ test('rounds that fail for what a person can mend rest with all that has moved, 
   await until(other.relocations, 'rolled-back')
 })
 
+for (const disks of [['vda', 'vdb'], []])
+  test(`a machine that has ${disks.length} disks in the last round, and not the one that was planned, is not handed over`, async (t) => {
+    const { relocations, cloud, carrier, target } = await openScripted()
+    carrier.facts.gate = async (last) => {
+      if (!last) cloud.state.disks = disks
+    }
+    await relocations.begin(recordOf())
+    await until(relocations, 'rolled-back')
+    t.regex(
+      relocations.list()[0].error?.message ?? '',
+      /Since it was planned, disk vd[ab] of web was (added|removed)/,
+    )
+    t.false(target.did.includes('start'))
+    t.is(cloud.state.web, 'running')
+  })
+
+test('a disk that comes between rounds has the relocation rest until it is gone', async (t) => {
+  const { relocations, cloud, carrier } = await openScripted()
+  cloud.state.disks = ['vda', 'vdb']
+  await relocations.begin(recordOf())
+  await until(relocations, 'paused')
+  cloud.state.disks = ['vda']
+  await relocations.resume(ID)
+  await until(relocations, 'live')
+  t.true(carrier.rounds.every(({ dirty }) => dirty === undefined))
+})
+
 test('pause that comes when the machines stand still is refused, and forgotten', async (t) => {
   const { relocations, carrier } = await openScripted()
   const wish = Promise.withResolvers<void>()
