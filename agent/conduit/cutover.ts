@@ -25,6 +25,8 @@ const MIN_LAST_ROUND_MS = 20_000
 /** Without a byte moving on for so long the last round is given up: with machines stopped for good, or for seconds. */
 const STALL_LIVE_MS = 15_000
 const STALL_COLD_MS = 5 * 60_000
+/** For machines to run on before the agent ends. */
+const STOP_MS = 5_000
 /** Between two tries to reach a target that holds a lease. */
 const RETRY_MS = 250
 /** For a target that is tried the last time. */
@@ -89,9 +91,13 @@ async function carryLast(parts: RelocationParts, relocation: Relocation, signal:
  * After a last round that failed for what may pass: true when rounds may go on. What was told to be whole at the target
  * takes no more writes, so from the first disk of which that was said there is only the way back.
  */
-function mayRunOn({ jobs }: RelocationParts, { record }: Relocation, error: unknown): boolean {
+function mayRunOn(parts: RelocationParts, { record }: Relocation, error: unknown): boolean {
   if (!record.live || !isPassing(error) || (record.ranOn ?? 0) + 1 >= MAX_CUT_OVERS) return false
-  return record.disks.every(({ job, root }) => {
+  return noneWhole(parts, record)
+}
+
+function noneWhole({ jobs }: RelocationParts, { disks }: RelocationRecord): boolean {
+  return disks.every(({ job, root }) => {
     const carried = job === undefined ? undefined : jobs.get(job).record
     return root === undefined && carried?.root === undefined && carried?.receipt === undefined
   })
@@ -113,6 +119,16 @@ async function runOn(
     detail: 'the last round failed; the machines run here',
     error: reportOf(error),
   })
+}
+
+/**
+ * The agent stops, nobody knows for how long: machines that are held for a last round run on meanwhile. Once it is back the
+ * cut-over begins anew, as behind a crash.
+ */
+export async function runOnMeanwhile(parts: RelocationParts, relocation: Relocation): Promise<void> {
+  const { record } = relocation
+  if (record.state !== 'cutting-over' || !record.live || record.pausedAt === undefined) return
+  if (noneWhole(parts, record)) await runHere(parts, relocation, AbortSignal.timeout(STOP_MS))
 }
 
 /** The machines that ran before, as they are now. */

@@ -1,7 +1,7 @@
 /** Runs one relocation, step after step by its state, until it is over, rests, or waits for its owner. */
 import { asFluidError, FluidError } from '../../protocol/errors.ts'
 import { RETRY_CAP_MS, RETRY_EAGER_CAP_MS, RETRY_FIRST_MS } from '../../protocol/limits.ts'
-import { awaitVerdict, commit, cutOver } from './cutover.ts'
+import { awaitVerdict, commit, cutOver, runOnMeanwhile } from './cutover.ts'
 import { finalize } from './finalize.ts'
 import { prepare, preCopy } from './precopy.ts'
 import { isPassing, type RelocationParts } from './relocation-parts.ts'
@@ -56,7 +56,7 @@ export async function runRelocation(
       if (!run || (record.state === 'live' && record.committed)) return
       await run(parts, relocation, AbortSignal.any([stopping, wish]))
     } catch (error) {
-      if (stopping.aborted) return
+      if (stopping.aborted) return await runOnMeanwhile(parts, relocation)
       if (wish.aborted) continue
       const { code, message } = asFluidError(error)
       parts.log[failures === 0 ? 'info' : 'debug'](

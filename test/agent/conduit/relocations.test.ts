@@ -663,6 +663,28 @@ test('a last round that the line fails has the machine run on here, and a later 
   t.is(relocations.list()[0].error, undefined)
 })
 
+test('an agent that is stopped in a last round has the machine run on, and begins the cut-over anew', async (t) => {
+  const scripted = await openScripted()
+  const { relocations, cloud, carrier, table } = scripted
+  const held = Promise.withResolvers<void>()
+  carrier.facts.gate = async (last, signal) => {
+    if (!last) return
+    held.resolve()
+    await forever(signal)
+  }
+  await relocations.begin(recordOf())
+  await held.promise
+  t.is(cloud.state.web, 'paused')
+  await relocations[Symbol.asyncDispose]()
+  t.is(cloud.state.web, 'running')
+  t.is(table.get(ID)?.state, 'cutting-over')
+  carrier.facts.gate = async () => {}
+  const again = await scripted.reopen()
+  await until(again, 'live')
+  t.is(cloud.state.web, 'paused')
+  t.deepEqual(cloud.did.slice(-2), ['pause', 'snapshot while paused'])
+})
+
 test('last rounds that fail again and again end in going back', async (t) => {
   const { relocations, cloud, carrier } = await openScripted()
   carrier.facts.gate = async (last) => {
