@@ -196,6 +196,8 @@ export class Arrival implements AsyncDisposable {
       { ...this.parties, ...outcome, finalDigest },
       this.#parts.identity.sign,
     )
+    // Ended meanwhile: what is being removed is not told to be healthy.
+    if (outcome.healthy) this.#stop.signal.throwIfAborted()
     await this.update({
       state: outcome.healthy ? 'healthy' : 'released',
       outcome,

@@ -104,6 +104,39 @@ test('a commit that cannot be kept is refused, and is none', async (t) => {
   t.is(table.get(RELOCATION)?.state, 'committed')
 })
 
+test('what is ended as its verdict is signed is not told to be healthy', async (t) => {
+  const { parts, table, record } = await arrivalIn(t, 'starting')
+  const states: string[] = []
+  const { sign } = parts.identity
+  let ended: Promise<unknown> | undefined
+  await using arrival = new Arrival(
+    { ...record, made: [], started: [] },
+    {
+      ...parts,
+      identity: {
+        ...parts.identity,
+        sign: async (bytes) => {
+          ended ??= arrival.release('A person here said no')
+          return await sign(bytes)
+        },
+      },
+      table: {
+        ...parts.table,
+        put: async (key, value, options) => {
+          states.push(value.state)
+          await table.put(key, value, options)
+        },
+      },
+    },
+  )
+  const timings = { adapting: 0, registering: 0, starting: 0, checking: 0 }
+  await t.throwsAsync(arrival.conclude({ healthy: true, objections: [], timings }), {
+    message: 'A person here said no',
+  })
+  await ended
+  t.deepEqual(states, ['releasing', 'released'])
+})
+
 test('what goes wrong and cannot even be kept is told to a source that waits', async (t) => {
   const { parts, record, disk, said, stream } = await arrivalIn(t, 'adapting')
   await using arrival = new Arrival({ ...record, made: [], started: [] }, parts)
