@@ -124,7 +124,7 @@ export async function createAgent(options: AgentOptions): Promise<Agent> {
   const folder = join(home.path, 'arrivals')
   const departures = store.table<RelocationRecord>('relocations')
   const target = stack.use(await openTargetHost({ parts, jobs, clouds, table: arrivals, departures, folder }))
-  const relocations = stack.use(await openRelocations(parts, jobs, clouds, departures))
+  const relocations = stack.use(await openRelocations(parts, jobs, clouds, { table: departures, arrivals }))
   const services: AgentService[] = []
   for (const open of options.services ?? []) services.push(stack.use(await open(parts, jobs)))
   const closed = Promise.withResolvers<void>()

@@ -58,7 +58,8 @@ export function createMachineCalls({ clouds, relocations }: MachineCallsParts): 
       const state = await cloud.state(name)
       // Behind the last wait: a cut-over that began meanwhile may be what has paused it.
       const held = relocations().find(
-        ({ machines, state }) => machines.includes(name) && !OURS.has(state) && state !== 'finalized',
+        ({ machines, state, sourceRuns }) =>
+          machines.includes(name) && !OURS.has(state) && state !== 'finalized' && !sourceRuns,
       )
       if (held) {
         throw new FluidError('JOB_STATE', `${name} may run at ${held.peerName}: it is not started here`, {

@@ -59,18 +59,22 @@ export function addRelocationCommands(program: Command, runtime: Runtime): void 
     program
       .command('rollback')
       .argument('<job>', 'the relocation')
+      .option('--target-gone', 'the target is gone for good: do not wait for its word')
       .option('--detach', 'do not wait until it is done'),
     'Take a relocation back: the service runs here again, and nothing stays there',
-    'Possible until it is finalized. The machines run here only once nothing can run there. After the cut-over what was written there since is lost.',
-    ['fluidcloud rollback JOB'],
+    'Possible until it is finalized. The machines run here only once nothing can run there. After the cut-over what was written there since is lost.\nA target that is live and does not answer is waited for, since its machines may run. If it is lost for good say --target-gone: should it ever come back, its machines run there too until it is reached. It is told to end them until it was, or is no peer any more (fluidcloud pair rm).',
+    ['fluidcloud rollback JOB', 'fluidcloud rollback JOB --target-gone'],
   ).action(
-    agentAction(runtime, async (context, agent, job: string, { detach }: { detach?: boolean }) => {
-      const report = await agent.rollback({ job })
-      if (report.downtimeSeconds !== undefined)
-        context.note('What was written at the target since the cut-over is lost')
-      if (detach) return show(context, report)
-      return await followRelocation(context, agent, report.job, { until: 'rolled-back' })
-    }),
+    agentAction(
+      runtime,
+      async (context, agent, job: string, options: { targetGone?: boolean; detach?: boolean }) => {
+        const report = await agent.rollback({ job, targetGone: options.targetGone })
+        if (report.downtimeSeconds !== undefined && !report.sourceRuns)
+          context.note('What was written at the target since the cut-over is lost')
+        if (options.detach) return show(context, report)
+        return await followRelocation(context, agent, report.job, { until: 'rolled-back' })
+      },
+    ),
   )
   describe(
     program

@@ -4,6 +4,7 @@
  * names the same writes again; where it is closed before, the record says `unsure`, and everything is looked at anew.
  */
 import { fileURLToPath } from 'node:url'
+import { FluidError } from '../../protocol/errors.ts'
 import { PROGRESS_INTERVAL_MS } from '../../protocol/limits.ts'
 import type { DiskSnapshot } from '../clouds/cloud.ts'
 import type { JobOptions } from '../jobs/job-record.ts'
@@ -79,6 +80,7 @@ export async function carryRound(
     throw failed.reason as Error
   }
   const all = taken.map((each) => (each.status === 'fulfilled' ? each.value : []))
+  await requireSameDisks(relocation, all.flat())
   crashPoint(last ? 'after-last-snapshot' : 'after-snapshot')
   const ending = new AbortController()
   const stop = AbortSignal.any([signal, ending.signal])
@@ -116,6 +118,25 @@ export async function carryRound(
   } finally {
     clearInterval(showing)
   }
+}
+
+/** Throws CLOUD_FAILED when disks came or went since the plan: what stays behind would be removed with its machine. */
+async function requireSameDisks(
+  relocation: Relocation,
+  shown: readonly { readonly machine: string; readonly disk: DiskSnapshot }[],
+): Promise<void> {
+  const nameOf = (machine: string, disk: string) => `disk ${disk} of ${machine}`
+  const planned = new Set(relocation.record.disks.map(({ machine, disk }) => nameOf(machine, disk)))
+  const found = new Set(shown.map(({ machine, disk: { disk } }) => nameOf(machine, disk)))
+  const changed =
+    [...found.difference(planned)].map((name) => `${name} was added`)[0] ??
+    [...planned.difference(found)].map((name) => `${name} was removed`)[0]
+  if (changed === undefined) return
+  // They are closed unread, and what they told is told no more.
+  await relocation.update({ unsure: true })
+  throw new FluidError('CLOUD_FAILED', `Since it was planned, ${changed}`, {
+    hint: 'Put that back and resume, or go back and relocate it as it is now',
+  })
 }
 
 async function carryDisk(

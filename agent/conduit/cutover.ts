@@ -25,6 +25,8 @@ const MIN_LAST_ROUND_MS = 20_000
 /** Without a byte moving on for so long the last round is given up: with machines stopped for good, or for seconds. */
 const STALL_LIVE_MS = 15_000
 const STALL_COLD_MS = 5 * 60_000
+/** For machines to run on before the agent ends. */
+const STOP_MS = 5_000
 /** Between two tries to reach a target that holds a lease. */
 const RETRY_MS = 250
 /** For a target that is tried the last time. */
@@ -42,7 +44,14 @@ export async function cutOver(
   // What was said to be whole at the target is not halted once more: its machine ran on meanwhile.
   if (record.disks.some(({ root }) => root !== undefined)) await requireHeld(parts, relocation, signal)
   if (!handoverOf(record)) {
-    if (record.pausedAt === undefined)
+    const ran = await statesHere(parts, relocation, signal)
+    const ended = ran.find(({ state }) => state === 'stopped')
+    if (record.live && record.pausedAt === undefined && ended)
+      throw new FluidError('CLOUD_FAILED', `${ended.name} was shut down meanwhile`, {
+        hint: 'It is left so; relocate it as it is now, or start it first',
+      })
+    // Behind a crash they may have served until now.
+    if (record.pausedAt === undefined || ran.every(({ state }) => state === 'running'))
       await relocation.update({ pausedAt: Date.now(), detail: 'stopping the machines' })
     await haltMachines(parts, relocation, signal)
     crashPoint('halted')
@@ -82,9 +91,13 @@ async function carryLast(parts: RelocationParts, relocation: Relocation, signal:
  * After a last round that failed for what may pass: true when rounds may go on. What was told to be whole at the target
  * takes no more writes, so from the first disk of which that was said there is only the way back.
  */
-function mayRunOn({ jobs }: RelocationParts, { record }: Relocation, error: unknown): boolean {
+function mayRunOn(parts: RelocationParts, { record }: Relocation, error: unknown): boolean {
   if (!record.live || !isPassing(error) || (record.ranOn ?? 0) + 1 >= MAX_CUT_OVERS) return false
-  return record.disks.every(({ job, root }) => {
+  return noneWhole(parts, record)
+}
+
+function noneWhole({ jobs }: RelocationParts, { disks }: RelocationRecord): boolean {
+  return disks.every(({ job, root }) => {
     const carried = job === undefined ? undefined : jobs.get(job).record
     return root === undefined && carried?.root === undefined && carried?.receipt === undefined
   })
@@ -106,6 +119,27 @@ async function runOn(
     detail: 'the last round failed; the machines run here',
     error: reportOf(error),
   })
+}
+
+/**
+ * The agent stops, nobody knows for how long: machines that are held for a last round run on meanwhile. Once it is back the
+ * cut-over begins anew, as behind a crash.
+ */
+export async function runOnMeanwhile(parts: RelocationParts, relocation: Relocation): Promise<void> {
+  const { record } = relocation
+  if (record.state !== 'cutting-over' || !record.live || record.pausedAt === undefined) return
+  if (noneWhole(parts, record)) await runHere(parts, relocation, AbortSignal.timeout(STOP_MS))
+}
+
+/** The machines that ran before, as they are now. */
+async function statesHere(parts: RelocationParts, { record }: Relocation, signal: AbortSignal) {
+  const ran = record.machines.filter(({ stateBefore }) => stateBefore === 'running')
+  return await Promise.all(
+    (await withClouds(parts, ran)).map(async ({ machine: { name }, cloud }) => ({
+      name,
+      state: await cloud.state(name, { signal }),
+    })),
+  )
 }
 
 /** Live: held where they are, to go on at once if need be. Else shut down, in the reverse order of starting. */

@@ -38,12 +38,14 @@ const POLL_MS = 10
 
 /** The fence in `folder`, which is made when it is raised. */
 export function createFence(folder: string): Fence {
+  let raising: Promise<void> | undefined
+
   async function isRaised(): Promise<boolean> {
     const guard = await readWatching(folder)
     return guard !== undefined && (await isAlive(guard))
   }
 
-  async function raise(order: GuardOrder): Promise<void> {
+  async function start(order: GuardOrder): Promise<void> {
     if (await isRaised()) return
     await mkdir(folder, { recursive: true, mode: 0o700 })
     // Without a word there is no lease; with one, it holds on.
@@ -87,7 +89,8 @@ export function createFence(folder: string): Fence {
   }
 
   return {
-    raise,
+    // Who asks while a guard starts waits for that one.
+    raise: (order) => (raising ??= start(order).finally(() => (raising = undefined))),
     isRaised,
     exists: async () => (await readOrder(folder)) !== undefined,
     extend: (until) => writeWord(folder, { until }),

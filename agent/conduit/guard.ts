@@ -7,8 +7,8 @@ import { existsSync } from 'node:fs'
 import { appendFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { openCloud } from '../clouds/open-cloud.ts'
-import { processFacts } from '../clouds/processes.ts'
-import { readOrder, readWord, writeWatching } from './guard-files.ts'
+import { isAlive, processFacts } from '../clouds/processes.ts'
+import { readOrder, readWatching, readWord, writeWatching, type GuardWord } from './guard-files.ts'
 import { killWriters } from './guard-kill.ts'
 import { guardMachine } from './guard-machine.ts'
 import { bootNow } from './lease-clock.ts'
@@ -28,7 +28,7 @@ async function watch(): Promise<void> {
       guardMachine({
         cloud,
         name,
-        word: () => readWord(folder),
+        word,
         now: bootNow,
         abandoned: async () => !existsSync(folder),
         kill: async () => log(`Killed ${(await killWriters(disks)).join(', ') || 'nothing'}`),
@@ -37,6 +37,16 @@ async function watch(): Promise<void> {
       }),
     ),
   )
+}
+
+/**
+ * What holds now. Where another guard watches this one is lifted: an agent that was killed as it started one has, when it is
+ * back, started another, and whoever lifts a guard knows of the last alone.
+ */
+async function word(): Promise<GuardWord> {
+  const last = await readWatching(folder)
+  if (last && last.pid !== process.pid && (await isAlive(last))) return { lifted: true }
+  return await readWord(folder)
 }
 
 function log(what: string): void {

@@ -8,7 +8,7 @@ import type { RelocationParts } from './relocation-parts.ts'
 import type { RelocationRecord } from './relocation-record.ts'
 import { Relocations } from './relocations.ts'
 import { openRelocationTarget } from './target-client.ts'
-import { keptBody } from './target-record.ts'
+import { keptBody, type ArrivalRecord } from './target-record.ts'
 
 export interface OpenedRelocations extends AsyncDisposable {
   readonly parts: RelocationParts
@@ -23,7 +23,10 @@ export async function openRelocations(
   { mesh, identity, config, log }: JobParts,
   jobs: Jobs,
   clouds: Clouds,
-  table: Table<RelocationRecord>,
+  {
+    table,
+    arrivals,
+  }: { readonly table: Table<RelocationRecord>; readonly arrivals: Pick<Table<ArrivalRecord>, 'all'> },
 ): Promise<OpenedRelocations> {
   const peerName = (peer: string) => mesh.peers.get(peer)?.name ?? peer.slice(-8)
   const parts: RelocationParts = {
@@ -31,6 +34,7 @@ export async function openRelocations(
     clouds,
     migrators: { ...config.migrators, log: (name, text) => log.warn({ migrator: name }, text) },
     log,
+    arrivals: async () => (await arrivals.all()).filter(({ peer }) => mesh.peers.get(peer) !== undefined),
     openTarget: (asked, signal) =>
       openRelocationTarget(
         mesh,

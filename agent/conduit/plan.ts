@@ -1,6 +1,6 @@
 /** The plan of a relocation: what is found here, what the target says to it, what it will cost; nothing is changed. */
 import { randomBytes } from 'node:crypto'
-import { asFluidError } from '../../protocol/errors.ts'
+import { asFluidError, FluidError } from '../../protocol/errors.ts'
 import { LEASE_MS, RELOCATION_ID_BYTES } from '../../protocol/limits.ts'
 import type { RelocationPlanReport } from '../reports/relocation-reports.ts'
 import { factsOfJobs } from '../brokers/broker-facts.ts'
@@ -14,6 +14,7 @@ import type { RelocationParts } from './relocation-parts.ts'
 import { inOrder, type ServiceFile } from './service-file.ts'
 import { plannedSteps } from './service-steps.ts'
 import { machineReport, storeReports, tasksOf } from './topology.ts'
+import { isArrivalOver } from './target-record.ts'
 import { unlessAborted } from './unless-aborted.ts'
 import type { RelocationRequest } from './target.ts'
 
@@ -62,7 +63,7 @@ export async function planRelocation(
   signal.throwIfAborted()
   const peer = asked?.peer ?? peers[0]
   const places = asked?.places ?? []
-  reasons.push(...(asked?.reasons ?? []))
+  reasons.push(...(asked?.reasons ?? []), ...(await claims(parts, found.machines, peerName)))
   warnings.push(...(asked?.warnings ?? []))
   const totalBytes = found.machines.reduce((sum, { disks }) => sum + bytesOf(disks), 0)
   const report: RelocationPlanReport = {
@@ -82,6 +83,24 @@ export async function planRelocation(
   }
   if (!report.feasible || peer === undefined) return { report }
   return { report, record: recordOf(service, found, request, peer, live) }
+}
+
+/** Machines that others relocated here and may take back: they would run there and where they went from here. */
+async function claims(
+  { arrivals }: RelocationParts,
+  machines: readonly FoundMachine[],
+  peerName: (peer: string) => string,
+): Promise<FluidError[]> {
+  const open = ((await arrivals?.()) ?? []).filter(({ state }) => !isArrivalOver(state))
+  return machines.flatMap(({ asked: { name }, cloud }) => {
+    const claim = open.find((each) => each.cloud === cloud.kind && each.made.includes(name))
+    if (!claim) return []
+    const { relocation, peer } = claim
+    const hint = `First, there: fluidcloud finalize ${relocation}. If that agent is gone for good: fluidcloud pair rm ${peerName(peer)}, here`
+    return [
+      new FluidError('JOB_STATE', `${name} came from ${peerName(peer)}, which may take it back`, { hint }),
+    ]
+  })
 }
 
 async function askTarget(

@@ -69,7 +69,7 @@ export function createRelocationCalls(all: RelocationCallsParts): RelocationCall
     relocationPause: async ({ job }) => (await relocations.pause(job)).report(),
     relocationResume: async ({ job }) => (await relocations.resume(job)).report(),
     cutover: async ({ job }) => (await relocations.cutover(job)).report(),
-    rollback: async ({ job }) => (await relocations.rollBack(job)).report(),
+    rollback: async ({ job, targetGone }) => (await relocations.rollBack(job, { targetGone })).report(),
     finalize: async ({ job, keepDisks }) => (await relocations.finalize(job, { keepDisks })).report(),
   }
 }

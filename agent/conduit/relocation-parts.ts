@@ -7,7 +7,7 @@ import type { Cloud } from '../clouds/cloud.ts'
 import type { Clouds } from '../clouds/open-cloud.ts'
 import type { Jobs } from '../jobs/jobs.ts'
 import type { RelocationRequest, RelocationTarget } from './target.ts'
-import type { KeptBody } from './target-record.ts'
+import type { ArrivalRecord, KeptBody } from './target-record.ts'
 
 export interface RelocationParts {
   readonly jobs: Jobs
@@ -16,6 +16,8 @@ export interface RelocationParts {
   readonly migrators?: AllowedMigrators
   /** Opens a conversation about one relocation. Throws NOT_PAIRED, PEER_UNREACHABLE, VERSION_UNSUPPORTED. */
   openTarget(asked: Asked, signal: AbortSignal): Promise<RelocationTarget>
+  /** What came here from those that are peers still, as it is kept; nothing when left out. */
+  arrivals?(): Promise<readonly ArrivalRecord[]>
   readonly log: Logger
 }
 

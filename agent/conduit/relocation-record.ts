@@ -90,8 +90,11 @@ export interface RelocationRecord {
   released?: true
   /** The target knows that it may run them for good. */
   committed?: true
+  /** A person here vouches that the target is gone for good: its word is not waited for. */
+  targetGone?: true
   /** All machines run here again, as before. */
   restored?: true
+  restoredAt?: number
   /** Files that were changed at the target; what is secret is never told. */
   changes: readonly Extract<TargetEvent, { kind: 'changed' }>[]
   /** What the target is doing. */

@@ -4,6 +4,7 @@ import type { RelocationReport } from '../reports/relocation-reports.ts'
 import { errorReport } from '../jobs/job.ts'
 import type { Table } from '../state-store.ts'
 import { crashPoint } from './crash-point.ts'
+import { changeKept } from './kept-change.ts'
 import { grantedUntil } from './lease.ts'
 import type { RelocationRecord } from './relocation-record.ts'
 import { isEnd, nextState, type RelocationEvent } from './relocation-state.ts'
@@ -14,6 +15,8 @@ export interface LiveFacts {
   readonly dirtyBytes?: number
   readonly dirtyBytesPerSecond?: number
   readonly predictedDowntimeMs?: number
+  /** Why the last change could not be kept. */
+  readonly unkept?: RelocationRecord['error']
 }
 
 export class Relocation {
@@ -44,12 +47,12 @@ export class Relocation {
     return isEnd(this.record.state)
   }
 
-  /** Changes the record, keeps it, and tells the watchers. On the disk when it resolves. */
+  /** Changes the record, keeps it, and tells the watchers. On the disk when it resolves; undone when it rejects. */
   async update(change: Partial<RelocationRecord>): Promise<void> {
-    Object.assign(this.record, change)
-    if (this.over) this.record.finishedAt ??= Date.now()
-    await this.#table.put(this.id, this.record)
-    this.tell()
+    const { state = this.record.state } = change
+    const ends = isEnd(state) && { finishedAt: this.record.finishedAt ?? Date.now() }
+    await changeKept(this.record, { ...change, ...ends }, () => this.#table.put(this.id, this.record))
+    this.show({ unkept: undefined })
   }
 
   /** Moves to the next state, with what belongs to it, in one write; nothing that the state allows was done before. */
@@ -101,7 +104,7 @@ export class Relocation {
       dirtyBytesPerSecond: live.dirtyBytesPerSecond,
       predictedDowntimeSeconds:
         live.predictedDowntimeMs === undefined ? undefined : live.predictedDowntimeMs / 1000,
-      downtimeSeconds: seconds(record.pausedAt, record.healthyAt),
+      downtimeSeconds: seconds(record.pausedAt, record.healthyAt ?? record.restoredAt),
       pauseToDataSeconds: seconds(record.pausedAt, record.dataCompleteAt),
       startToHealthySeconds: timings && (timings.starting + timings.checking) / 1000,
       timings,
@@ -111,7 +114,7 @@ export class Relocation {
       changes: record.changes.map(({ machine, path, diff }) => ({ machine, path, diff })),
       sourceRuns: record.restored ?? false,
       finalizeAt: record.finalizeAt === undefined ? undefined : new Date(record.finalizeAt).toISOString(),
-      error: record.error,
+      error: live.unkept ?? record.error,
       seconds: ((record.healthyAt ?? record.finishedAt ?? Date.now()) - record.createdAt) / 1000,
       createdAt: new Date(record.createdAt).toISOString(),
       finishedAt: record.finishedAt === undefined ? undefined : new Date(record.finishedAt).toISOString(),

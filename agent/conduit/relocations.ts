@@ -80,11 +80,13 @@ export class Relocations implements AsyncDisposable {
 
   /** Keeps a plan and begins. Throws JOB_STATE when one of its machines is on its way already. */
   async begin(record: RelocationRecord): Promise<Relocation> {
+    await this.#makeRoom()
+    // From the look at all others to its own place among them nothing else runs.
     for (const { record: other } of this.#all.values()) {
-      const shared = other.machines.find(({ name, cloud }) =>
+      const shared = holding(other).find(({ name, cloud }) =>
         record.machines.some((machine) => machine.name === name && machine.cloud === cloud),
       )
-      if (shared && !isEnd(other.state))
+      if (shared)
         throw new FluidError(
           'JOB_STATE',
           `Machine ${shared.name} is part of relocation ${other.relocation}`,
@@ -93,10 +95,12 @@ export class Relocations implements AsyncDisposable {
           },
         )
     }
-    await this.#makeRoom()
     const relocation = new Relocation(record, this.#options.table, this.#options.peerName)
     this.#all.set(relocation.id, relocation)
-    await relocation.update({})
+    await relocation.update({}).catch((error: unknown) => {
+      this.#all.delete(relocation.id)
+      throw error
+    })
     crashPoint(relocation.record.state)
     this.#start(relocation)
     return relocation
@@ -119,11 +123,13 @@ export class Relocations implements AsyncDisposable {
 
   async resume(id: string): Promise<Relocation> {
     const relocation = this.get(id)
-    const { state, wanted } = relocation.record
-    if (wanted !== 'pause' || isEnd(state)) throw this.#not(relocation, 'resumed')
+    const isAsked = () => relocation.record.wanted === 'pause' && !isEnd(relocation.record.state)
+    const comesToRest = relocation.record.state === 'paused' && this.#running.get(relocation.id)?.ended
+    if (isAsked()) await comesToRest
+    // Its owner may have wanted it back meanwhile.
+    if (!isAsked()) throw this.#not(relocation, 'resumed')
+    const { state, places } = relocation.record
     if (state === 'paused') {
-      await this.#running.get(relocation.id)?.ended
-      const { places } = relocation.record
       await relocation.become(places ? 'resume' : 'start over', { wanted: 'run', error: undefined })
     } else await relocation.update({ wanted: 'run' })
     this.#start(relocation)
@@ -143,13 +149,17 @@ export class Relocations implements AsyncDisposable {
     return relocation
   }
 
-  /** Goes back, from wherever it is. Throws JOB_STATE once machines were removed here. */
-  async rollBack(id: string): Promise<Relocation> {
+  /**
+   * Goes back, from wherever it is. With `targetGone` the word of a target that may run the machines for good is not waited
+   * for. Throws JOB_STATE once machines were removed here.
+   */
+  async rollBack(id: string, { targetGone = false }: { targetGone?: boolean } = {}): Promise<Relocation> {
     const relocation = this.get(id)
     const { state } = relocation.record
-    if (state === 'rolled-back' || state === 'failed' || state === 'rolling-back') return relocation
+    if (state === 'rolled-back' || state === 'failed') return relocation
+    if (state === 'rolling-back' && !targetGone) return relocation
     if (state === 'finalizing' || state === 'finalized') throw this.#not(relocation, 'taken back')
-    await relocation.update({ wanted: 'roll-back' })
+    await relocation.update({ wanted: 'roll-back', ...(targetGone && { targetGone }) })
     await this.#wish(relocation)
     this.#start(relocation)
     return relocation
@@ -157,9 +167,9 @@ export class Relocations implements AsyncDisposable {
 
   async finalize(id: string, { keepDisks = false }: { keepDisks?: boolean } = {}): Promise<Relocation> {
     const relocation = this.get(id)
-    const { state } = relocation.record
+    const { state, wanted } = relocation.record
     if (state === 'finalizing' || state === 'finalized') return relocation
-    if (state !== 'live') throw this.#not(relocation, 'finalized')
+    if (state !== 'live' || wanted === 'roll-back') throw this.#not(relocation, 'finalized')
     await relocation.update({ wanted: 'finalize', keepDisks: keepDisks || undefined })
     await this.#wish(relocation)
     this.#start(relocation)
@@ -275,6 +285,17 @@ export class Relocations implements AsyncDisposable {
   #not({ id, record }: Relocation, verb: string): FluidError {
     return new FluidError('JOB_STATE', `Relocation ${id} is ${record.state} and cannot be ${verb}`)
   }
+}
+
+/** Machines here that it will still halt, start or remove; what is left to do after that is to tell the target. */
+function holding({
+  state,
+  machines,
+  removed = [],
+  restored,
+}: RelocationRecord): RelocationRecord['machines'] {
+  if (isEnd(state) || restored) return []
+  return machines.filter(({ name }) => !removed.includes(name))
 }
 
 /** It rests, and its owner has another wish. */

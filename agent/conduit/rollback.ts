@@ -37,7 +37,7 @@ export async function rollBack(
   await relocation.become('restored', { detail: undefined })
 }
 
-/** Resolves when the target cannot run the machines: never could, says so, or holds no lease any more. */
+/** Resolves when the target cannot run the machines: never could, says so, holds no lease any more, or is gone for good. */
 async function surelyNotThere(
   parts: RelocationParts,
   relocation: Relocation,
@@ -45,6 +45,7 @@ async function surelyNotThere(
 ): Promise<void> {
   const { record } = relocation
   if (record.givenAway === 'no' || record.released) return
+  if (record.givenAway === 'for-good' && record.targetGone) return
   await relocation.update({ detail: 'waiting until nothing runs at the target' })
   if (record.givenAway === 'for-good') return await abortThere(parts, relocation, signal)
   const over = new AbortController()
@@ -92,9 +93,13 @@ async function abortThere(
 }
 
 async function restore(parts: RelocationParts, relocation: Relocation, signal: AbortSignal): Promise<void> {
-  await relocation.update({ detail: 'starting the machines here' })
-  await runHere(parts, relocation, signal)
-  await relocation.update({ restored: true })
+  // What was never halted is as its owner has it.
+  const { pausedAt, givenAway } = relocation.record
+  if (pausedAt !== undefined || givenAway !== 'no') {
+    await relocation.update({ detail: 'starting the machines here' })
+    await runHere(parts, relocation, signal)
+  }
+  await relocation.update({ restored: true, restoredAt: Date.now() })
 }
 
 /**

@@ -1,7 +1,7 @@
 /** Runs one relocation, step after step by its state, until it is over, rests, or waits for its owner. */
 import { asFluidError, FluidError } from '../../protocol/errors.ts'
 import { RETRY_CAP_MS, RETRY_EAGER_CAP_MS, RETRY_FIRST_MS } from '../../protocol/limits.ts'
-import { awaitVerdict, commit, cutOver } from './cutover.ts'
+import { awaitVerdict, commit, cutOver, runOnMeanwhile } from './cutover.ts'
 import { finalize } from './finalize.ts'
 import { prepare, preCopy } from './precopy.ts'
 import { isPassing, type RelocationParts } from './relocation-parts.ts'
@@ -34,6 +34,9 @@ const STEPS: Readonly<Partial<Record<RelocationState, Step>>> = {
   'rolling-back': rollBack,
 }
 
+/** What a person can mend while the machines run: room on a disk, a cloud that is busy with another's backup. */
+const MENDED: ReadonlySet<string> = new Set(['NO_SPACE', 'TARGET_WRITE', 'SOURCE_READ', 'CLOUD_FAILED'])
+
 /** Never rejects. Its record says how far it came. */
 export async function runRelocation(
   parts: RelocationParts,
@@ -44,25 +47,32 @@ export async function runRelocation(
   let failures = 0
   let before: RelocationState | undefined
   for (;;) {
-    if (stopping.aborted || (await heedWish(relocation)) === 'rest') return
-    if (record.state !== before) failures = 0
-    before = record.state
-    const run = STEPS[record.state]
-    if (!run || (record.state === 'live' && record.committed)) return
     const wish = step()
-    const signal = AbortSignal.any([stopping, wish])
     try {
-      await run(parts, relocation, signal)
+      if (stopping.aborted || (await heedWish(relocation)) === 'rest') return
+      if (record.state !== before) failures = 0
+      before = record.state
+      const run = STEPS[record.state]
+      if (!run || (record.state === 'live' && record.committed)) return
+      await run(parts, relocation, AbortSignal.any([stopping, wish]))
     } catch (error) {
-      if (stopping.aborted) return
+      if (stopping.aborted) return await runOnMeanwhile(parts, relocation)
       if (wish.aborted) continue
       const { code, message } = asFluidError(error)
       parts.log[failures === 0 ? 'info' : 'debug'](
         { relocation: relocation.id, state: record.state, code },
         `A step of a relocation failed: ${message}`,
       )
-      if (!(await settleFailure(relocation, error))) continue
-      await wait(waitMs(failures++))
+      const isSame = await settleFailure(relocation, error).catch((unkept: unknown) => {
+        // Where the record cannot be written nothing is decided: the step is done again, until it can.
+        parts.log[failures === 0 ? 'error' : 'debug'](
+          { relocation: relocation.id, error: unkept },
+          'A relocation cannot be noted, and waits',
+        )
+        relocation.show({ unkept: reportOf(unkept) })
+        return true
+      })
+      if (isSame) await wait(waitMs(failures++))
     }
   }
 }
@@ -97,6 +107,11 @@ async function settleFailure(relocation: Relocation, error: unknown): Promise<bo
     case 'pre-copying':
     case 'converging':
       if (isPassing(error)) break
+      if (MENDED.has(kept.error?.code ?? '')) {
+        // The machines run, and what has moved is worth keeping until somebody has looked.
+        await relocation.become('pause', { ...kept, wanted: 'pause' })
+        return false
+      }
       await relocation.become('roll-back', kept)
       return false
     case 'cutting-over':
@@ -107,9 +122,13 @@ async function settleFailure(relocation: Relocation, error: unknown): Promise<bo
       await relocation.become('roll-back', kept)
       return false
     // Why it goes back stays the reason; the way there is long at times.
-    case 'rolling-back':
-      await relocation.update({ detail: `trying again: ${kept.error?.message}` })
+    case 'rolling-back': {
+      const { restored, targetGone, givenAway } = record
+      const waits = givenAway === 'for-good' && !restored && !targetGone
+      const way = waits ? `; if it is gone for good: fluidcloud rollback ${relocation.id} --target-gone` : ''
+      await relocation.update({ detail: `trying again: ${kept.error?.message}${way}` })
       return true
+    }
     // The only way is forward, however long it takes.
     default:
       break

@@ -10,6 +10,7 @@ import type { Cloud } from '../clouds/cloud.ts'
 import { createTurns } from '../clouds/turns.ts'
 import { crashPoint } from './crash-point.ts'
 import { createFence, type Fence } from './fence.ts'
+import { changeKept } from './kept-change.ts'
 import { createLeaseHolder, type LeaseHolder } from './target-lease.ts'
 import { diskPaths, holdMachine, letRun, machineHere, removeDisks, removeMachine } from './target-machines.ts'
 import type { ArrivalParts } from './target-parts.ts'
@@ -41,6 +42,7 @@ export class Arrival implements AsyncDisposable {
   #stop = new AbortController()
   #task: Promise<void> | undefined
   #watching: NodeJS.Timeout | undefined
+  #recovering: Promise<void> | undefined
 
   constructor(record: ArrivalRecord, parts: ArrivalParts) {
     this.record = record
@@ -67,25 +69,44 @@ export class Arrival implements AsyncDisposable {
     return this.#parts.clouds.cloud(this.record.cloud)
   }
 
-  /** Changes the record, and keeps it before it resolves. */
+  /** Changes the record, and keeps it before it resolves; undone when it rejects. */
   async update(change: Partial<ArrivalRecord>): Promise<void> {
-    Object.assign(this.record, change)
-    this.#parts.heldPlaces.set(this.record.relocation, claimOf(this.record))
-    await this.#parts.table.put(this.record.relocation, this.record)
+    const { record } = this
+    const { table, heldPlaces } = this.#parts
+    const claim = () => heldPlaces.set(record.relocation, claimOf(record))
+    await changeKept(record, change, async () => {
+      claim()
+      await table.put(record.relocation, record)
+    }).catch((error: unknown) => {
+      claim()
+      throw error
+    })
   }
 
   evidence(kind: BodyKind, signed: Signed): Pick<ArrivalRecord, 'evidence'> {
     return { evidence: { ...this.record.evidence, [kind]: keptBody(signed) } }
   }
 
-  /** After a restart of the agent: what may not run does not, and what was begun is ended. */
-  async recover(): Promise<void> {
-    const { state, started } = this.record
-    if (state === 'releasing') void this.release(this.record.reason ?? '').catch(() => {})
+  /**
+   * After a restart of the agent, and wherever it failed: what may not run does not, and what was begun is ended. One at a
+   * time; nothing while the arrival runs, which settles itself.
+   */
+  recover(): Promise<void> {
+    return (this.#recovering ??= this.#recover().finally(() => (this.#recovering = undefined)))
+  }
+
+  async #recover(): Promise<void> {
+    const { state, reason = '' } = this.record
+    if (this.#task) return
+    if (state === 'releasing') await this.release(reason)
     else if (needsLease(state)) {
       this.#needLeases()
-      if (started.length > 0) await this.#watch()
-    } else if (state === 'committed' && (await this.fence.exists())) await this.#letGo()
+      await this.#watch()
+    } else if (state === 'committed') {
+      await this.#inTurn('', undefined, async () => {
+        if (this.record.state === 'committed' && (await this.fence.exists())) await this.#letGo()
+      })
+    }
   }
 
   /**
@@ -175,6 +196,8 @@ export class Arrival implements AsyncDisposable {
       { ...this.parties, ...outcome, finalDigest },
       this.#parts.identity.sign,
     )
+    // Ended meanwhile: what is being removed is not told to be healthy.
+    if (outcome.healthy) this.#stop.signal.throwIfAborted()
     await this.update({
       state: outcome.healthy ? 'healthy' : 'released',
       outcome,
@@ -213,7 +236,6 @@ export class Arrival implements AsyncDisposable {
       })),
     )
     await this.fence.raise({ cloud: record.cloud, clouds: this.#parts.cloudsConfig, machines })
-    this.#watching ??= setInterval(() => void this.#watch().catch(() => {}), WATCH_MS).unref()
   }
 
   /** The agent stops: machines that run on leases are held, since their guard may end with it. */
@@ -250,13 +272,16 @@ export class Arrival implements AsyncDisposable {
         await this.conclude({ healthy: false, objections: [{ code, message, hint }], timings })
       })
       .catch((error: unknown) => {
-        // It stays as it is kept, and is gone on with when the source asks, or the agent starts again.
+        // It stays as it is kept, and is gone on with when the source asks, or is ended here. No source waits for that.
         this.#parts.log.error({ relocation: this.record.relocation, error }, 'A relocation is stuck here')
+        const { code, message } = asFluidError(error)
+        this.tell({ kind: 'refused', code, message })
       })
       .finally(() => (this.#task = undefined))
   }
 
   #needLeases(): void {
+    this.#watching ??= setInterval(() => void this.#watch().catch(() => {}), WATCH_MS).unref()
     this.holder ??= createLeaseHolder({
       parties: this.parties,
       fence: this.fence,
@@ -283,8 +308,9 @@ export class Arrival implements AsyncDisposable {
     this.holder = undefined
   }
 
-  /** Machines that were held go on. */
+  /** Machines that were held go on, unless nothing would hold them again: then #watch() has them go on behind a new guard. */
   async #runOn(): Promise<void> {
+    if (!(await this.fence.isRaised())) return
     const cloud = await this.cloud()
     for (const name of this.record.started) {
       if (!this.holder?.letsRun) return
@@ -296,10 +322,12 @@ export class Arrival implements AsyncDisposable {
 
   /** Without a guard nothing may run: another is started, and holds what it must. */
   async #watch(): Promise<void> {
-    if (!needsLease(this.record.state)) return
+    const mayRun = () => !needsLease(this.record.state)
+    if (mayRun() || this.record.started.length === 0) return
     const cloud = await this.cloud()
     if (!(await this.fence.isRaised())) {
-      for (const name of this.record.started) await holdMachine(cloud, name)
+      for (const name of this.record.started) if (!mayRun()) await holdMachine(cloud, name)
+      if (mayRun()) return
       await this.guard()
       if (this.holder?.letsRun) await this.#runOn()
       return

@@ -60,10 +60,9 @@ export class Arrivals implements AsyncDisposable {
   static async open(parts: ArrivalParts, options: ArrivalsOptions): Promise<Arrivals> {
     const arrivals = new Arrivals(parts, options)
     for (const record of await parts.table.all()) {
-      const arrival = arrivals.#add(record)
-      await arrival.recover().catch((error: unknown) => {
-        parts.log.error({ relocation: record.relocation, error }, 'A relocation could not be gone on with')
-      })
+      const recovered = arrivals.#recover(arrivals.#add(record))
+      // What goes away takes its time, and runs no more.
+      if (record.state !== 'releasing') await recovered
     }
     arrivals.#sweep()
     return arrivals
@@ -223,7 +222,10 @@ export class Arrivals implements AsyncDisposable {
       evidence: {},
       touchedAt: Date.now(),
     })
-    await arrival.update(arrival.evidence('plan', signed))
+    await arrival.update(arrival.evidence('plan', signed)).catch((error: unknown) => {
+      this.#forget(arrival)
+      throw error
+    })
     await this.#forgetOldest(peer)
   }
 
@@ -285,6 +287,7 @@ export class Arrivals implements AsyncDisposable {
       const { relocation, state, peer, places, touchedAt } = arrival.record
       if (waiting.has(relocation)) continue
       if (needsLease(state) && !arrival.isHeard) this.#options.wake(peer)
+      if (state === 'releasing' || state === 'committed') void this.#recover(arrival)
       if ((state !== 'prepared' && state !== 'awaiting') || Date.now() - touchedAt < expiryMs) continue
       const isMoving = [...this.#parts.jobs()].some(
         (job) =>
@@ -295,6 +298,16 @@ export class Arrivals implements AsyncDisposable {
       )
       if (!isMoving) void this.#end(arrival, 'Nothing was heard of the relocation for too long')
     }
+  }
+
+  async #recover(arrival: Arrival): Promise<void> {
+    await arrival.recover().catch((error: unknown) => {
+      const { relocation } = arrival.record
+      this.#parts.log.error(
+        { relocation, error },
+        'A relocation could not be gone on with, and is tried again',
+      )
+    })
   }
 
   async #end(arrival: Arrival, reason: string): Promise<void> {
@@ -308,11 +321,16 @@ export class Arrivals implements AsyncDisposable {
     })
   }
 
+  #forget({ record: { relocation } }: Arrival): void {
+    this.#all.delete(relocation)
+    this.#parts.heldPlaces.set(relocation, undefined)
+  }
+
   async #forgetOldest(peer: string): Promise<void> {
     const over = this.list().filter(({ record, isOver: ended }) => ended && record.peer === peer)
-    for (const { record } of over.slice(MAX_OVER_PER_PEER)) {
-      this.#all.delete(record.relocation)
-      this.#parts.heldPlaces.set(record.relocation, undefined)
+    for (const arrival of over.slice(MAX_OVER_PER_PEER)) {
+      const { record } = arrival
+      this.#forget(arrival)
       await this.#parts.table.del(record.relocation)
     }
   }

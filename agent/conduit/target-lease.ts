@@ -81,13 +81,19 @@ export function createLeaseHolder(options: LeaseHolderOptions): LeaseHolder {
         return
       }
       const end = heldUntil(question.askedAt, term.leaseMs)
-      if (end <= until) return
       const lapsed = !letsRun(until, now())
-      until = end
+      const told = { isTold: false }
       // One after the other, so that an older end never takes the place of a newer one.
-      writing = writing.then(() => fence.extend(until)).catch(() => {})
+      const writes = writing.then(async () => {
+        if (end <= until) return
+        await fence.extend(end)
+        until = end
+        told.isTold = true
+      })
+      // What the guard could not be told of is no lease.
+      writing = writes.catch(() => {})
       await writing
-      if (!letsRun(until, now())) return
+      if (!told.isTold || !letsRun(until, now())) return
       onHeld(lapsed)
       waiting.resolve()
       waiting = Promise.withResolvers()

@@ -113,7 +113,7 @@ export const CALLS: Readonly<Record<CallName, Shape>> = {
   relocationPause: { job: 'string' },
   relocationResume: { job: 'string' },
   cutover: { job: 'string' },
-  rollback: { job: 'string' },
+  rollback: { job: 'string', targetGone: 'boolean?' },
   finalize: { job: 'string', keepDisks: 'boolean?' },
   offersPublish: { text: 'string', file: 'string', brokers: 'list' },
   offersWithdraw: { offer: 'string', brokers: 'list' },

@@ -114,7 +114,7 @@ export interface RelocationReport {
   readonly dirtyBytes?: number
   readonly dirtyBytesPerSecond?: number
   readonly predictedDowntimeSeconds?: number
-  /** From the pause here until healthy there. */
+  /** From the pause here until healthy there, or running here again. */
   readonly downtimeSeconds?: number
   readonly pauseToDataSeconds?: number
   readonly startToHealthySeconds?: number

@@ -138,6 +138,13 @@ test('rollback waits until all is as before, which is a success', async (t) => {
   t.regex(stdout, /shop runs here as before; nothing is left at beta/)
 })
 
+test('rollback --target-gone asks for no word of the target', async (t) => {
+  const back: RelocationReport = { ...fakeRelocation, state: 'rolled-back', error: cancelled }
+  await using at = await site({ relocationWatch: () => stream(back) })
+  await at.run(['rollback', fakeRelocation.job, '--target-gone'])
+  t.deepEqual(at.calls[0], ['rollback', { job: fakeRelocation.job, targetGone: true }])
+})
+
 test('rollback says that what was written since the cut-over is lost', async (t) => {
   await using at = await site({
     rollback: async () => ({ ...fakeLive, state: 'rolling-back' }),

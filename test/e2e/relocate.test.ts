@@ -90,8 +90,30 @@ test('a name that a relocation from here has yet to let go of is taken by none t
   const refused = (await ask())?.reasons as { code: string; message: string }[]
   t.deepEqual(
     refused.map(({ code, message }) => ({ code, message })),
-    [{ code: 'NAME_BUSY', message: 'A relocation from here has the name web until it is finalized' }],
+    [
+      { code: 'NAME_BUSY', message: 'A relocation from here has the name web until it is finalized' },
+      { code: 'JOB_STATE', message: 'web-there came from alpine, which may take it back' },
+    ],
   )
+  await alpine.tell('finalize', job)
+  t.like(await ask(), { type: 'plan', feasible: true })
+})
+
+test('what its source may take back is relocated to nobody else before', async (t) => {
+  const pair = await startRelocationPair(t)
+  const { alpine, boreal } = pair
+  const job = await pair.begin()
+  await untilState(alpine, job, 'live')
+  await alpine.tell('policy', 'set', 'boreal', '--relocate', 'local')
+  const file = join(dirname(pair.file), 'on.toml')
+  await writeFile(file, '[[machine]]\nname = "web-there"\n[machine.target]\nname = "web-on"\n')
+  const ask = async () => {
+    const { lines } = await boreal.run('relocate', file, '--to', 'alpine', '--dry-run')
+    return lines.find(({ type }) => type === 'plan')
+  }
+  const refused = (await ask())?.reasons as { code: string; hint: string }[]
+  t.is(refused[0].code, 'JOB_STATE')
+  t.regex(refused[0].hint, new RegExp(`finalize ${job}`))
   await alpine.tell('finalize', job)
   t.like(await ask(), { type: 'plan', feasible: true })
 })

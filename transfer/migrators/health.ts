@@ -37,7 +37,10 @@ export interface PassedCheck {
 const DEFAULT_INTERVAL_MS = 250
 const DEFAULT_ATTEMPT_MS = 5_000
 
-/** When all have passed, each once, in their order. Throws HEALTH_FAILED with what each of the others failed by last. */
+/**
+ * When all have passed, each once, in their order. What passed long before the last may have failed since: unless all did at
+ * the first try they are asked once more, until all do. Throws HEALTH_FAILED with what each of the others failed by last.
+ */
 export async function awaitHealthy(
   checks: readonly ServiceCheck[],
   options: HealthOptions,
@@ -49,12 +52,15 @@ export async function awaitHealthy(
   const begun = performance.now()
   const failures = new Map<ServiceCheck, string>()
 
-  const untilPassed = async (check: ServiceCheck): Promise<PassedCheck | undefined> => {
+  const untilPassed = async (
+    check: ServiceCheck,
+    onPassed?: HealthOptions['onPassed'],
+  ): Promise<PassedCheck | undefined> => {
     for (let attempts = 1; !ending.aborted; attempts++) {
       const failed = await probe(check, AbortSignal.any([ending, AbortSignal.timeout(attemptMs)]))
       if (failed === undefined) {
         const passed = { check, attempts, afterMs: performance.now() - begun }
-        options.onPassed?.(passed)
+        onPassed?.(passed)
         return passed
       }
       if (!ending.aborted) options.onFailed?.(check, `${nameOf(check)} ${failed}`)
@@ -65,9 +71,12 @@ export async function awaitHealthy(
     return undefined
   }
 
-  const passed = await Promise.all(checks.map(untilPassed))
+  const passed = await Promise.all(checks.map((check) => untilPassed(check, options.onPassed)))
+  let last = passed
+  while (checks.length > 1 && last.every(Boolean) && last.some((each) => each!.attempts > 1))
+    last = await Promise.all(checks.map((check) => untilPassed(check)))
   signal.throwIfAborted()
-  const failed = checks.filter((_, i) => !passed[i])
+  const failed = checks.filter((_, i) => !last[i])
   if (failed.length > 0) {
     const words = failed.map((check) => `${nameOf(check)} ${failures.get(check) ?? 'was not asked in time'}`)
     throw new FluidError('HEALTH_FAILED', `Within ${deadlineMs} ms not healthy: ${words.join('; ')}`)

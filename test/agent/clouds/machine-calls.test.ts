@@ -50,6 +50,11 @@ for (const state of [
   })
 }
 
+test('machineStart() starts what runs here again, though the target is still to be told', async (t) => {
+  const calls = await callsOf(t, [{ job: 'ab', machines: ['shop'], state: 'rolling-back', sourceRuns: true }])
+  t.is((await calls.machineStart({ name: 'shop' })).state, 'running')
+})
+
 test('machineStart() does not resume what a cut-over has paused meanwhile', async (t) => {
   const relocations: RelocationReport[] = []
   const cloud = {

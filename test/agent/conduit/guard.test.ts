@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdir, open, rm } from 'node:fs/promises'
+import { mkdir, open, readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import test from 'ava'
 import { hasEnded, processFacts, signalProcess } from '../../../agent/clouds/processes.ts'
@@ -74,6 +74,24 @@ test('a guard lets a machine run that was let run just after its word was read',
     signal: ended.signal,
   })
   t.deepEqual(did, [])
+})
+
+onLinux('one guard watches, however many are started at a time', async (t) => {
+  const { fence, order, guardFolder } = await fenced(t)
+  const guards = async () => {
+    const lines = (await readdir('/proc'))
+      .filter((entry) => /^\d+$/.test(entry))
+      .map((pid) => readFile(`/proc/${pid}/cmdline`, 'latin1').catch(() => ''))
+    return (await Promise.all(lines)).filter((line) => line.split('\0').includes(guardFolder)).length
+  }
+  await Promise.all([fence.raise(order), fence.raise(order)])
+  t.is(await guards(), 1)
+  await fence.lift()
+  // Of an agent that was killed meanwhile, and of the one that came back.
+  const others = [createFence(guardFolder), createFence(guardFolder)]
+  await Promise.all(others.map((other) => other.raise(order)))
+  await eventually(async () => (await guards()) === 1 || undefined)
+  t.true(await fence.isRaised())
 })
 
 onLinux('a guard holds a machine that starts without a lease, as often as it starts', async (t) => {

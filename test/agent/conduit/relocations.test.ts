@@ -273,6 +273,27 @@ test('rollback of what is live waits until the target has stopped it', async (t)
   t.is(cloud.state.web, 'running')
 })
 
+test('downtime is counted from when the machine stopped serving until it serves, here or there', async (t) => {
+  const table = memoryTable()
+  const places = [{ machine: 'web', disk: 'vda', destination: 'web/vda.raw', format: 'raw' as const }]
+  const paused = { ...recordOf(), places, state: 'cutting-over', pausedAt: Date.now() - 3_600_000 } as const
+  await table.put(ID, paused)
+  // The agent died before it had paused the machine.
+  const there = await openScripted({ table })
+  await until(there.relocations, 'live')
+  t.true(there.relocations.list()[0].downtimeSeconds! < 3_000)
+  const here = await openScripted({
+    script: {
+      async *start() {
+        yield UNHEALTHY
+      },
+    },
+  })
+  await here.relocations.begin(recordOf())
+  await until(here.relocations, 'rolled-back')
+  t.true(here.relocations.list()[0].downtimeSeconds! >= 0)
+})
+
 test('rollback of what is live never starts the machine here while the target is away', async (t) => {
   const { relocations, cloud, target } = await openScripted()
   const relocation = await relocations.begin(recordOf())
@@ -285,6 +306,24 @@ test('rollback of what is live never starts the machine here while the target is
   target.plan.reachable = true
   await until(relocations, 'rolled-back')
   t.is(cloud.state.web, 'running')
+})
+
+test('rollback of what is live does without the word of a target that its owner says is gone for good', async (t) => {
+  const { relocations, cloud, target } = await openScripted()
+  const { record } = await relocations.begin(recordOf())
+  await until(relocations, 'live')
+  target.plan.reachable = false
+  await relocations.rollBack(ID)
+  await eventually(() => record.detail?.includes(`rollback ${ID} --target-gone`) || undefined)
+  t.is(cloud.state.web, 'paused')
+  await relocations.rollBack(ID, { targetGone: true })
+  await eventually(() => record.restored)
+  t.is(cloud.state.web, 'running')
+  // Should it come back it is told, as long as it is a peer.
+  t.is(record.state, 'rolling-back')
+  target.plan.reachable = true
+  await until(relocations, 'rolled-back')
+  t.is(target.did.at(-1), 'abort')
 })
 
 test('rollback while disks travel leaves the machine running and cancels their jobs', async (t) => {
@@ -306,6 +345,26 @@ test('rollback while disks travel leaves the machine running and cancels their j
     ['cancelled'],
   )
   t.deepEqual(target.did, ['prepare', 'abort'])
+})
+
+test('a machine that its owner shut down meanwhile is not started by going back', async (t) => {
+  for (const isCutOver of [false, true]) {
+    const { relocations, cloud, carrier } = await openScripted()
+    const begun = Promise.withResolvers<void>()
+    const shut = Promise.withResolvers<void>()
+    carrier.facts.gate = async () => {
+      begun.resolve()
+      await shut.promise
+    }
+    await relocations.begin(recordOf())
+    await begun.promise
+    cloud.state.web = 'stopped'
+    if (!isCutOver) await relocations.rollBack(ID)
+    shut.resolve()
+    await until(relocations, 'rolled-back')
+    t.is(cloud.state.web, 'stopped')
+    t.is(relocations.list()[0].error?.code, isCutOver ? 'CLOUD_FAILED' : 'CANCELLED')
+  }
 })
 
 test('a relocation that does not converge stops, as it was asked', async (t) => {
@@ -362,6 +421,54 @@ test('what waits for a person at the target can be paused and taken back meanwhi
   await relocations.rollBack(ID)
   await until(relocations, 'rolled-back')
   t.deepEqual(target.did, ['prepare', 'prepare', 'abort'])
+})
+
+test('rounds that fail for what a person can mend rest with all that has moved, and go on when it is', async (t) => {
+  const { relocations, cloud, carrier, target } = await openScripted()
+  let failures = 1
+  carrier.facts.gate = async () => {
+    if (failures-- > 0) throw new FluidError('NO_SPACE', 'The disk there is full')
+  }
+  await relocations.begin(recordOf())
+  await until(relocations, 'paused')
+  t.like(relocations.list()[0], { error: { code: 'NO_SPACE' }, wanted: 'pause' })
+  t.is(cloud.state.web, 'running')
+  t.deepEqual(target.did, ['prepare'])
+  await relocations.resume(ID)
+  await until(relocations, 'live')
+  const other = await openScripted()
+  other.carrier.facts.gate = async () => {
+    throw new FluidError('VERIFY_MISMATCH', 'The volumes differ')
+  }
+  await other.relocations.begin(recordOf())
+  await until(other.relocations, 'rolled-back')
+})
+
+for (const disks of [['vda', 'vdb'], []])
+  test(`a machine that has ${disks.length} disks in the last round, and not the one that was planned, is not handed over`, async (t) => {
+    const { relocations, cloud, carrier, target } = await openScripted()
+    carrier.facts.gate = async (last) => {
+      if (!last) cloud.state.disks = disks
+    }
+    await relocations.begin(recordOf())
+    await until(relocations, 'rolled-back')
+    t.regex(
+      relocations.list()[0].error?.message ?? '',
+      /Since it was planned, disk vd[ab] of web was (added|removed)/,
+    )
+    t.false(target.did.includes('start'))
+    t.is(cloud.state.web, 'running')
+  })
+
+test('a disk that comes between rounds has the relocation rest until it is gone', async (t) => {
+  const { relocations, cloud, carrier } = await openScripted()
+  cloud.state.disks = ['vda', 'vdb']
+  await relocations.begin(recordOf())
+  await until(relocations, 'paused')
+  cloud.state.disks = ['vda']
+  await relocations.resume(ID)
+  await until(relocations, 'live')
+  t.true(carrier.rounds.every(({ dirty }) => dirty === undefined))
 })
 
 test('pause that comes when the machines stand still is refused, and forgotten', async (t) => {
@@ -429,6 +536,105 @@ test('a machine is part of one relocation at a time', async (t) => {
   })
 })
 
+test('a machine that runs here again is free for another relocation, though the target is still to be told', async (t) => {
+  const { relocations, carrier, target } = await openScripted()
+  carrier.facts.gate = (_, signal) => forever(signal)
+  await relocations.begin(recordOf())
+  await until(relocations, 'pre-copying')
+  target.plan.reachable = false
+  await relocations.rollBack(ID)
+  await eventually(() => relocations.get(ID).record.restored)
+  t.is(relocations.get(ID).record.state, 'rolling-back')
+  await relocations.begin({ ...recordOf(), relocation: 'cd'.repeat(16) })
+  t.is(relocations.list().length, 2)
+  await relocations[Symbol.asyncDispose]()
+})
+
+test('of two relocations of a machine that begin at once one does', async (t) => {
+  const { relocations } = await openScripted()
+  const records = [recordOf(), { ...recordOf(), relocation: 'cd'.repeat(16) }]
+  const begun = await Promise.allSettled(records.map((record) => relocations.begin(record)))
+  t.deepEqual(
+    begun.map(({ status }) => status),
+    ['fulfilled', 'rejected'],
+  )
+  t.is(relocations.list().length, 1)
+})
+
+test('a wish to go back is not overridden by finalize, nor by resume', async (t) => {
+  const live = await openScripted()
+  await live.relocations.begin(recordOf())
+  await until(live.relocations, 'live')
+  const back = live.relocations.rollBack(ID)
+  await t.throwsAsync(live.relocations.finalize(ID), { code: 'JOB_STATE' })
+  await back
+  await until(live.relocations, 'rolled-back')
+  t.true(live.cloud.state.exists)
+  const { relocations, carrier } = await openScripted()
+  carrier.facts.gate = (_, signal) => forever(signal)
+  await relocations.begin(recordOf())
+  await until(relocations, 'pre-copying')
+  await relocations.pause(ID)
+  await eventually(() => relocations.get(ID).record.state === 'paused' || undefined)
+  carrier.facts.gate = async () => {}
+  const resumed = relocations.resume(ID)
+  const taken = relocations.rollBack(ID)
+  await t.throwsAsync(resumed, { code: 'JOB_STATE' })
+  await taken
+  await until(relocations, 'rolled-back')
+})
+
+/** A table on a disk that can be full. */
+function fullTable() {
+  const table = memoryTable()
+  const disk = { full: false }
+  return {
+    disk,
+    table: {
+      ...table,
+      put: async (...row: Parameters<typeof table.put>) => {
+        if (disk.full) throw new FluidError('NO_SPACE', 'The disk is full')
+        await table.put(...row)
+      },
+    },
+  }
+}
+
+test('a change that cannot be kept is not made', async (t) => {
+  const { table, disk } = fullTable()
+  const { relocations } = await openScripted({ table })
+  disk.full = true
+  await t.throwsAsync(relocations.begin(recordOf()), { code: 'NO_SPACE' })
+  t.deepEqual(relocations.list(), [])
+  disk.full = false
+  const relocation = await relocations.begin(recordOf())
+  await until(relocations, 'live')
+  disk.full = true
+  await t.throwsAsync(relocations.finalize(ID), { code: 'NO_SPACE' })
+  t.is(relocation.record.wanted, 'run')
+  await t.throwsAsync(relocation.become('finalize', { detail: 'x' }), { code: 'NO_SPACE' })
+  t.like(relocation.record, { state: 'live', detail: undefined })
+  t.deepEqual(JSON.parse(JSON.stringify(relocation.record)), table.get(ID))
+})
+
+test('a relocation whose record cannot be written goes on as soon as it can', async (t) => {
+  const { table, disk } = fullTable()
+  const { relocations, cloud } = await openScripted({ table, script: { start: () => fillUp() } })
+  // The machine stands still from here on, and neither its verdict nor a way back can be noted.
+  const filled = { times: 0 }
+  async function* fillUp() {
+    if (filled.times++ === 0) disk.full = true
+    yield HEALTHY
+  }
+  await relocations.begin(recordOf())
+  await eventually(() => relocations.list()[0].error?.code === 'NO_SPACE' || undefined)
+  t.is(cloud.state.web, 'paused')
+  t.is(table.get(ID)?.state, 'adapting')
+  disk.full = false
+  await eventually(() => ['live', 'rolled-back'].includes(table.get(ID)!.state) || undefined)
+  t.pass()
+})
+
 test('a last round that the line fails has the machine run on here, and a later one succeeds', async (t) => {
   const { relocations, cloud, carrier, target } = await openScripted()
   let failures = 1
@@ -455,6 +661,28 @@ test('a last round that the line fails has the machine run on here, and a later 
   t.true(seen.indexOf('cutting-over') < seen.lastIndexOf('converging'))
   t.deepEqual(target.did, ['prepare', 'start', 'commit'])
   t.is(relocations.list()[0].error, undefined)
+})
+
+test('an agent that is stopped in a last round has the machine run on, and begins the cut-over anew', async (t) => {
+  const scripted = await openScripted()
+  const { relocations, cloud, carrier, table } = scripted
+  const held = Promise.withResolvers<void>()
+  carrier.facts.gate = async (last, signal) => {
+    if (!last) return
+    held.resolve()
+    await forever(signal)
+  }
+  await relocations.begin(recordOf())
+  await held.promise
+  t.is(cloud.state.web, 'paused')
+  await relocations[Symbol.asyncDispose]()
+  t.is(cloud.state.web, 'running')
+  t.is(table.get(ID)?.state, 'cutting-over')
+  carrier.facts.gate = async () => {}
+  const again = await scripted.reopen()
+  await until(again, 'live')
+  t.is(cloud.state.web, 'paused')
+  t.deepEqual(cloud.did.slice(-2), ['pause', 'snapshot while paused'])
 })
 
 test('last rounds that fail again and again end in going back', async (t) => {
@@ -564,6 +792,7 @@ for (const { state, givenAway, machine, ends } of [
       ...record,
       state,
       givenAway,
+      pausedAt: machine === 'paused' ? Date.now() : undefined,
       places:
         state === 'planned' ? undefined : [{ machine: 'web', disk: 'vda', destination: 'd', format: 'raw' }],
       disks: record.disks.map((disk) => (roots ? { ...disk, root: `b3:${'cd'.repeat(32)}` } : disk)),

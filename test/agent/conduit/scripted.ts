@@ -36,7 +36,14 @@ export const UNHEALTHY: TargetEvent = {
 
 /** A machine that is a word, and a list of all that was done to it. */
 export function memoryCloud({ live = true }: { live?: boolean } = {}) {
-  const state = { web: 'running' as MachineState, exists: true, marks: ['file-1-2'], dirty: 0, released: 0 }
+  const state = {
+    web: 'running' as MachineState,
+    exists: true,
+    marks: ['file-1-2'],
+    dirty: 0,
+    released: 0,
+    disks: ['vda'],
+  }
   const did: string[] = []
   let epoch = 0
   const cloud = {
@@ -48,7 +55,7 @@ export function memoryCloud({ live = true }: { live?: boolean } = {}) {
     snapshot: async () => {
       did.push(`snapshot while ${state.web}`)
       return {
-        disks: [{ disk: 'vda', sizeBytes: 100, url: `nbd://h/${epoch++}`, epoch: 'e' }],
+        disks: state.disks.map((disk) => ({ disk, sizeBytes: 100, url: `nbd://h/${epoch++}`, epoch: 'e' })),
         async [Symbol.asyncDispose]() {},
       }
     },

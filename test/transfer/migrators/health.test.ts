@@ -55,6 +55,34 @@ test('awaitHealthy() asks again until all have passed, and says when', async (t)
   for (const check of checks) t.true(told.includes(check))
 })
 
+test('awaitHealthy() does not take for healthy what failed while another was waited for', async (t) => {
+  const ups = { first: true, second: false }
+  let asked = 0
+  const urls = [
+    await web(t, (_, response) => response.writeHead(ups.first ? 200 : 503).end()),
+    await web(t, (_, response) => response.writeHead(asked++ > 0 && ups.second ? 200 : 503).end()),
+  ]
+  const failed: string[] = []
+  await awaitHealthy(
+    urls.map((url) => ({ kind: 'http', url })),
+    {
+      signal,
+      deadlineMs,
+      intervalMs: 1,
+      onPassed: ({ check }) => {
+        // The first breaks down as soon as it has answered, and the second comes up only then.
+        if (check.kind === 'http' && check.url === urls[0]) Object.assign(ups, { first: false, second: true })
+      },
+      onFailed: (check) => {
+        if (check.kind !== 'http' || check.url !== urls[0]) return
+        failed.push(check.url)
+        ups.first = true
+      },
+    },
+  )
+  t.deepEqual(failed, [urls[0]])
+})
+
 for (const kind of ['http', 'tcp'] as const)
   test(`awaitHealthy() takes localhost for 127.0.0.1, whatever is at ::1, over ${kind}`, async (t) => {
     const server = createServer((_, response) => response.end())
