@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdir } from 'node:fs/promises'
+import { mkdir, open } from 'node:fs/promises'
 import path from 'node:path'
 import test from 'ava'
 import { sourceWarnings } from '../../agent/jobs/source-warnings.ts'
@@ -197,6 +197,20 @@ test('main ends silently when its reader is gone', async (t) => {
   ])
   t.is(text, '')
   t.is(status, 0)
+})
+
+test('main exits 1 and says so when what it prints cannot be written', async (t) => {
+  await using site = await openFakeSite()
+  await using full = await open('/dev/full', 'w')
+  const child = spawn(process.execPath, [MAIN, 'jobs', '--json', '--home', site.home.path], {
+    stdio: ['ignore', full.fd, 'pipe'],
+  })
+  const [text, [status]] = await Promise.all([
+    new Response(child.stderr as never).text(),
+    once(child, 'exit'),
+  ])
+  t.is(status, 1)
+  t.regex(text, /^error: Writing to standard output failed\n(.*\n)*.*ENOSPC/)
 })
 
 test('doctor exits 1 for a problem, with a hint for it, and 0 without', async (t) => {
