@@ -206,4 +206,9 @@ test('pause, resume and cancel say what a job waits for when it is not what was 
   t.regex(await said('cancel'), /^! Job job-1 is to be cancelled once its peer can be told.*reconnecting\n$/)
   t.regex(await said('pause'), /Job job-1 is paused\n$/)
   t.regex(await said('resume'), /approves it there with fluidcloud resume job-1\n$/)
+  await using held = await openFakeSite({ resume: async () => ({ ...fakeJob, state: 'paused' }) })
+  t.regex(
+    (await held.run(['resume', 'job-1'])).stdout,
+    /^! .* resumed at beta too: fluidcloud resume job-1 there\n$/,
+  )
 })
