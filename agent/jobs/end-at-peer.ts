@@ -53,9 +53,8 @@ async function offeredAgain(
   signal: AbortSignal,
   next: (viaduct: Viaduct, offer: Offer, answer: ControlMessageOf<'agreement' | 'pending'>) => Promise<void>,
 ): Promise<void> {
-  const { snapshot } = record
-  // Never offered.
-  if (snapshot === undefined) return
+  const { snapshot, unoffered } = record
+  if (snapshot === undefined || unoffered) return
   const viaduct = await openViaduct(parts, record.peer, signal)
   const { stream, remoteAddr } = viaduct
   await using _closing = stream

@@ -88,6 +88,7 @@ export class Jobs implements AsyncDisposable {
       destination: spec.destination,
       sourceFormat: await this.arrivedFormat(spec.source),
       options,
+      unoffered: true,
     })
     const job = await this.#list.add(record)
     this.#startOutgoing(job)

@@ -43,6 +43,7 @@ async function agree(
   endpoint: LaneEndpoint,
 ): Promise<Agreed> {
   const offer = await offerOf(parts, job.record, source, snapshot, { roundTripMs, endpoint, jobs: moving() })
+  if (job.record.unoffered) await job.update({ unoffered: undefined }, { durable: false })
   await stream.send({ kind: 'offer', ...offer })
   await hello
   for (;;) {

@@ -71,6 +71,28 @@ for (const who of ['alpine', 'boreal'] as const) {
   })
 }
 
+test('a job that its peer never heard of is cancelled at once, though the peer is away', async (t) => {
+  const pair = await startPair(t)
+  const source = await writeSource(pair)
+  await pair.boreal.kill()
+  const job = await pair.alpine.begin(source, 'boreal:disk.raw')
+  const waiting = ({ state, error }: JobReport) =>
+    state === 'reconnecting' && error?.code === 'PEER_UNREACHABLE'
+  await pair.alpine.until(job, waiting)
+  t.is((await pair.alpine.tell('cancel', job)).state, 'cancelled')
+})
+
+test('a job whose peer was told of it before it went away is cancelled only once that knows', async (t) => {
+  const pair = await startPair(t)
+  const job = await pair.alpine.begin(await writeSource(pair), 'boreal:disk.raw', '--bwlimit', '4MiB/s')
+  await pair.alpine.until(job, ({ state }) => state === 'running')
+  await pair.boreal.kill()
+  await pair.alpine.until(job, ({ state }) => state === 'reconnecting')
+  t.is((await pair.alpine.tell('cancel', job)).state, 'reconnecting')
+  await pair.boreal.start()
+  for (const agent of [pair.alpine, pair.boreal]) await agent.until(job, ({ state }) => state === 'cancelled')
+})
+
 test('a name that is taken while a job moves: both rest, and nothing is sent again once it is free', async (t) => {
   const pair = await startPair(t)
   const source = await writeSource(pair)
