@@ -58,6 +58,9 @@ test('plan exits with the status of its first reason', async (t) => {
   for (const [reasons, status] of [
     [[infeasible], 7],
     [[{ ...infeasible, code: 'POLICY_DENIED' as const }, infeasible], 4],
+    // Found in time, it is no surprise.
+    [[{ ...infeasible, code: 'TARGET_WRITE' as const, exit: 1 }, infeasible], 7],
+    [[{ ...infeasible, code: 'UNEXPECTED' as const, exit: 1 }], 1],
     [[], 7],
   ] as const) {
     await using site = await openFakeSite({ plan: async () => ({ ...fakePlan, feasible: false, reasons }) })
@@ -65,6 +68,7 @@ test('plan exits with the status of its first reason', async (t) => {
     t.is(exit, status)
     t.like(lines[0], { type: 'plan', feasible: false })
     t.is(lines[1]?.type, reasons.length > 0 ? 'error' : undefined)
+    t.is(lines[1]?.exit, reasons.length > 0 ? status : undefined)
   }
 })
 
