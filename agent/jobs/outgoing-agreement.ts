@@ -2,6 +2,7 @@
 import { agreementSigningBytes, decodeAgreement } from '../../protocol/agreement.ts'
 import type {
   Agreement,
+  ControlMessage,
   ControlMessageOf,
   LaneEndpoint,
   Offer,
@@ -54,6 +55,7 @@ async function agree(
   await hello
   for (;;) {
     const message = await stream.receive()
+    await heardOfGrant(parts, job.record.peer, message)
     if (message.kind === 'pending') await job.become('awaiting-approval')
     else if (message.kind === 'refusal') throw refusalError(message)
     else if (message.kind === 'cancel')
@@ -73,6 +75,13 @@ async function agree(
     } else if (message.kind !== 'status')
       throw new FluidError('PROTOCOL_VIOLATION', `The peer sent ${message.kind} in answer to an offer`)
   }
+}
+
+/** Keeps what an answer to an offer tells of our grant there, for those who list it. */
+export async function heardOfGrant({ mesh }: JobParts, peer: string, answer: ControlMessage): Promise<void> {
+  if (answer.kind === 'agreement') await mesh.peers.heard(peer, true)
+  else if (answer.kind === 'refusal' && answer.reasons.some(({ code }) => code === 'POLICY_DENIED'))
+    await mesh.peers.heard(peer, false)
 }
 
 /** What to do where nothing was begun; the table of codes speaks of jobs under way. */

@@ -11,7 +11,7 @@ import { errorReport } from './job.ts'
 import type { JobParts } from '../job-parts.ts'
 import type { JobOptions, JobRecord } from './job-record.ts'
 import { offerOf } from './offer-of.ts'
-import { reasonError } from './outgoing-agreement.ts'
+import { heardOfGrant, reasonError } from './outgoing-agreement.ts'
 import { sourceWarnings } from './source-warnings.ts'
 import { openViaduct } from '../viaduct/viaduct.ts'
 
@@ -90,6 +90,7 @@ async function askTarget(
   let needsApproval = false
   for (;;) {
     const message = await stream.expect('pending', 'agreement', 'refusal')
+    await heardOfGrant(parts, peer, message)
     if (message.kind === 'pending') needsApproval = true
     else if (message.kind === 'agreement') {
       return { allocatedBytes, needsApproval, agreement: decodeAgreement(message.body), reasons: [] }

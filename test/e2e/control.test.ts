@@ -231,6 +231,25 @@ test('what the grant does not allow is refused with exit 4', async (t) => {
   t.like(denied.lines.at(-1), { type: 'error', code: 'POLICY_DENIED' })
 })
 
+test('what pair list says we may do there follows what the peer answers', async (t) => {
+  const pair = await startPair(t)
+  const source = await writeSource(pair)
+  const granted = async () => {
+    const [{ granted: there }] = (await pair.alpine.run('pair', 'list')).lines
+    return (there as { write: boolean }).write
+  }
+  t.true(await granted())
+  await pair.boreal.tell('policy', 'set', 'alpine', '--deny')
+  t.is((await pair.alpine.run('plan', source, 'boreal:disk.raw')).exit, 4)
+  t.false(await granted())
+  await pair.boreal.tell('policy', 'set', 'alpine', '--into', pair.boreal.folder)
+  t.is((await pair.alpine.run('move', source, 'boreal:disk.raw')).exit, 0)
+  t.true(await granted())
+  await pair.boreal.tell('policy', 'set', 'alpine', '--deny')
+  t.is((await pair.alpine.run('move', source, 'boreal:again.raw')).exit, 4)
+  t.false(await granted())
+})
+
 test('taking a grant away ends its running jobs', async (t) => {
   const pair = await startPair(t)
   const move = pair.alpine.run('move', await writeSource(pair), 'boreal:disk.raw', ...RATE)
