@@ -102,7 +102,9 @@ function reportFailure(
 ): number {
   if (thrown instanceof CommanderError && thrown.exitCode === 0) return 0
   const error =
-    thrown instanceof CommanderError ? usageError(thrown, helpOf(program, argv)) : asFluidError(thrown)
+    thrown instanceof CommanderError
+      ? usageError(thrown, helpOf(program, argv))
+      : withHelp(asFluidError(thrown), program, argv)
   const options = program.opts<GlobalOptions>()
   // A command line that could not be parsed may not have come as far as --json.
   const json = options.json ?? beforeDashes(argv).includes('--json')
@@ -125,6 +127,12 @@ function helpOf(program: Command, argv: readonly string[]): string {
   for (let at: Command | null = placeAfter(program, beforeDashes(argv)).command; at; at = at.parent)
     names.unshift(at.name())
   return names.join(' ')
+}
+
+/** What has no hint of its own is explained by the help of the command, rather than of the program. */
+function withHelp(error: FluidError, program: Command, argv: readonly string[]): FluidError {
+  if (error.code !== 'USAGE' || error.details.hint !== undefined) return error
+  return new FluidError('USAGE', error.message, { cause: error.cause, hint: `See ${helpOf(program, argv)}` })
 }
 
 /** commander's complaint as ours: its suggestion becomes the hint, else where to read on. */

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdir, open } from 'node:fs/promises'
+import { mkdir, open, rm } from 'node:fs/promises'
 import path from 'node:path'
 import test from 'ava'
 import { sourceWarnings } from '../../agent/jobs/source-warnings.ts'
@@ -14,7 +14,8 @@ for (const code of Object.keys(ERRORS) as ErrorCode[]) {
   test(`runCli() exits ${ERRORS[code].exit} for ${code}`, async (t) => {
     await using site = await openFakeSite({ jobs: failing(code, 'It failed') })
     const machine = await site.run(['jobs', '--json'])
-    const { exit, hint, retryable } = ERRORS[code]
+    const { exit, retryable } = ERRORS[code]
+    const hint = code === 'USAGE' ? 'See fluidcloud jobs --help' : ERRORS[code].hint
     t.is(machine.exit, exit)
     t.deepEqual(machine.lines, [{ v: 1, type: 'error', code, message: 'It failed', hint, retryable, exit }])
     t.is(machine.stderr, '')
@@ -246,6 +247,16 @@ test('doctor exits 1 for a problem, with a hint for it, and 0 without', async (t
   })
   const { exit, stdout } = await fixed.run(['doctor'])
   t.is(exit, 0, stdout)
+})
+
+test('doctor remarks that there is no config.toml', async (t) => {
+  await using site = await openFakeSite()
+  const said = async () => (await site.run(['doctor', '--json'])).lines.find(({ name }) => name === 'config')
+  t.like(await said(), { state: 'ok' })
+  await rm(site.home.config)
+  const check = await said()
+  t.like(check, { state: 'warn' })
+  t.regex(String(check?.detail), /there is no .*config\.toml/)
 })
 
 test('doctor finds what is wrong without an agent', async (t) => {
