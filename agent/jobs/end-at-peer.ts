@@ -13,12 +13,11 @@ import { handOver } from './outgoing-receipt.ts'
 import { bodyBytes } from './signed-body.ts'
 import { laneEndpoint, openViaduct, type Viaduct } from '../viaduct/viaduct.ts'
 
-/** Throws CANCELLED when the receiver knows, or never knew the job; PEER_UNREACHABLE while it cannot be told. */
-export async function cancelAtPeer(parts: JobParts, job: Job, signal: AbortSignal): Promise<never> {
+/** Resolves when the receiver keeps nothing of the job, or never knew it; throws PEER_UNREACHABLE while it cannot be told. */
+export async function cancelAtPeer(parts: JobParts, job: Job, signal: AbortSignal): Promise<void> {
   await offeredAgain(parts, job, signal, ({ stream }) =>
     stream.send({ kind: 'cancel', reason: 'Cancelled by its owner' }),
   )
-  throw new FluidError('CANCELLED', 'The job was cancelled')
 }
 
 /** Resolves when the receiver knows why the job failed here; throws PEER_UNREACHABLE while it cannot be told. */

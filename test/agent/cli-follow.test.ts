@@ -213,6 +213,13 @@ test('pause, resume and cancel say what a job waits for when it is not what was 
   )
 })
 
+test('cancel of a job that failed says that it stays so, and what becomes of what it staged', async (t) => {
+  await using site = await openFakeSite({ cancel: async () => ({ ...fakeJob, state: 'failed' }) })
+  const { exit, stdout } = await site.run(['cancel', 'job-1'])
+  t.is(exit, 0)
+  t.regex(stdout, /Job job-1 had failed; beta keeps nothing of it once it is told\n$/)
+})
+
 const away: JobReport = { ...fakeJob, state: 'reconnecting', error: errorOf('PEER_UNREACHABLE') }
 
 test('move says once what a job waits for, that it goes on by itself, and how to end it', async (t) => {

@@ -193,6 +193,21 @@ test('Jobs.cancel() ends a job that its peer never heard of at once', async (t) 
   t.is((await site.jobs.cancel(id)).record.state, 'cancelled', 'It was dialed in vain')
 })
 
+test('Jobs.cancel() of a job that failed has its peer told, and leaves it failed for its reason', async (t) => {
+  const { message, hint, exit } = new FluidError('SOURCE_CHANGED', 'Written to')
+  const failed = recordOf({
+    state: 'failed',
+    snapshot: 'offered',
+    finishedAt: 5,
+    error: { code: 'SOURCE_CHANGED', message, hint, retryable: true, exit },
+  })
+  const site = await jobsOf(t, [failed])
+  const { record } = await site.jobs.cancel(failed.job)
+  t.like(record, { state: 'failed', finishedAt: 5, error: { code: 'SOURCE_CHANGED' }, untold: true })
+  t.deepEqual(site.dialed, ['away'])
+  await refusedWith(t, 'JOB_STATE', site.jobs.resume(failed.job))
+})
+
 test('Jobs.cancel() discards a job that is received here, its sender or none', async (t) => {
   const site = await jobsOf(t, [recordOf({ direction: 'in', state: 'reconnecting' })])
   const [{ job }] = site.jobs.list()
