@@ -55,6 +55,25 @@ test('id knows the peer ID without an agent', async (t) => {
 
 const infeasible = { code: 'NO_SPACE', message: 'Full', hint: 'Free some', retryable: true, exit: 7 } as const
 
+test('main refuses names that are not UTF-8, which would be other names by the time they are used', async (t) => {
+  await using site = await openFakeSite()
+  const move = async (args: string) => {
+    const command = `exec "$0" "$1" move ${args} --detach --json --home "$2"`
+    const child = spawn('bash', ['-c', command, process.execPath, MAIN, site.home.path], {
+      stdio: ['ignore', 'pipe', 'ignore'],
+    })
+    const [text, [status]] = await Promise.all([
+      new Response(child.stdout as never).text(),
+      once(child, 'exit'),
+    ])
+    return [status, (JSON.parse(text) as { code?: string }).code]
+  }
+  t.deepEqual(await move(String.raw`disk.raw $'beta:disk\xff.raw'`), [4, 'NAME_INVALID'])
+  t.deepEqual(await move(String.raw`$'disk\xff.raw' beta:disk.raw`), [2, 'USAGE'])
+  t.deepEqual(await move('dìsk.raw beta:dìsk.raw'), [0, undefined])
+  t.is(site.calls.length, 1)
+})
+
 test('plan exits with the status of its first reason', async (t) => {
   for (const [reasons, status] of [
     [[infeasible], 7],
