@@ -24,7 +24,7 @@ import type { Home } from './home.ts'
 import { indexSeed } from './jobs/indexing.ts'
 import type { JobParts } from './job-parts.ts'
 import type { JobOptions } from './jobs/job-record.ts'
-import { overWithin } from './jobs/job-watch.ts'
+import { leftWithin, overWithin } from './jobs/job-watch.ts'
 import type { Jobs } from './jobs/jobs.ts'
 import { addrsOf } from './mesh/peer-address.ts'
 import { checkDirectory, checkPeers } from './pairing/peer-checks.ts'
@@ -215,7 +215,11 @@ export function createAgentApi(all: AgentApiParts): AgentApi {
       await overWithin(held, PAUSE_WAIT_MS, 'paused')
       return held.report()
     },
-    resume: async ({ job }) => (await jobs.resume(job)).report(),
+    async resume({ job }) {
+      const going = await jobs.resume(job)
+      await leftWithin(going, PAUSE_WAIT_MS, 'paused')
+      return going.report()
+    },
     cancel: async ({ job }) => (await jobs.cancel(job)).report(),
     verify: ({ job, deep }, { signal = forever } = {}) => verifyJob(parts, jobs.get(job), { deep, signal }),
     receipt: ({ job }) => receiptReport(jobs.get(job)),

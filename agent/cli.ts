@@ -1,7 +1,7 @@
 /** The grammar of the command line: the program that verbs are added to, and one run of it from arguments to exit status. */
 import { Command, CommanderError } from 'commander'
 import manifest from '../package.json' with { type: 'json' }
-import { ERRORS, FluidError, asFluidError } from '../protocol/errors.ts'
+import { FluidError, asFluidError } from '../protocol/errors.ts'
 import { placeAfter, styleOf, type GlobalOptions, type Runtime } from './commands/command.ts'
 import { formatError } from './output/error-text.ts'
 import { errorFields, formatEvent } from './output/ndjson.ts'
@@ -70,7 +70,7 @@ export async function runCli(argv: readonly string[], terminal: Terminal): Promi
   const runtime: Runtime = { terminal, exit: 0 }
   // Errors of a pipe come after the write, even after the run. EPIPE: who read our output has gone, nobody is left to tell.
   terminal.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    terminal.exit(error.code === 'EPIPE' ? runtime.exit : runtime.exit || ERRORS.UNEXPECTED.exit)
+    terminal.exit(error.code === 'EPIPE' ? runtime.exit : reportLoss(error, runtime))
   })
   terminal.stderr.on('error', () => {})
   const program = await createProgram(runtime, partsFor(argv))
@@ -79,7 +79,19 @@ export async function runCli(argv: readonly string[], terminal: Terminal): Promi
   } catch (thrown) {
     runtime.exit = reportFailure(thrown, program, argv, terminal)
   }
-  return runtime.exit
+  // A file's error is known at once, and told as an event only when the process may be over.
+  const lost: NodeJS.ErrnoException | null = terminal.stdout.errored
+  return lost && lost.code !== 'EPIPE' ? reportLoss(lost, runtime) : runtime.exit
+}
+
+/** Says that the output is not all there, such as on a full disk: what a script reads of it would be taken for the whole. */
+function reportLoss(cause: Error, { terminal, exit }: Runtime): number {
+  const error = new FluidError('UNEXPECTED', 'Writing to standard output failed', {
+    cause,
+    hint: 'What was to be done is done; its report is cut off',
+  })
+  terminal.stderr.write(formatError(error, styleOf(terminal.stderr, terminal, {})))
+  return exit || error.exit
 }
 
 function reportFailure(
@@ -90,7 +102,9 @@ function reportFailure(
 ): number {
   if (thrown instanceof CommanderError && thrown.exitCode === 0) return 0
   const error =
-    thrown instanceof CommanderError ? usageError(thrown, helpOf(program, argv)) : asFluidError(thrown)
+    thrown instanceof CommanderError
+      ? usageError(thrown, helpOf(program, argv))
+      : withHelp(asFluidError(thrown), program, argv)
   const options = program.opts<GlobalOptions>()
   // A command line that could not be parsed may not have come as far as --json.
   const json = options.json ?? beforeDashes(argv).includes('--json')
@@ -113,6 +127,12 @@ function helpOf(program: Command, argv: readonly string[]): string {
   for (let at: Command | null = placeAfter(program, beforeDashes(argv)).command; at; at = at.parent)
     names.unshift(at.name())
   return names.join(' ')
+}
+
+/** What has no hint of its own is explained by the help of the command, rather than of the program. */
+function withHelp(error: FluidError, program: Command, argv: readonly string[]): FluidError {
+  if (error.code !== 'USAGE' || error.details.hint !== undefined) return error
+  return new FluidError('USAGE', error.message, { cause: error.cause, hint: `See ${helpOf(program, argv)}` })
 }
 
 /** commander's complaint as ours: its suggestion becomes the hint, else where to read on. */

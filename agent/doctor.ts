@@ -108,7 +108,15 @@ async function checkHome(home: Home): Promise<CheckReport> {
 }
 
 async function checkConfig(home: Home, config: Config | Error): Promise<CheckReport> {
-  return config instanceof Error ? failed('config', config) : ok('config', home.config)
+  if (config instanceof Error) return failed('config', config)
+  const isThere = await stat(home.config).catch(() => undefined)
+  return isThere
+    ? ok('config', home.config)
+    : warn(
+        'config',
+        `there is no ${home.config}`,
+        'All keys have their defaults; if there was one, put it back',
+      )
 }
 
 /** Who holds the state: the agent that answers, nobody, or something that does not answer. */

@@ -192,7 +192,7 @@ export function parsed<T>(flags: string, description: string, parse: (text: stri
     } catch (cause) {
       if (!(cause instanceof FluidError)) throw cause
       const flag = flags.split(' ')[0]
-      throw new FluidError('USAGE', `${flag}: ${cause.message}`, { hint: cause.hint })
+      throw new FluidError('USAGE', `${flag}: ${cause.message}`, { hint: cause.details.hint })
     }
   })
 }

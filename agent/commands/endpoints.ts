@@ -5,6 +5,8 @@ import { FluidError } from '../../protocol/errors.ts'
 import { isPeerId } from '../../protocol/peer-id.ts'
 import { isPeerName } from '../mesh/peer-name.ts'
 
+/** What bytes that are no UTF-8 have become by the time an argument is read. */
+const NO_UTF8 = '\ufffd'
 const FORM = 'Write PEER:NAME, such as beta:disk.raw'
 
 /**
@@ -15,6 +17,10 @@ export function parseSource(text: string, cwd: string): string {
   if (text === '')
     throw new FluidError('USAGE', 'The source is empty', {
       hint: 'Name a file, a block device or an nbd URL',
+    })
+  if (text.includes(NO_UTF8))
+    throw new FluidError('USAGE', `The source ${text} has a name that is not UTF-8`, {
+      hint: 'Give it another name, such as a link (ln), and move that',
     })
   if (/^(vm|bucket):/.test(text)) return text
   if (!/^nbds?(\+unix)?:\/\//.test(text)) return path.resolve(cwd, text)
@@ -52,6 +58,10 @@ export function parseDestination(text: string): { peer: string; destination: str
   }
   if (destination === '')
     throw new FluidError('NAME_INVALID', `${text} has no name after the colon`, { hint: FORM })
+  if (destination.includes(NO_UTF8))
+    throw new FluidError('NAME_INVALID', `Destination "${destination}" is not UTF-8`, {
+      hint: 'Two such names would be one at the target; choose one in UTF-8',
+    })
   validateDestinationName(destination)
   return { peer, destination }
 }

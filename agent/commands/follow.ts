@@ -9,6 +9,7 @@ import { formatSummary } from '../output/job-text.ts'
 import { errorFields, progressFields, resultFields } from '../output/ndjson.ts'
 import { ProgressView, isFinished } from '../output/progress.ts'
 import { ProgressPace } from '../output/progress-pace.ts'
+import { printable } from '../output/text.ts'
 import type { Context } from './command.ts'
 
 const RECONNECT_INTERVAL_MS = 250
@@ -190,10 +191,20 @@ export class ProgressOutput {
     const last = this.#shown.get(report.job)
     if (last?.state === report.state && (isFinished(report) || at - last.at < PROGRESS_INTERVAL_MS)) return
     this.#shown.set(report.job, { state: report.state, at })
+    if (last?.state !== 'reconnecting' && report.state === 'reconnecting') this.#sayWhy(report)
     this.#view?.update(report)
   }
 
   clear(): void {
     this.#view?.clear()
+  }
+
+  /** Nothing ends this wait but the peer, or the person. */
+  #sayWhy({ job, peerName, error, direction }: JobReport): void {
+    if (!error || direction === 'in') return
+    this.#view?.clear()
+    this.#context.note(
+      `${printable(error.message)}. The job waits for ${printable(peerName)} and goes on by itself; Ctrl-C leaves it so, fluidcloud cancel ${job} ends it`,
+    )
   }
 }

@@ -5,6 +5,7 @@ import type { AgentApi } from '../api.ts'
 import type { CandidateReport, MatchReport } from '../reports/offer-reports.ts'
 import { formatBetter, formatMatch } from '../output/match-text.ts'
 import { agentAction, describe, type Context, type Runtime } from './command.ts'
+import { catchInterrupt } from './follow.ts'
 import { brokerOption, brokersOf, noteFailures, readText } from './offers.ts'
 
 interface MatchOptions {
@@ -62,13 +63,10 @@ async function watch(
   agent: AgentApi,
   request: { text: string; brokers: readonly string[] },
 ): Promise<void> {
-  const { signals } = context.terminal
-  const stop = new AbortController()
-  const onSignal = (): void => stop.abort(new FluidError('INTERRUPTED', 'No longer watching'))
-  signals.on('SIGINT', onSignal)
-  signals.on('SIGTERM', onSignal)
+  using interrupt = catchInterrupt(context)
+  const { signal } = interrupt
   try {
-    for await (const report of agent.matchWatch(request, { signal: stop.signal })) {
+    for await (const report of agent.matchWatch(request, { signal })) {
       noteFailures(context, report.failures)
       for (const candidate of report.candidates)
         context.report(
@@ -80,10 +78,7 @@ async function watch(
     }
   } catch (error) {
     // To stop watching is how it ends.
-    if (!stop.signal.aborted) throw error
-  } finally {
-    signals.off('SIGINT', onSignal)
-    signals.off('SIGTERM', onSignal)
+    if (!signal.aborted) throw error
   }
 }
 

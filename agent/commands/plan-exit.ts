@@ -1,5 +1,5 @@
 /** How a plan ends the command that made it. */
-import { FluidError } from '../../protocol/errors.ts'
+import { ERRORS, FluidError } from '../../protocol/errors.ts'
 import type { ErrorReport } from '../reports/error-report.ts'
 import { errorFields } from '../output/ndjson.ts'
 import type { Context } from './command.ts'
@@ -16,6 +16,9 @@ export function exitOfPlan(
   const [reason] = reasons
   if (!reason) return INFEASIBLE_EXIT
   const error = new FluidError(reason.code, reason.message, { hint: reason.hint })
-  context.emit('error', errorFields(error))
-  return error.exit
+  // What a disk there does not let happen, found in time, is no surprise.
+  const exit =
+    error.exit === ERRORS.UNEXPECTED.exit && error.code !== 'UNEXPECTED' ? INFEASIBLE_EXIT : error.exit
+  context.emit('error', { ...errorFields(error), exit })
+  return exit
 }

@@ -45,10 +45,13 @@ export interface WireBooks {
   control(): void
 }
 
-/** Books of one attempt of the job, on this viaduct. */
+/**
+ * Books of one attempt of the job, on this viaduct. What an attempt before counted and did not live to book, since its agent
+ * was killed, goes by the path of this one.
+ */
 export function openBooks({ record }: Job, { stream, relayed }: Viaduct): WireBooks {
   const { counters, wireByPath } = record
-  let bookedBytes = counters.wireBytes
+  let bookedBytes = Object.values(wireByPath).reduce((sum, bytes) => sum + bytes, 0)
   let controlBytes = 0
   const book = (path: string, bytes: number) => {
     wireByPath[path] = (wireByPath[path] ?? 0) + bytes

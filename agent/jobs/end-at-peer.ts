@@ -13,12 +13,11 @@ import { handOver } from './outgoing-receipt.ts'
 import { bodyBytes } from './signed-body.ts'
 import { laneEndpoint, openViaduct, type Viaduct } from '../viaduct/viaduct.ts'
 
-/** Throws CANCELLED when the receiver knows, or never knew the job; PEER_UNREACHABLE while it cannot be told. */
-export async function cancelAtPeer(parts: JobParts, job: Job, signal: AbortSignal): Promise<never> {
+/** Resolves when the receiver keeps nothing of the job, or never knew it; throws PEER_UNREACHABLE while it cannot be told. */
+export async function cancelAtPeer(parts: JobParts, job: Job, signal: AbortSignal): Promise<void> {
   await offeredAgain(parts, job, signal, ({ stream }) =>
     stream.send({ kind: 'cancel', reason: 'Cancelled by its owner' }),
   )
-  throw new FluidError('CANCELLED', 'The job was cancelled')
 }
 
 /** Resolves when the receiver knows why the job failed here; throws PEER_UNREACHABLE while it cannot be told. */
@@ -53,9 +52,8 @@ async function offeredAgain(
   signal: AbortSignal,
   next: (viaduct: Viaduct, offer: Offer, answer: ControlMessageOf<'agreement' | 'pending'>) => Promise<void>,
 ): Promise<void> {
-  const { snapshot } = record
-  // Never offered.
-  if (snapshot === undefined) return
+  const { snapshot, unoffered } = record
+  if (snapshot === undefined || unoffered) return
   const viaduct = await openViaduct(parts, record.peer, signal)
   const { stream, remoteAddr } = viaduct
   await using _closing = stream

@@ -92,6 +92,8 @@ export interface JobRecord {
   pathReason?: string
   /** It failed for good, or both have signed for it, and the receiver may not know yet; sending side. */
   untold?: true
+  /** Its peer has heard nothing of it yet; sending side. */
+  unoffered?: true
   /** Broken or lying frames, and passes over a source that changed. */
   offences: number
   rescans: number

@@ -12,6 +12,12 @@ import type { Job } from './job.ts'
 import type { JobParts } from '../job-parts.ts'
 import { sourceFormatOf } from './source-format.ts'
 
+/** Throws JOB_STATE for a job that left nothing to verify. */
+export function requireComplete({ id, record }: Job): void {
+  if (record.state === 'complete') return
+  throw new FluidError('JOB_STATE', `Job ${id} is ${record.state}; only a complete job can be verified`)
+}
+
 /** Threads that read. */
 const READ_LANES = 4
 /** Of a volume that is not what was moved. */
@@ -24,9 +30,7 @@ export async function readJobVolume(
   { deep, signal }: { deep: boolean; signal: AbortSignal },
 ): Promise<{ root: Uint8Array; checkedBytes: number }> {
   const { record } = job
-  if (record.state !== 'complete') {
-    throw new FluidError('JOB_STATE', `Job ${job.id} is ${record.state}; only a complete job can be verified`)
-  }
+  requireComplete(job)
   if (!record.chunking || !isChunking(record.chunking))
     throw new FluidError('JOB_STATE', `Job ${job.id} never moved data`)
   const place = placeOf(job)

@@ -41,6 +41,12 @@ export async function overWithin(job: Job, ms: number, state?: JobState): Promis
   while (!job.over && job.record.state !== state && !deadline.aborted) await changed([job], deadline)
 }
 
+/** Resolves when the job has left this state, or after `ms`. */
+export async function leftWithin(job: Job, ms: number, state: JobState): Promise<void> {
+  const deadline = AbortSignal.timeout(ms)
+  while (job.record.state === state && !deadline.aborted) await changed([job], deadline)
+}
+
 function restsWithError({ record }: Job): boolean {
   return record.state === 'paused' && record.error !== undefined
 }

@@ -1,5 +1,6 @@
 /** All jobs of the agent: kept, started again after a crash, told what their owners want, watched. */
 import { randomBytes } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { asFluidError, FluidError } from '../../protocol/errors.ts'
 import { JOB_ID_BYTES, PROGRESS_INTERVAL_MS } from '../../protocol/limits.ts'
 import type { ImageFormat } from '../../transfer/backends/image-format.ts'
@@ -11,7 +12,7 @@ import type { ControlStream } from '../viaduct/control-stream.ts'
 import { dialPeer } from '../mesh/dial-peer.ts'
 import { serveViaducts, type IncomingRegistry } from './incoming-jobs.ts'
 import type { Job } from './job.ts'
-import { completeAtPeer, failAtPeer } from './end-at-peer.ts'
+import { cancelAtPeer, completeAtPeer, failAtPeer } from './end-at-peer.ts'
 import { JobList } from './job-list.ts'
 import { JobRuns, type JobRun } from './job-runs.ts'
 import { overWithin, watchJobs } from './job-watch.ts'
@@ -88,6 +89,7 @@ export class Jobs implements AsyncDisposable {
       destination: spec.destination,
       sourceFormat: await this.arrivedFormat(spec.source),
       options,
+      unoffered: true,
     })
     const job = await this.#list.add(record)
     this.#startOutgoing(job)
@@ -160,8 +162,8 @@ export class Jobs implements AsyncDisposable {
   async resume(id: string, owner?: string): Promise<Job> {
     const job = this.get(id)
     requireOwner(job, owner)
-    const { state, direction, error } = job.record
-    if (state === 'failed' && direction === 'out' && error?.retryable !== false) {
+    const { state, direction, error, wanted } = job.record
+    if (state === 'failed' && direction === 'out' && error?.retryable !== false && wanted !== 'cancel') {
       await job.update({
         state: 'connecting',
         error: undefined,
@@ -183,7 +185,7 @@ export class Jobs implements AsyncDisposable {
     return job
   }
 
-  /** Ends the job on both sides; nothing of it is left at the target. */
+  /** Ends the job on both sides; nothing of it is left at the target. One that failed stays so, for whoever asks later. */
   async cancel(id: string, owner?: string): Promise<Job> {
     const job = this.get(id)
     requireOwner(job, owner)
@@ -193,10 +195,16 @@ export class Jobs implements AsyncDisposable {
       return job
     }
     if (job.record.state === 'cancelled') return job
-    const { direction, state } = job.record
+    const { direction, state, peer } = job.record
     // What failed here may be staged there, under a name that nobody else can use until it is cancelled.
-    if (direction === 'out' && state === 'failed')
-      await job.update({ state: 'reconnecting', finishedAt: undefined })
+    if (direction === 'out' && state === 'failed') {
+      if (job.record.wanted !== 'cancel') {
+        await (await Journal.open(this.#parts.level, Buffer.from(job.id, 'hex'))).clear()
+        await job.update({ wanted: 'cancel', untold: true })
+      }
+      await Promise.race([this.#tellEnds(peer), sleep(CANCEL_WAIT_MS, undefined, { ref: false })])
+      return job
+    }
     this.#refuseIfOver(job, 'cancelled')
     await job.update({ wanted: 'cancel' })
     const running = this.#runs.get(job.id)
@@ -290,7 +298,8 @@ export class Jobs implements AsyncDisposable {
       )
     for (let job = next(); job && !stopping.aborted; job = next()) {
       tried.add(job)
-      const tell = job.record.state === 'complete' ? completeAtPeer : failAtPeer
+      const { state, wanted } = job.record
+      const tell = state === 'complete' ? completeAtPeer : wanted === 'cancel' ? cancelAtPeer : failAtPeer
       try {
         await tell(this.#parts, job, stopping)
         await job.update({ untold: undefined })

@@ -1,7 +1,14 @@
 /** The beginning of an attempt that sends: the offer, the agreement both sign, and what the receiver holds already. */
 import { agreementSigningBytes, decodeAgreement } from '../../protocol/agreement.ts'
-import type { Agreement, ControlMessageOf, LaneEndpoint, Offer } from '../../protocol/control-message.ts'
-import { FluidError } from '../../protocol/errors.ts'
+import type {
+  Agreement,
+  ControlMessage,
+  ControlMessageOf,
+  LaneEndpoint,
+  Offer,
+  Reason,
+} from '../../protocol/control-message.ts'
+import { FluidError, type ErrorCode, type ErrorDetails } from '../../protocol/errors.ts'
 import { RangeSet } from '../../protocol/extent.ts'
 import { WINDOW_BYTES } from '../../protocol/limits.ts'
 import { verifyPeerSignature } from '../../protocol/peer-signature.ts'
@@ -43,10 +50,12 @@ async function agree(
   endpoint: LaneEndpoint,
 ): Promise<Agreed> {
   const offer = await offerOf(parts, job.record, source, snapshot, { roundTripMs, endpoint, jobs: moving() })
+  if (job.record.unoffered) await job.update({ unoffered: undefined }, { durable: false })
   await stream.send({ kind: 'offer', ...offer })
   await hello
   for (;;) {
     const message = await stream.receive()
+    await heardOfGrant(parts, job.record.peer, message)
     if (message.kind === 'pending') await job.become('awaiting-approval')
     else if (message.kind === 'refusal') throw refusalError(message)
     else if (message.kind === 'cancel')
@@ -68,12 +77,30 @@ async function agree(
   }
 }
 
+/** Keeps what an answer to an offer tells of our grant there, for those who list it. */
+export async function heardOfGrant({ mesh }: JobParts, peer: string, answer: ControlMessage): Promise<void> {
+  if (answer.kind === 'agreement') await mesh.peers.heard(peer, true)
+  else if (answer.kind === 'refusal' && answer.reasons.some(({ code }) => code === 'POLICY_DENIED'))
+    await mesh.peers.heard(peer, false)
+}
+
+/** What to do where nothing was begun; the table of codes speaks of jobs under way. */
+const REFUSED_HINTS: Partial<Record<ErrorCode, string>> = {
+  TARGET_WRITE: 'Have its owner let the agent there write into the granted folder, or grant another',
+  NO_SPACE: 'Free space at the target',
+}
+
+/** A reason of a refusal, as an error. */
+export function reasonError({ code, message }: Reason, details: ErrorDetails = {}): FluidError {
+  return new FluidError(code, message, { hint: REFUSED_HINTS[code], ...details })
+}
+
 /** What a refusal is thrown as: its first reason, with the others in the hint. */
 export function refusalError({ reasons }: Pick<ControlMessageOf<'refusal'>, 'reasons'>): FluidError {
   const [first, ...others] = reasons
   if (!first) return new FluidError('POLICY_DENIED', 'The peer refused without a reason')
-  const hint = others.length > 0 ? `Also: ${others.map(({ message }) => message).join('; ')}` : undefined
-  return new FluidError(first.code, first.message, { hint, refused: true })
+  const also = others.length > 0 && { hint: `Also: ${others.map(({ message }) => message).join('; ')}` }
+  return reasonError(first, { refused: true, ...also })
 }
 
 /** Signs an agreement that says what was offered, and is signed by the peer. Throws PROTOCOL_VIOLATION for another. */

@@ -140,7 +140,10 @@ async function retry(
 
 async function attempt(parts: JobParts, job: Job, signals: JobSignals): Promise<void> {
   const { record } = job
-  if (record.wanted === 'cancel') await cancelAtPeer(parts, job, signals.signal)
+  if (record.wanted === 'cancel') {
+    await cancelAtPeer(parts, job, signals.signal)
+    throw new FluidError('CANCELLED', 'The job was cancelled')
+  }
   const { rounds } = record
   await using source = await prepareSource(rounds?.url ?? record.source, {
     lanes: (record.options.lanes ?? MAX_LANES) + 1,

@@ -1,5 +1,5 @@
 /** The end of an attempt that sends: the root is told, and the receiver's receipt checked and signed. */
-import type { ControlMessageOf } from '../../protocol/control-message.ts'
+import type { ControlMessageOf, Receipt } from '../../protocol/control-message.ts'
 import { FluidError } from '../../protocol/errors.ts'
 import { HANDSHAKE_TIMEOUT_MS } from '../../protocol/limits.ts'
 import { formatRoot } from '../../protocol/manifest.ts'
@@ -83,6 +83,7 @@ export async function countersign(
 ): Promise<void> {
   const senderSignature = await parts.identity.sign(receiptSigningBytes(body))
   const receipt = signedBody(body, senderSignature, receiverSignature)
+  countAsReceived(job.record, decodeReceipt(body))
   const over = { state: 'complete', untold: true } as const
   await job.update({ receipt, ...(isFar(viaduct) && over) })
   try {
@@ -93,6 +94,15 @@ export async function countersign(
     parts.log.info({ job: job.id, error }, 'The receiver may lack our signature')
     await job.update(over)
   }
+}
+
+/** What this side counted just before it was killed is lost here; the receipt that it signs has what the receiver counted. */
+function countAsReceived({ counters, wireByPath }: Job['record'], said: Receipt): void {
+  const missedBytes = Math.max(0, said.wireBytes - counters.wireBytes)
+  wireByPath[said.path] = (wireByPath[said.path] ?? 0) + missedBytes
+  counters.wireBytes += missedBytes
+  counters.sentBytes = Math.max(counters.sentBytes, said.sentBytes)
+  counters.resumedBytes = Math.max(counters.resumedBytes, said.resumedBytes)
 }
 
 /** Gives the receiver the receipt that both have signed. Throws PEER_UNREACHABLE when it may not have arrived. */

@@ -1,6 +1,6 @@
 /** What a move would do: the source is opened, the target asked, nothing changed. All reasons against it at once. */
 import { randomBytes } from 'node:crypto'
-import { asFluidError, FluidError } from '../../protocol/errors.ts'
+import { asFluidError } from '../../protocol/errors.ts'
 import { decodeAgreement } from '../../protocol/agreement.ts'
 import type { Agreement } from '../../protocol/control-message.ts'
 import { JOB_ID_BYTES } from '../../protocol/limits.ts'
@@ -11,6 +11,7 @@ import { errorReport } from './job.ts'
 import type { JobParts } from '../job-parts.ts'
 import type { JobOptions, JobRecord } from './job-record.ts'
 import { offerOf } from './offer-of.ts'
+import { heardOfGrant, reasonError } from './outgoing-agreement.ts'
 import { sourceWarnings } from './source-warnings.ts'
 import { openViaduct } from '../viaduct/viaduct.ts'
 
@@ -89,13 +90,12 @@ async function askTarget(
   let needsApproval = false
   for (;;) {
     const message = await stream.expect('pending', 'agreement', 'refusal')
+    await heardOfGrant(parts, peer, message)
     if (message.kind === 'pending') needsApproval = true
     else if (message.kind === 'agreement') {
       return { allocatedBytes, needsApproval, agreement: decodeAgreement(message.body), reasons: [] }
     } else {
-      const reasons = message.reasons.map(({ code, message: text }) =>
-        errorReport(new FluidError(code, text, { peer })),
-      )
+      const reasons = message.reasons.map((reason) => errorReport(reasonError(reason, { peer })))
       return { allocatedBytes, needsApproval, agreement: undefined, reasons }
     }
   }

@@ -5,15 +5,16 @@ import type { ErrorReport } from '../reports/error-report.ts'
 import type { VerifyReport } from '../reports/job-reports.ts'
 import { errorReport, type Job } from './job.ts'
 import type { JobParts } from '../job-parts.ts'
-import { CHANGED_HINT, readJobVolume } from './job-volume.ts'
+import { CHANGED_HINT, readJobVolume, requireComplete } from './job-volume.ts'
 import { openViaduct } from '../viaduct/viaduct.ts'
 
-/** Reads again here and at the peer. What could not be read is a reason in the report. */
+/** Reads again here and at the peer. What could not be read is a reason in the report. Throws JOB_STATE before the job is complete. */
 export async function verifyJob(
   parts: JobParts,
   job: Job,
   { deep, signal }: { deep: boolean; signal: AbortSignal },
 ): Promise<VerifyReport> {
+  requireComplete(job)
   const startedAt = performance.now()
   const reasons: ErrorReport[] = []
   const blame = (error: unknown): undefined => {

@@ -30,6 +30,8 @@ export interface Peers {
    */
   nameFor(peer: string, names: { wanted?: string; claimed: string }): Promise<string>
   put(record: PeerRecord): Promise<void>
+  /** What its answer to an offer says of whether we may write there: grants change, and nobody is told otherwise. */
+  heard(peer: string, write: boolean): Promise<void>
   putOp(record: PeerRecord): WriteOp
   delOp(peer: string): WriteOp
 }
@@ -84,6 +86,12 @@ export function createPeers(store: StateStore): Peers {
     resolve,
     nameFor,
     put: (record) => store.write([putOp(record)]),
+    async heard(peer, write) {
+      const record = table.get(peer)
+      if (!record || (record.granted?.write ?? false) === write) return
+      const bounds = write ? record.granted : undefined
+      await store.write([putOp({ ...record, granted: { maxBytes: 0, ask: false, ...bounds, write } })])
+    },
     putOp,
     delOp: (peer) => table.delOp(peer),
   }

@@ -165,6 +165,10 @@ export function formatControlled(
     return `${style.yellow(symbols.warn)} Job ${job} is to be ${done} once its peer can be told; until then it is ${state}\n`
   if (verb === 'resume' && report.state === 'awaiting-approval' && report.direction === 'out')
     return `${style.yellow(symbols.warn)} Job ${job} waits for the owner of the target, who approves it there with fluidcloud resume ${report.job}\n`
+  if (verb === 'cancel' && report.state === 'failed')
+    return `${style.green(symbols.ok)} Job ${job} had ${state}; ${printable(report.peerName)} keeps nothing of it once it is told\n`
+  if (verb === 'resume' && report.state === 'paused')
+    return `${style.yellow(symbols.warn)} Job ${job} goes on once it is resumed at ${printable(report.peerName)} too: fluidcloud resume ${report.job} there\n`
   return `${style.green(symbols.ok)} Job ${job} is ${state}\n`
 }
 

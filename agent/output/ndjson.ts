@@ -7,9 +7,9 @@ export function formatEvent(type: string, fields: object): string {
   return `${JSON.stringify({ v: 1, type, ...fields })}\n`
 }
 
-/** What a `progress` line says. `etaSeconds` is null while it cannot be told. */
+/** What a `progress` line says. `etaSeconds` is null while it cannot be told; `error` is why the job rests, waits or failed. */
 export function progressFields(report: JobReport) {
-  const { job, state, logicalBytes, doneBytes, wireBytes, dedupedBytes, zeroBytes } = report
+  const { job, state, logicalBytes, doneBytes, wireBytes, dedupedBytes, zeroBytes, error } = report
   return {
     job,
     state,
@@ -20,6 +20,7 @@ export function progressFields(report: JobReport) {
     zeroBytes,
     bytesPerSecond: Math.round(report.bytesPerSecond),
     etaSeconds: report.etaSeconds === undefined ? null : Math.ceil(report.etaSeconds),
+    error,
   }
 }
 
@@ -68,7 +69,7 @@ export function jobFields(report: JobReport) {
     path,
     root,
   } = report
-  const { error, createdAt, finishedAt } = report
+  const { createdAt, finishedAt } = report
   return {
     ...progressFields(report),
     direction,
@@ -82,7 +83,6 @@ export function jobFields(report: JobReport) {
     lanes,
     path,
     root,
-    error,
     createdAt,
     finishedAt,
   }

@@ -12,6 +12,8 @@ import { count, printable } from './text.ts'
 /** `status`: one screen. */
 export function formatStatus(status: StatusReport, style: Style, columns?: number): string {
   const { symbols } = style
+  // Who looks whether the data port answers, as the peer of every job does, and hangs up, was refused nothing.
+  const { 'socket-closed': _, ...refused } = status.refused
   const running = status.jobs.filter((job) => !isFinished(job))
   const up = formatDuration(status.uptimeSeconds * 1000)
   const head = `${style.green(symbols.live)} ${style.bold(printable(status.name))} runs (version ${status.version}, pid ${status.pid}, ${up}, ${formatBytes(status.rssBytes)} of memory)\n`
@@ -29,7 +31,7 @@ export function formatStatus(status: StatusReport, style: Style, columns?: numbe
         ['reached', relaysOf(status)],
         ['directory', status.directory && `knows ${count(status.directory.agents, 'agent')}`],
         ...brokerFields(status.broker, style),
-        ['refused', counted(status.refused, style)],
+        ['refused', counted(refused, style)],
       ]),
     heading('Peers', style) + formatPeers(status.peers, style, columns),
     heading('Jobs', style) +

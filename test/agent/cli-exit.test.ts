@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdir } from 'node:fs/promises'
+import { mkdir, open, rm } from 'node:fs/promises'
 import path from 'node:path'
 import test from 'ava'
 import { sourceWarnings } from '../../agent/jobs/source-warnings.ts'
@@ -14,7 +14,8 @@ for (const code of Object.keys(ERRORS) as ErrorCode[]) {
   test(`runCli() exits ${ERRORS[code].exit} for ${code}`, async (t) => {
     await using site = await openFakeSite({ jobs: failing(code, 'It failed') })
     const machine = await site.run(['jobs', '--json'])
-    const { exit, hint, retryable } = ERRORS[code]
+    const { exit, retryable } = ERRORS[code]
+    const hint = code === 'USAGE' ? 'See fluidcloud jobs --help' : ERRORS[code].hint
     t.is(machine.exit, exit)
     t.deepEqual(machine.lines, [{ v: 1, type: 'error', code, message: 'It failed', hint, retryable, exit }])
     t.is(machine.stderr, '')
@@ -54,10 +55,32 @@ test('id knows the peer ID without an agent', async (t) => {
 
 const infeasible = { code: 'NO_SPACE', message: 'Full', hint: 'Free some', retryable: true, exit: 7 } as const
 
+test('main refuses names that are not UTF-8, which would be other names by the time they are used', async (t) => {
+  await using site = await openFakeSite()
+  const move = async (args: string) => {
+    const command = `exec "$0" "$1" move ${args} --detach --json --home "$2"`
+    const child = spawn('bash', ['-c', command, process.execPath, MAIN, site.home.path], {
+      stdio: ['ignore', 'pipe', 'ignore'],
+    })
+    const [text, [status]] = await Promise.all([
+      new Response(child.stdout as never).text(),
+      once(child, 'exit'),
+    ])
+    return [status, (JSON.parse(text) as { code?: string }).code]
+  }
+  t.deepEqual(await move(String.raw`disk.raw $'beta:disk\xff.raw'`), [4, 'NAME_INVALID'])
+  t.deepEqual(await move(String.raw`$'disk\xff.raw' beta:disk.raw`), [2, 'USAGE'])
+  t.deepEqual(await move('dìsk.raw beta:dìsk.raw'), [0, undefined])
+  t.is(site.calls.length, 1)
+})
+
 test('plan exits with the status of its first reason', async (t) => {
   for (const [reasons, status] of [
     [[infeasible], 7],
     [[{ ...infeasible, code: 'POLICY_DENIED' as const }, infeasible], 4],
+    // Found in time, it is no surprise.
+    [[{ ...infeasible, code: 'TARGET_WRITE' as const, exit: 1 }, infeasible], 7],
+    [[{ ...infeasible, code: 'UNEXPECTED' as const, exit: 1 }], 1],
     [[], 7],
   ] as const) {
     await using site = await openFakeSite({ plan: async () => ({ ...fakePlan, feasible: false, reasons }) })
@@ -65,6 +88,7 @@ test('plan exits with the status of its first reason', async (t) => {
     t.is(exit, status)
     t.like(lines[0], { type: 'plan', feasible: false })
     t.is(lines[1]?.type, reasons.length > 0 ? 'error' : undefined)
+    t.is(lines[1]?.exit, reasons.length > 0 ? status : undefined)
   }
 })
 
@@ -199,6 +223,20 @@ test('main ends silently when its reader is gone', async (t) => {
   t.is(status, 0)
 })
 
+test('main exits 1 and says so when what it prints cannot be written', async (t) => {
+  await using site = await openFakeSite()
+  await using full = await open('/dev/full', 'w')
+  const child = spawn(process.execPath, [MAIN, 'jobs', '--json', '--home', site.home.path], {
+    stdio: ['ignore', full.fd, 'pipe'],
+  })
+  const [text, [status]] = await Promise.all([
+    new Response(child.stderr as never).text(),
+    once(child, 'exit'),
+  ])
+  t.is(status, 1)
+  t.regex(text, /^error: Writing to standard output failed\n(.*\n)*.*ENOSPC/)
+})
+
 test('doctor exits 1 for a problem, with a hint for it, and 0 without', async (t) => {
   await using site = await openFakeSite()
   const broken = await site.run(['doctor', '--json'])
@@ -228,6 +266,16 @@ test('doctor exits 1 for a problem, with a hint for it, and 0 without', async (t
   })
   const { exit, stdout } = await fixed.run(['doctor'])
   t.is(exit, 0, stdout)
+})
+
+test('doctor remarks that there is no config.toml', async (t) => {
+  await using site = await openFakeSite()
+  const said = async () => (await site.run(['doctor', '--json'])).lines.find(({ name }) => name === 'config')
+  t.like(await said(), { state: 'ok' })
+  await rm(site.home.config)
+  const check = await said()
+  t.like(check, { state: 'warn' })
+  t.regex(String(check?.detail), /there is no .*config\.toml/)
 })
 
 test('doctor finds what is wrong without an agent', async (t) => {

@@ -206,4 +206,40 @@ test('pause, resume and cancel say what a job waits for when it is not what was 
   t.regex(await said('cancel'), /^! Job job-1 is to be cancelled once its peer can be told.*reconnecting\n$/)
   t.regex(await said('pause'), /Job job-1 is paused\n$/)
   t.regex(await said('resume'), /approves it there with fluidcloud resume job-1\n$/)
+  await using held = await openFakeSite({ resume: async () => ({ ...fakeJob, state: 'paused' }) })
+  t.regex(
+    (await held.run(['resume', 'job-1'])).stdout,
+    /^! .* resumed at beta too: fluidcloud resume job-1 there\n$/,
+  )
+})
+
+test('cancel of a job that failed says that it stays so, and what becomes of what it staged', async (t) => {
+  await using site = await openFakeSite({ cancel: async () => ({ ...fakeJob, state: 'failed' }) })
+  const { exit, stdout } = await site.run(['cancel', 'job-1'])
+  t.is(exit, 0)
+  t.regex(stdout, /Job job-1 had failed; beta keeps nothing of it once it is told\n$/)
+})
+
+const away: JobReport = { ...fakeJob, state: 'reconnecting', error: errorOf('PEER_UNREACHABLE') }
+
+test('move says once what a job waits for, that it goes on by itself, and how to end it', async (t) => {
+  const back: JobReport = { ...away, state: 'running', error: undefined }
+  for (const columns of [80, undefined]) {
+    await using site = await openFakeSite({ watch: () => stream(away, away, back, away, fakeComplete) })
+    const { exit, stderr } = await site.run(MOVE, { columns })
+    t.is(exit, 0)
+    const said = stderr.match(
+      /It was PEER_UNREACHABLE\. The job waits for beta.*fluidcloud cancel job-1.*\n/g,
+    )
+    t.is(said?.length, 2, stderr)
+  }
+})
+
+test('progress lines say why a job waits', async (t) => {
+  await using site = await openFakeSite({ watch: () => stream(away, fakeComplete) })
+  const { lines } = await site.run([...MOVE, '--json'])
+  t.like(
+    lines.find(({ state }) => state === 'reconnecting'),
+    { type: 'progress', error: { code: 'PEER_UNREACHABLE', retryable: true } },
+  )
 })

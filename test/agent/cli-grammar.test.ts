@@ -147,6 +147,7 @@ const misuse: readonly [argv: string, message: RegExp, hint: RegExp][] = [
   ['pair fluid1a --ticket-stdin', /takes the place/, /--help/],
   ['pair --ticket-stdin', /No ticket came/, /--help/],
   ['move disk.raw', /Missing required argument/, /^See fluidcloud move --help$/],
+  ['move a b:c --streams 0', /--streams: '0' is not a whole number/, /^See fluidcloud move --help$/],
   ['pair ticket --folder x', /Unknown option '--folder'/, /^See fluidcloud pair ticket --help$/],
   ['--home x --folder y', /Unknown option '--folder'/, /^See fluidcloud --help$/],
   ['--home pair move', /Missing required argument/, /^See fluidcloud move --help$/],

@@ -180,6 +180,21 @@ test('match --watch tells the best, then what is better, until Ctrl-C', async (t
   t.is(lines[0].better, undefined)
 })
 
+test('match --watch leaves at once at the second SIGINT', async (t) => {
+  await using at = await site(
+    { 'request.toml': '' },
+    { matchWatch: (_: unknown, call?: CallOptions) => streamUntilAborted(fakeMatch, call) },
+  )
+  const signals = new EventEmitter()
+  const twice = (): void => {
+    signals.emit('SIGINT')
+    signals.emit('SIGINT')
+  }
+  const { exits } = await at.run(['match', 'request.toml', '--watch', '--json'], { signals, onOutput: twice })
+  t.is(exits[0], 130)
+  t.is(signals.listenerCount('SIGINT'), 0)
+})
+
 async function* failingStream(code: FluidError['code'], message: string): AsyncGenerator<never> {
   yield await failing(code, message)()
 }

@@ -4,6 +4,7 @@ import fc from 'fast-check'
 import type { JobReport, JobState } from '../../agent/reports/job-reports.ts'
 import { formatError } from '../../agent/output/error-text.ts'
 import { formatShares } from '../../agent/output/job-text.ts'
+import { formatStatus } from '../../agent/output/peer-text.ts'
 import { ProgressView, formatProgress } from '../../agent/output/progress.ts'
 import { createQr, formatQr } from '../../agent/output/qr.ts'
 import { createStyle, wantsColor, wantsUnicode } from '../../agent/output/style.ts'
@@ -11,7 +12,7 @@ import { formatTable } from '../../agent/output/table.ts'
 import { displayWidth, pad, printable, truncate, truncateMiddle } from '../../agent/output/text.ts'
 import { FluidError } from '../../protocol/errors.ts'
 import { capture } from '../helpers/command-line.ts'
-import { fakeComplete, fakeJob } from '../helpers/fake-agent.ts'
+import { fakeComplete, fakeJob, fakeStatus } from '../helpers/fake-agent.ts'
 
 const plain = createStyle({ color: false, unicode: true })
 const ascii = createStyle({ color: false, unicode: false })
@@ -28,6 +29,12 @@ const states: JobState[] = [
   'failed',
   'cancelled',
 ]
+
+test('formatStatus() counts no socket as refused that was closed by who opened it', (t) => {
+  const text = formatStatus({ ...fakeStatus, refused: { 'socket-closed': 7, unpaired: 3 } }, plain)
+  t.regex(text, /refused +unpaired ×3\n/)
+  t.notRegex(text, /socket/)
+})
 
 test('formatProgress() shows everything on a wide terminal', (t) => {
   t.is(

@@ -49,7 +49,7 @@ for (const who of ['alpine', 'boreal'] as const) {
     const paused = pair.lineBytes()
     await quiet(pair)
     t.true(pair.lineBytes() - paused < MiB / 4, `${pair.lineBytes() - paused} bytes went over the line`)
-    await pair[who].tell('resume', job)
+    t.not((await pair[who].tell('resume', job)).state, 'paused')
     await pair.alpine.finish(job)
     t.true(await sameBytes(pair.source('disk.raw'), pair.at('disk.raw')))
   })
@@ -62,14 +62,36 @@ for (const who of ['alpine', 'boreal'] as const) {
     for (const agent of [pair.alpine, pair.boreal]) await agent.until(job, ({ state }) => state === 'paused')
     await quiet(pair)
     const paused = pair.lineBytes()
-    await pair[other].run('resume', job)
+    t.is((await pair[other].tell('resume', job)).state, 'paused')
     await quiet(pair)
     t.true(pair.lineBytes() - paused < MiB / 4, `${pair.lineBytes() - paused} bytes went over the line`)
     t.is((await pair[who].until(job, () => true)).state, 'paused')
-    await pair[who].tell('resume', job)
+    t.not((await pair[who].tell('resume', job)).state, 'paused')
     await pair.alpine.finish(job)
   })
 }
+
+test('a job that its peer never heard of is cancelled at once, though the peer is away', async (t) => {
+  const pair = await startPair(t)
+  const source = await writeSource(pair)
+  await pair.boreal.kill()
+  const job = await pair.alpine.begin(source, 'boreal:disk.raw')
+  const waiting = ({ state, error }: JobReport) =>
+    state === 'reconnecting' && error?.code === 'PEER_UNREACHABLE'
+  await pair.alpine.until(job, waiting)
+  t.is((await pair.alpine.tell('cancel', job)).state, 'cancelled')
+})
+
+test('a job whose peer was told of it before it went away is cancelled only once that knows', async (t) => {
+  const pair = await startPair(t)
+  const job = await pair.alpine.begin(await writeSource(pair), 'boreal:disk.raw', '--bwlimit', '4MiB/s')
+  await pair.alpine.until(job, ({ state }) => state === 'running')
+  await pair.boreal.kill()
+  await pair.alpine.until(job, ({ state }) => state === 'reconnecting')
+  t.is((await pair.alpine.tell('cancel', job)).state, 'reconnecting')
+  await pair.boreal.start()
+  for (const agent of [pair.alpine, pair.boreal]) await agent.until(job, ({ state }) => state === 'cancelled')
+})
 
 test('a name that is taken while a job moves: both rest, and nothing is sent again once it is free', async (t) => {
   const pair = await startPair(t)
@@ -207,6 +229,25 @@ test('what the grant does not allow is refused with exit 4', async (t) => {
   const denied = await pair.alpine.run('move', source, 'boreal:disk.raw')
   t.is(denied.exit, 4)
   t.like(denied.lines.at(-1), { type: 'error', code: 'POLICY_DENIED' })
+})
+
+test('what pair list says we may do there follows what the peer answers', async (t) => {
+  const pair = await startPair(t)
+  const source = await writeSource(pair)
+  const granted = async () => {
+    const [{ granted: there }] = (await pair.alpine.run('pair', 'list')).lines
+    return (there as { write: boolean }).write
+  }
+  t.true(await granted())
+  await pair.boreal.tell('policy', 'set', 'alpine', '--deny')
+  t.is((await pair.alpine.run('plan', source, 'boreal:disk.raw')).exit, 4)
+  t.false(await granted())
+  await pair.boreal.tell('policy', 'set', 'alpine', '--into', pair.boreal.folder)
+  t.is((await pair.alpine.run('move', source, 'boreal:disk.raw')).exit, 0)
+  t.true(await granted())
+  await pair.boreal.tell('policy', 'set', 'alpine', '--deny')
+  t.is((await pair.alpine.run('move', source, 'boreal:again.raw')).exit, 4)
+  t.false(await granted())
 })
 
 test('taking a grant away ends its running jobs', async (t) => {

@@ -171,9 +171,9 @@ for (const [what, spoil] of [
     const { exit, lines } = await pair.alpine.run('watch', job)
     t.is(exit, 7)
     t.like(lines.at(-1), { type: 'error', code: 'SOURCE_MISSING' })
-    t.like(await pair.alpine.tell('cancel', job), { state: 'cancelled' })
+    t.like(await pair.alpine.tell('cancel', job), { state: 'failed', error: { code: 'SOURCE_MISSING' } })
     // The receiver hears of the missing source and of the cancel, in either order: the first ends the job.
-    await gone(t, pair, job, ['cancelled', 'failed'])
+    await gone(t, pair, job, { atSender: ['failed'], atReceiver: ['cancelled', 'failed'] })
   })
 }
 
@@ -227,9 +227,12 @@ async function gone(
   t: ExecutionContext,
   { alpine, boreal }: AgentPair,
   job: string,
-  atReceiver: readonly string[] = ['cancelled'],
+  {
+    atSender = ['cancelled'],
+    atReceiver = ['cancelled'],
+  }: { atSender?: string[]; atReceiver?: string[] } = {},
 ): Promise<void> {
-  await alpine.until(job, ({ state }) => state === 'cancelled')
+  await alpine.until(job, ({ state }) => atSender.includes(state))
   await boreal.until(job, ({ state }) => atReceiver.includes(state))
   t.deepEqual(await readdir(boreal.home.imports), [])
   t.deepEqual(await boreal.openFiles(boreal.home.imports), [])

@@ -88,7 +88,8 @@ test('verify and receipt refuse a job that is not complete, and one that does no
   for (const verb of ['verify', 'receipt']) {
     const { exit, lines } = await pair.alpine.run(verb, job)
     t.is(exit, 2, verb)
-    t.like(lines.at(-1), { type: 'error', code: 'JOB_STATE' })
+    t.is(lines.length, 1, verb)
+    t.like(lines[0], { type: 'error', code: 'JOB_STATE' })
     const unknown = await pair.alpine.run(verb, 'ffffffffffffffffffffffffffffffff')
     t.is(unknown.exit, 2, verb)
     t.like(unknown.lines.at(-1), { type: 'error', code: 'JOB_UNKNOWN' })

@@ -96,6 +96,26 @@ test('a sender killed at the moment the receiver completes the job completes it 
     t.like(await agent.tell('receipt', job), { signaturesValid: true })
 })
 
+test('a sender that was killed tells the bytes of all attempts, by path too, as the receipt does', async (t) => {
+  const pair = await startPair(t)
+  await writeFile(pair.source('disk.raw'), noise(48 * MiB, 1))
+  const job = await pair.alpine.begin(pair.source('disk.raw'), 'boreal:disk.raw', '--bwlimit', '16MiB/s')
+  await pair.alpine.until(job, ({ doneBytes }) => doneBytes >= 8 * MiB)
+  await pair.alpine.kill()
+  await pair.alpine.start()
+  const result = await pair.alpine.tell('watch', job)
+  const receipt = await pair.alpine.tell('receipt', job)
+  t.is(result.sentBytes, receipt.sentBytes)
+  t.is(result.resumedBytes, receipt.resumedBytes)
+  t.true(Number(result.wireBytes) >= Number(receipt.wireBytes))
+  const [{ wireBytes }] = await pair.alpine.jobs()
+  const byPath = Object.values(receipt.bytesByPath as Record<string, number>)
+  t.is(
+    byPath.reduce((sum, bytes) => sum + bytes, 0),
+    wireBytes,
+  )
+})
+
 test('a job ends by itself when its lanes are cut again and again', async (t) => {
   const pair = await startProxiedPair(t)
   const job = await pair.alpine.begin(await writeSource(pair, 1), 'boreal:disk.raw', ...RATE)

@@ -170,6 +170,8 @@ test('Jobs.cancel() in the moment in which a job comes to rest has its peer told
   const site = await jobsOf(t)
   const { id, record } = await site.move()
   await reached(site, id, 'reconnecting')
+  // Its peer was there once.
+  await site.jobs.get(id).update({ unoffered: undefined })
   await site.jobs.pause(id)
   let dialed: number | undefined
   using _watch = site.jobs.get(id).watch(() => {
@@ -186,6 +188,24 @@ test('Jobs.cancel() ends a job that its peer never heard of at once', async (t) 
   const [{ job }] = site.jobs.list()
   t.is((await site.jobs.cancel(job)).record.state, 'cancelled')
   t.is((await site.jobs.cancel(job)).record.state, 'cancelled', 'Twice is once')
+  const { id } = await site.move()
+  await reached(site, id, 'reconnecting')
+  t.is((await site.jobs.cancel(id)).record.state, 'cancelled', 'It was dialed in vain')
+})
+
+test('Jobs.cancel() of a job that failed has its peer told, and leaves it failed for its reason', async (t) => {
+  const { message, hint, exit } = new FluidError('SOURCE_CHANGED', 'Written to')
+  const failed = recordOf({
+    state: 'failed',
+    snapshot: 'offered',
+    finishedAt: 5,
+    error: { code: 'SOURCE_CHANGED', message, hint, retryable: true, exit },
+  })
+  const site = await jobsOf(t, [failed])
+  const { record } = await site.jobs.cancel(failed.job)
+  t.like(record, { state: 'failed', finishedAt: 5, error: { code: 'SOURCE_CHANGED' }, untold: true })
+  t.deepEqual(site.dialed, ['away'])
+  await refusedWith(t, 'JOB_STATE', site.jobs.resume(failed.job))
 })
 
 test('Jobs.cancel() discards a job that is received here, its sender or none', async (t) => {

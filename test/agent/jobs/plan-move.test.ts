@@ -55,6 +55,20 @@ test.serial(
   },
 )
 
+test.serial(
+  'planMove() says of a target where nothing can be written what to do before anything is begun',
+  async (t) => {
+    const { reasons } = await planTo(async ({ talk }) => {
+      talk.send({
+        kind: 'refusal',
+        reasons: [{ code: 'TARGET_WRITE', message: 'Nothing can be written there' }],
+      })
+    })
+    t.like(reasons[0], { code: 'TARGET_WRITE' })
+    t.regex(reasons[0].hint, /let the agent there write into the granted folder/)
+  },
+)
+
 test.serial('planMove() tells that a person will be asked', async (t) => {
   const report = await planTo(async ({ talk, agree }) => {
     talk.send({ kind: 'pending', reason: 'ask first' })

@@ -39,6 +39,19 @@ test('resolve() refuses what fits none or several', async (t) => {
   t.is(await code(''), 'NOT_PAIRED')
 })
 
+test('heard() keeps what a peer answers about our grant there, with its bounds while it holds', async (t) => {
+  const peers = await twoPeers(t)
+  await peers.put({ ...peers.get(A)!, granted: { write: true, maxBytes: 5, ask: true } })
+  await peers.heard(A, true)
+  t.deepEqual(peers.get(A)!.granted, { write: true, maxBytes: 5, ask: true })
+  await peers.heard(A, false)
+  t.deepEqual(peers.get(A)!.granted, { write: false, maxBytes: 0, ask: false })
+  await peers.heard(B, true)
+  t.true(peers.get(B)!.granted?.write)
+  await peers.heard('nobody', true)
+  t.is(peers.get('nobody'), undefined)
+})
+
 test('nameFor() keeps names unique: a wanted one is refused, a claimed one numbered', async (t) => {
   const peers = await twoPeers(t)
   t.is(await peers.nameFor('x', { claimed: 'alpine' }), 'alpine-2')
