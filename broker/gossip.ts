@@ -29,7 +29,7 @@ export interface GossipNode extends Pick<
 }
 
 export interface Gossip extends AsyncDisposable {
-  /** Lets the broker at the other end take part, as long as it is connected. */
+  /** Lets the broker at the other end take part until it is dismissed. */
   admit(connection: Connection): void
   /** The same, from this side: opens the stream. */
   join(connection: Connection): void
@@ -46,6 +46,8 @@ interface Topology {
 /** An honest broker has examined what it passes on. Clocks and bounds may differ. */
 const OFFENCES: ReadonlySet<Outcome> = new Set(['forged', 'malformed', 'oversized', 'lease'])
 const MESSAGE_ID_BYTES = 16
+/** Neighbours, of now and before, whose haste and offences are remembered. */
+const MAX_REMEMBERED = 4 * MAX_BROKER_NEIGHBOURS
 /** Kademlia-sized buffers are not needed: what a slow neighbour misses it gets with the next comparison. */
 const OUTBOUND_BUFFER_BYTES = 4 * 2 ** 20
 
@@ -61,7 +63,7 @@ export async function openGossip(parts: {
   const allowance = createAllowance({
     burst: GOSSIP_BURST,
     perSecond: GOSSIP_PER_SECOND,
-    maxKeys: MAX_BROKER_NEIGHBOURS,
+    maxKeys: MAX_REMEMBERED,
   })
   let topology: Topology = {}
 
@@ -139,14 +141,13 @@ export async function openGossip(parts: {
     const peer = from.toString()
     const times = (offences.get(peer) ?? 0) + 1
     offences.set(peer, times)
-    if (offences.size > 4 * MAX_BROKER_NEIGHBOURS) offences.delete(offences.keys().next().value!)
+    if (offences.size > MAX_REMEMBERED) offences.delete(offences.keys().next().value!)
     if (times >= MAX_GOSSIP_OFFENCES) dismiss(from)
   }
 
   function admit(connection: Connection): void {
     const peer = connection.remotePeer.toString()
-    if ((offences.get(peer) ?? 0) >= MAX_GOSSIP_OFFENCES || members.size >= MAX_BROKER_NEIGHBOURS) return
-    members.add(peer)
+    if ((offences.get(peer) ?? 0) < MAX_GOSSIP_OFFENCES) members.add(peer)
   }
 
   function dismiss(peer: PeerId): void {

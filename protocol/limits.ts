@@ -393,8 +393,9 @@ export const CATALOG_ANSWER_BURST_BYTES = 96 * MiB
 export const CATALOG_ANSWER_BYTES_PER_SECOND = 4 * MiB
 /** Refusals for haste after which a stream is ended: whoever does not listen is not answered. */
 export const MAX_HASTY_REQUESTS = 64
-/** Other brokers that one exchanges offers with. */
+/** Other brokers that one exchanges offers with, beside contacts that its owner named; and of these at one host. */
 export const MAX_BROKER_NEIGHBOURS = 32
+export const MAX_HOST_NEIGHBOURS = 8
 /** How often two brokers compare what they hold, beside gossip; and the longest wait before one that is gone is dialed again. */
 export const CATALOG_COMPARE_INTERVAL_MS = 30_000
 export const BROKER_RETRY_MS = 1_000

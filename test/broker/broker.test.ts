@@ -1,13 +1,18 @@
 import { randomBytes } from 'node:crypto'
-import test from 'ava'
+import test, { type ExecutionContext } from 'ava'
 import type { BrokerOptions } from '../../broker/broker.ts'
 import { encodeCatalog } from '../../protocol/catalog-codec.ts'
 import type { SignedOffer } from '../../protocol/catalog-message.ts'
 import { decodeOffer } from '../../protocol/catalog-offer.ts'
 import { frameControl } from '../../protocol/frame-reader.ts'
 import { CATALOG_PROTOCOL } from '../../protocol/ids.ts'
-import { CATALOG_OFFERS_BURST, CATALOG_REQUESTS_BURST } from '../../protocol/limits.ts'
-import { connectionTo, connectTo, startBroker, startNode } from '../helpers/broker-node.ts'
+import {
+  CATALOG_OFFERS_BURST,
+  CATALOG_REQUESTS_BURST,
+  MAX_BROKER_NEIGHBOURS,
+  MAX_HOST_NEIGHBOURS,
+} from '../../protocol/limits.ts'
+import { type BrokerNode, connectionTo, connectTo, startBroker, startNode } from '../helpers/broker-node.ts'
 import { eventually } from '../helpers/eventually.ts'
 import { requestWith } from '../helpers/offers.ts'
 import { createProvider } from '../helpers/providers.ts'
@@ -217,6 +222,28 @@ test('one peer has a bounded number of streams', async (t) => {
   const answers = await Promise.allSettled(asking)
   t.is(answers.filter(({ status }) => status === 'fulfilled').length, 7)
   t.deepEqual(await (await connectTo(t, node)).list({}), [])
+})
+
+/** A peer that asks as a broker does and, asked itself, says that it holds nothing. */
+async function joinAsBroker(t: ExecutionContext, to: BrokerNode): Promise<void> {
+  const node = await startNode(t)
+  await node.handle(CATALOG_PROTOCOL, (stream) => {
+    const nothing = { kind: 'summary', prefix: new Uint8Array(), nodes: [], more: false } as const
+    stream.addEventListener('message', () => stream.send(frameControl(encodeCatalog(nothing))))
+  })
+  await (await connectTo(t, to, node)).summarise([new Uint8Array()])
+}
+
+test('peers of one host that come as brokers take a bounded number of places, and none of a contact', async (t) => {
+  const [node, contact] = [await startBroker(t, EAGER), await startBroker(t, EAGER)]
+  const provider = await createProvider()
+  const offer = await provider.publish()
+  await (await connectTo(t, contact)).publish([offer])
+  for (let come = 0; come < MAX_BROKER_NEIGHBOURS; come++) await joinAsBroker(t, node)
+  t.is(node.broker.neighbours.length, MAX_HOST_NEIGHBOURS)
+  node.meet(contact)
+  await eventually(() => node.broker.catalog.offers[0])
+  t.true(node.broker.neighbours.includes(contact.node.peerId.toString()))
 })
 
 test('a comparison with who makes up summaries ends', async (t) => {
