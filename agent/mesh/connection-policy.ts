@@ -15,7 +15,7 @@ import {
   MAX_PENDING_PAIRINGS,
   PAIRING_TIMEOUT_MS,
 } from '../../protocol/limits.ts'
-import { hostOf } from './addresses.ts'
+import { originOf } from './addresses.ts'
 import type { Refusals } from './refusals.ts'
 import { createTokenBucket } from '../../protocol/token-bucket.ts'
 
@@ -90,7 +90,7 @@ export function createConnectionPolicy(options: ConnectionPolicyOptions): Connec
   function deniesInbound(peer: string, socket: MultiaddrConnection): boolean {
     if (isKnown(peer)) return false
     if (!isOpen && !acceptsStrangers()) return refuse('stranger')
-    const host = hostOf(socket.remoteAddr) ?? ''
+    const host = originOf(socket.remoteAddr)
     const fromHost = [...strangers.values()].filter((other) => other === host).length
     if (strangers.size >= mostStrangers || fromHost >= mostOfHost) return refuse('stranger-limit')
     strangers.set(socket, host)
