@@ -201,7 +201,7 @@ export const WEBRTC_DIAL_TIMEOUT_MS = 5_000
 export const WEBRTC_PROBE_TIMEOUT_MS = 2_000
 /** Inbound connections of one host in a second: several agents live on one machine, and all come back after a restart. */
 export const MAX_HOST_CONNECTIONS_PER_SECOND = 64
-/** Inbound connections that have not finished their handshake. */
+/** Inbound connections that have not finished their handshake; of more, the host with the most gives way. */
 export const MAX_UPGRADING_CONNECTIONS = 64
 /** Connections of strangers from one host, out of MAX_PENDING_PAIRINGS. */
 export const MAX_HOST_STRANGERS = 16

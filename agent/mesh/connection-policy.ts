@@ -13,9 +13,11 @@ import {
   MAX_DIRECTORY_HOST_CONNECTIONS,
   MAX_HOST_STRANGERS,
   MAX_PENDING_PAIRINGS,
+  MAX_UPGRADING_CONNECTIONS,
   PAIRING_TIMEOUT_MS,
 } from '../../protocol/limits.ts'
 import { originOf } from './addresses.ts'
+import { createHandshakes } from './handshakes.ts'
 import type { Refusals } from './refusals.ts'
 import { createTokenBucket } from '../../protocol/token-bucket.ts'
 
@@ -68,6 +70,7 @@ export function createConnectionPolicy(options: ConnectionPolicyOptions): Connec
   const mostStrangers = isOpen ? MAX_DIRECTORY_CONNECTIONS : MAX_PENDING_PAIRINGS
   const mostOfHost = isOpen ? MAX_DIRECTORY_HOST_CONNECTIONS : MAX_HOST_STRANGERS
   const dials = createTokenBucket({ burst: DIRECTORY_DIAL_BURST, perSecond: DIRECTORY_DIALS_PER_SECOND })
+  const handshakes = createHandshakes(MAX_UPGRADING_CONNECTIONS)
   /** Open connections of strangers, and the host of each. */
   const strangers = new Map<MultiaddrConnection, string>()
   const expected = new Map<string, number>()
@@ -118,7 +121,12 @@ export function createConnectionPolicy(options: ConnectionPolicyOptions): Connec
     gater: {
       denyDialPeer: (peer) => deniesDial(peer.toString()),
       denyOutboundEncryptedConnection: (peer) => !directory && !isExpected(peer.toString()),
+      denyInboundConnection: (socket) => !handshakes.begin(socket) && refuse('handshake-limit'),
       denyInboundEncryptedConnection: (peer, socket) => deniesInbound(peer.toString(), socket),
+      denyInboundUpgradedConnection: (_, socket) => {
+        handshakes.end(socket)
+        return false
+      },
     },
     isPaired,
     isKnown,

@@ -131,7 +131,8 @@ export async function createNode(options: NodeOptions): Promise<MeshNode> {
     connectionManager: {
       maxConnections: MAX_MESH_CONNECTIONS,
       inboundConnectionThreshold: MAX_HOST_CONNECTIONS_PER_SECOND,
-      maxIncomingPendingConnections: MAX_UPGRADING_CONNECTIONS,
+      // More, for those that the policy just cut: libp2p would refuse whoever comes next, and not who holds a place.
+      maxIncomingPendingConnections: 2 * MAX_UPGRADING_CONNECTIONS,
       maxPeerAddrsToDial: MAX_ADDRESSES,
     },
     // A busy slow line answers no ping within 5 s, and is no reason to cut it.
