@@ -31,6 +31,7 @@ import { match } from './match.ts'
 import { openMessageStream, type MessageStream } from './message-stream.ts'
 import { checksOf } from './need.ts'
 import { NO_FACTS } from './peer-facts.ts'
+import { hostShare } from './shares.ts'
 
 const MAX_TIMER_MS = 2 ** 31 - 1
 const TOO_LONG = /^Message of \d+ bytes is outside/
@@ -182,7 +183,10 @@ export function createCatalogServer(parts: ServerParts): CatalogServer {
     asker: Asking,
   ): Promise<CatalogAnswer> {
     if (askers.offers.take(asker, published.length))
-      return { kind: 'published', verdicts: await catalog.put(published, 'published') }
+      return {
+        kind: 'published',
+        verdicts: await catalog.put(published, 'published', hostShare(asker.host)),
+      }
     catalog.count('hasty', published.length)
     asker.hasty++
     const verdict = { outcome: 'hasty', message: 'Too many offers at once; try again in a minute' } as const

@@ -19,6 +19,7 @@ import {
 } from '../protocol/limits.ts'
 import { createAllowance } from '../protocol/allowance.ts'
 import type { Catalog } from './catalog.ts'
+import type { Share } from './shares.ts'
 
 /** What gossip needs of a libp2p node. */
 export interface GossipNode extends Pick<
@@ -29,9 +30,9 @@ export interface GossipNode extends Pick<
 }
 
 export interface Gossip extends AsyncDisposable {
-  /** Lets the broker at the other end take part until it is dismissed. */
-  admit(connection: Connection): void
-  /** The same, from this side: opens the stream. */
+  /** Lets the broker at the other end take part until it is dismissed; what is new of it is kept in `share`. */
+  admit(connection: Connection, share?: Share): void
+  /** Opens the stream to one that was admitted. */
   join(connection: Connection): void
   dismiss(peer: PeerId): void
   /** Tells the neighbours. */
@@ -58,7 +59,7 @@ export async function openGossip(parts: {
   readonly catalog: Catalog
 }): Promise<Gossip> {
   const { node, privateKey, catalog } = parts
-  const members = new Set<string>()
+  const members = new Map<string, Share | undefined>()
   const offences = new Map<string, number>()
   const allowance = createAllowance({
     burst: GOSSIP_BURST,
@@ -117,18 +118,18 @@ export async function openGossip(parts: {
       offend(from)
       return TopicValidatorResult.Ignore
     }
-    const outcome = await examine(data)
+    const outcome = await examine(data, members.get(peer))
     if (outcome === 'kept') return TopicValidatorResult.Accept
     if (!OFFENCES.has(outcome)) return TopicValidatorResult.Ignore
     offend(from)
     return TopicValidatorResult.Reject
   }
 
-  async function examine(data: Uint8Array): Promise<Outcome> {
+  async function examine(data: Uint8Array, share: Share | undefined): Promise<Outcome> {
     try {
       // Its signature, and what protobuf adds.
       if (data.length > MAX_OFFER_BYTES + 256) throw new FluidError('PROTOCOL_VIOLATION', 'Too long')
-      const [{ outcome }] = await catalog.put([decodeSignedOffer(data)], 'gossiped')
+      const [{ outcome }] = await catalog.put([decodeSignedOffer(data)], 'gossiped', share)
       return outcome
     } catch (error) {
       if (!(error instanceof FluidError)) throw error
@@ -145,9 +146,9 @@ export async function openGossip(parts: {
     if (times >= MAX_GOSSIP_OFFENCES) dismiss(from)
   }
 
-  function admit(connection: Connection): void {
+  function admit(connection: Connection, share?: Share): void {
     const peer = connection.remotePeer.toString()
-    if ((offences.get(peer) ?? 0) < MAX_GOSSIP_OFFENCES) members.add(peer)
+    if ((offences.get(peer) ?? 0) < MAX_GOSSIP_OFFENCES) members.set(peer, share)
   }
 
   function dismiss(peer: PeerId): void {
@@ -168,7 +169,6 @@ export async function openGossip(parts: {
   return {
     admit,
     join: (connection) => {
-      admit(connection)
       if (members.has(connection.remotePeer.toString()))
         topology.onConnect?.(connection.remotePeer, connection)
     },

@@ -16,6 +16,7 @@ import { openCatalogClient } from './catalog-client.ts'
 import type { Catalog } from './catalog.ts'
 import { compare, type Comparison } from './compare.ts'
 import type { Gossip } from './gossip.ts'
+import { type Share, STRANGERS } from './shares.ts'
 
 /** What replication needs of the node and its policy. */
 export interface Neighbourhood {
@@ -113,11 +114,12 @@ export function createReplication(parts: ReplicationParts): Replication {
     if (connection.status !== 'open') onClose()
     const within = AbortSignal.any([signal, gone.signal])
     using _kept = neighbourhood.keep(connection)
-    gossip.admit(connection)
+    const share = isContact ? undefined : STRANGERS
+    gossip.admit(connection, share)
     let isFirst = true
     try {
       for (;;) {
-        await compareOver(connection, within)
+        await compareOver(connection, within, share)
         if (asks && isFirst) gossip.join(connection)
         const pauseMs = isFirst ? Math.min(SECOND_COMPARISON_MS, compareIntervalMs) : compareIntervalMs
         isFirst = false
@@ -131,12 +133,17 @@ export function createReplication(parts: ReplicationParts): Replication {
     }
   }
 
-  async function compareOver(connection: Connection, within: AbortSignal): Promise<void> {
+  async function compareOver(
+    connection: Connection,
+    within: AbortSignal,
+    share: Share | undefined,
+  ): Promise<void> {
     const stream = await neighbourhood.openStream(connection, { signal: within })
     await using client = openCatalogClient(stream)
     const key = (position: string, sequence: number) => `${position}${sequence}`
     const comparison = await compare(client, catalog, {
       signal: within,
+      share,
       wanted: (position, sequence) => !refused.has(key(position, sequence)),
       onRefused: (position, sequence) => {
         refused.add(key(position, sequence))

@@ -367,6 +367,9 @@ export const MAX_CATALOG_BYTES = 48 * MiB
 /** The same of one provider. */
 export const MAX_OFFERS_PER_PROVIDER = 256
 export const MAX_OFFER_BYTES_PER_PROVIDER = 1 * MiB
+/** The same of all that is published from one host. */
+export const MAX_OFFERS_PER_HOST = 8 * MAX_OFFERS_PER_PROVIDER
+export const MAX_OFFER_BYTES_PER_HOST = 8 * MAX_OFFER_BYTES_PER_PROVIDER
 /** How often a broker looks for leases that ended. */
 export const CATALOG_SWEEP_INTERVAL_MS = 5_000
 /** Time for one answer of a broker, and for a client to take it. */

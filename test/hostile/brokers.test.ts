@@ -1,5 +1,6 @@
 /** Peers of one host that want a broker for themselves: its places, its streams, the time of its thread. */
 import test, { type ExecutionContext } from 'ava'
+import { STRANGERS } from '../../broker/shares.ts'
 import { encodeCatalog, framesOf } from '../../protocol/catalog-codec.ts'
 import { frameControl } from '../../protocol/frame-reader.ts'
 import { CATALOG_PROTOCOL } from '../../protocol/ids.ts'
@@ -11,6 +12,8 @@ import {
   MAX_HOST_NEIGHBOURS,
   MAX_LISTED,
   MAX_MIGRATORS,
+  MAX_OFFERS_PER_HOST,
+  MAX_OFFERS_PER_PROVIDER,
 } from '../../protocol/limits.ts'
 import { type BrokerNode, connectTo, startBroker, startNode } from '../helpers/broker-node.ts'
 import { eventually } from '../helpers/eventually.ts'
@@ -53,6 +56,21 @@ test.serial('one host has a bounded number of streams', async (t) => {
   }
   await refusedWith(t, 'PEER_UNREACHABLE', (await connectTo(t, node)).list({}))
   t.true(MAX_CATALOG_STREAMS_PER_HOST * 2 <= MAX_CATALOG_WATCHES)
+})
+
+test.serial('one host has a bounded part of the catalogue, however many providers it makes up', async (t) => {
+  const node = await startBroker(t)
+  const outcomes = new Map<string, number>()
+  for (let held = 0; held <= MAX_OFFERS_PER_HOST; held += MAX_OFFERS_PER_PROVIDER) {
+    const [client, provider] = [await connectTo(t, node), await createProvider()]
+    const offers = Array.from({ length: MAX_OFFERS_PER_PROVIDER }, () => provider.publish())
+    for (const part of framesOf(await Promise.all(offers)))
+      for (const { outcome } of await client.publish(part))
+        outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1)
+  }
+  t.deepEqual(Object.fromEntries(outcomes), { kept: MAX_OFFERS_PER_HOST, crowded: MAX_OFFERS_PER_PROVIDER })
+  const elsewhere = await (await createProvider()).publish()
+  t.like(await node.broker.catalog.put([elsewhere], 'fetched', STRANGERS), [{ outcome: 'kept' }])
 })
 
 test.serial('who asks for what is dear to find is refused sooner, and others are answered', async (t) => {
