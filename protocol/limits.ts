@@ -193,6 +193,14 @@ export const LANE_STREAM_BUFFER_BYTES = 20 * MiB
 export const MAX_MESH_CONNECTIONS = 300
 /** Pings at once on a connection: libp2p's own, those of its meter, of doctor, and whether WebRTC is alive. */
 export const MAX_PINGS = 4
+/** Pings of yamux on a connection, at once and in a second from then on: an honest peer sends one in 30 s. */
+export const YAMUX_PING_BURST = 64
+export const YAMUX_PINGS_PER_SECOND = 8
+/**
+ * Frames of yamux without data that wait for a line that takes nothing, at some 500 bytes each: an honest peer has one for each
+ * half window it sent, and four for each of its streams.
+ */
+export const MAX_BARE_FRAMES_UNSENT = 8192
 /** TCP has so long before WebRTC is tried: a line may swallow it and say nothing. */
 export const TCP_DIAL_TIMEOUT_MS = 3_000
 /** To connect by WebRTC, all addresses of a peer together, before other ways are tried. */
