@@ -16,8 +16,7 @@ import {
   MAX_UPGRADING_CONNECTIONS,
   PAIRING_TIMEOUT_MS,
 } from '../../protocol/limits.ts'
-import { originOf } from './addresses.ts'
-import { createHandshakes } from './handshakes.ts'
+import { createFairPlaces } from './fair-places.ts'
 import type { Refusals } from './refusals.ts'
 import { createTokenBucket } from '../../protocol/token-bucket.ts'
 
@@ -70,9 +69,8 @@ export function createConnectionPolicy(options: ConnectionPolicyOptions): Connec
   const mostStrangers = isOpen ? MAX_DIRECTORY_CONNECTIONS : MAX_PENDING_PAIRINGS
   const mostOfHost = isOpen ? MAX_DIRECTORY_HOST_CONNECTIONS : MAX_HOST_STRANGERS
   const dials = createTokenBucket({ burst: DIRECTORY_DIAL_BURST, perSecond: DIRECTORY_DIALS_PER_SECOND })
-  const handshakes = createHandshakes(MAX_UPGRADING_CONNECTIONS)
-  /** Open connections of strangers, and the host of each. */
-  const strangers = new Map<MultiaddrConnection, string>()
+  const handshakes = createFairPlaces(MAX_UPGRADING_CONNECTIONS)
+  const strangers = createFairPlaces(mostStrangers, { ofHost: mostOfHost })
   const expected = new Map<string, number>()
   const kept = new Map<string, number>()
 
@@ -93,20 +91,14 @@ export function createConnectionPolicy(options: ConnectionPolicyOptions): Connec
   function deniesInbound(peer: string, socket: MultiaddrConnection): boolean {
     if (isKnown(peer)) return false
     if (!isOpen && !acceptsStrangers()) return refuse('stranger')
-    const host = originOf(socket.remoteAddr)
-    const fromHost = [...strangers.values()].filter((other) => other === host).length
-    if (strangers.size >= mostStrangers || fromHost >= mostOfHost) return refuse('stranger-limit')
-    strangers.set(socket, host)
+    if (!strangers.take(socket)) return refuse('stranger-limit')
     const deadline = setInterval(() => {
       if (isKnown(peer) || kept.has(peer) || usesRelay(peer)) return
       if (!isOpen) refusals.count('stranger-timeout')
       socket.abort(new Error(`Not paired within ${strangerTimeoutMs} ms`))
     }, strangerTimeoutMs)
     deadline.unref()
-    socket.addEventListener('close', () => {
-      clearInterval(deadline)
-      strangers.delete(socket)
-    })
+    socket.addEventListener('close', () => clearInterval(deadline))
     return false
   }
 
@@ -121,10 +113,10 @@ export function createConnectionPolicy(options: ConnectionPolicyOptions): Connec
     gater: {
       denyDialPeer: (peer) => deniesDial(peer.toString()),
       denyOutboundEncryptedConnection: (peer) => !directory && !isExpected(peer.toString()),
-      denyInboundConnection: (socket) => !handshakes.begin(socket) && refuse('handshake-limit'),
+      denyInboundConnection: (socket) => !handshakes.take(socket) && refuse('handshake-limit'),
       denyInboundEncryptedConnection: (peer, socket) => deniesInbound(peer.toString(), socket),
       denyInboundUpgradedConnection: (_, socket) => {
-        handshakes.end(socket)
+        handshakes.leave(socket)
         return false
       },
     },
