@@ -51,7 +51,14 @@ export async function openBroker(parts: BrokerParts, options: BrokerOptions = {}
   const catalog = stack.use(await openCatalog(level, options))
   const gossip = stack.use(await openGossip({ node, privateKey, catalog }))
   const replication = stack.use(
-    createReplication({ ...options, catalog, gossip, neighbourhood, contacts: options.contacts ?? [] }),
+    createReplication({
+      ...options,
+      catalog,
+      gossip,
+      neighbourhood,
+      hostOf,
+      contacts: options.contacts ?? [],
+    }),
   )
   const server = stack.use(
     createCatalogServer({

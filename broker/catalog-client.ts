@@ -22,8 +22,11 @@ import {
   MAX_OFFERS_PER_ANSWER,
   MAX_OFFER_BYTES,
   MAX_POSITIONS_PER_FETCH,
+  SIGNATURE_BYTES,
 } from '../protocol/limits.ts'
 import { openMessageStream, type MessageStream, type Waits } from './message-stream.ts'
+
+const MAX_SIGNED_OFFER_BYTES = MAX_OFFER_BYTES + SIGNATURE_BYTES
 
 /** Offers a broker chose, and how many it had to choose from. */
 export interface Selection {
@@ -98,13 +101,15 @@ export function openCatalogClient(
     return message as CatalogMessageOf<K>
   }
 
-  /** All frames of one answer of offers; no more than `most` offers. */
+  /** All frames of one answer of offers; no more than `most` offers, none longer than it may be. */
   async function selection(most: number, waits?: Waits): Promise<Selection> {
     const offers: SignedOffer[] = []
     for (;;) {
       const part = await answer('offers', waits)
       offers.push(...part.offers)
       if (offers.length > most) throw violation(`The broker answered with more than ${most} offers`)
+      if (part.offers.some(({ body, signature }) => body.length + signature.length > MAX_SIGNED_OFFER_BYTES))
+        throw violation(`The broker answered with an offer of more than ${MAX_OFFER_BYTES} bytes`)
       if (!part.more) return { offers, considered: part.considered, fitting: part.fitting }
       if (part.offers.length === 0) throw violation('A part of the answer holds nothing')
     }

@@ -14,36 +14,25 @@ import type {
 import { offerPosition } from '../protocol/catalog-offer.ts'
 import { asFluidError, FluidError } from '../protocol/errors.ts'
 import {
-  CATALOG_ANSWER_BURST_BYTES,
-  CATALOG_ANSWER_BYTES_PER_SECOND,
   CATALOG_ANSWER_TIMEOUT_MS,
   CATALOG_IDLE_TIMEOUT_MS,
-  CATALOG_OFFERS_BURST,
-  CATALOG_OFFERS_PER_SECOND,
-  CATALOG_REQUESTS_BURST,
-  CATALOG_REQUESTS_PER_SECOND,
   CATALOG_WATCH_INTERVAL_MS,
   MAX_CATALOG_FRAME_BYTES,
   MAX_CATALOG_FRAMES_UNREAD,
-  MAX_CATALOG_STREAMS,
-  MAX_CATALOG_STREAMS_PER_PEER,
   MAX_CATALOG_WATCHES,
   MAX_ENTRIES_PER_FRAME,
   MAX_HASTY_REQUESTS,
   MAX_OFFERS_PER_ANSWER,
 } from '../protocol/limits.ts'
-import { createAllowance } from '../protocol/allowance.ts'
+import { type Asker, createAskers } from './askers.ts'
 import type { Catalog, HeldOffer } from './catalog.ts'
 import { resolveChain } from './chain.ts'
 import { match } from './match.ts'
 import { openMessageStream, type MessageStream } from './message-stream.ts'
 import { checksOf } from './need.ts'
 import { NO_FACTS } from './peer-facts.ts'
+import { hostShare } from './shares.ts'
 
-/** Peers and hosts whose recent requests are remembered. */
-const MAX_REMEMBERED = 8192
-/** Agents behind one address, together, may do this many times what one may. */
-const PEERS_PER_HOST = 8
 const MAX_TIMER_MS = 2 ** 31 - 1
 const TOO_LONG = /^Message of \d+ bytes is outside/
 
@@ -72,48 +61,35 @@ export interface CatalogServer extends AsyncDisposable {
   serve(stream: Stream, connection: Connection): Promise<void>
 }
 
-/** Who asks, and what it may. */
-interface Asker {
-  readonly peer: string
-  readonly host: string
+/** Who asks on one stream, and how often it did not wait when it was told to. */
+interface Asking extends Asker {
   hasty: number
 }
 
 export function createCatalogServer(parts: ServerParts): CatalogServer {
   const { catalog, hostOf, idleTimeoutMs = CATALOG_IDLE_TIMEOUT_MS } = parts
   const closing = new AbortController()
-  const streams = new Map<string, number>()
+  const askers = createAskers()
   const running = new Set<Promise<void>>()
-  let [total, watches] = [0, 0]
-
-  const offers = allowances(CATALOG_OFFERS_BURST, CATALOG_OFFERS_PER_SECOND)
-  const requests = allowances(CATALOG_REQUESTS_BURST, CATALOG_REQUESTS_PER_SECOND)
-  const answers = allowances(CATALOG_ANSWER_BURST_BYTES, CATALOG_ANSWER_BYTES_PER_SECOND)
+  let watches = 0
 
   /** Serves as long as there is room: another stream of who has many is reset unread. */
   async function serve(stream: Stream, connection: Connection): Promise<void> {
-    const peer = connection.remotePeer.toString()
-    const mine = streams.get(peer) ?? 0
-    if (total >= MAX_CATALOG_STREAMS || mine >= MAX_CATALOG_STREAMS_PER_PEER || closing.signal.aborted) {
+    const asker: Asking = { peer: connection.remotePeer.toString(), host: hostOf(connection), hasty: 0 }
+    using place = closing.signal.aborted ? undefined : askers.enter(asker)
+    if (!place) {
       catalog.count('hasty')
       stream.abort(new FluidError('LIMIT_EXCEEDED', 'Too many streams'))
       return
     }
-    total++
-    streams.set(peer, mine + 1)
     using _kept = parts.keep?.(connection)
-    const work = converse(stream, connection).catch(() => {})
+    const work = converse(stream, connection, asker).catch(() => {})
     running.add(work)
     await work
     running.delete(work)
-    total--
-    const left = streams.get(peer)! - 1
-    if (left > 0) streams.set(peer, left)
-    else streams.delete(peer)
   }
 
-  async function converse(stream: Stream, connection: Connection): Promise<void> {
-    const asker: Asker = { peer: connection.remotePeer.toString(), host: hostOf(connection), hasty: 0 }
+  async function converse(stream: Stream, connection: Connection, asker: Asking): Promise<void> {
     await using messages = openMessageStream(stream, {
       maxFrameBytes: MAX_CATALOG_FRAME_BYTES,
       maxUnreadBytes: MAX_CATALOG_FRAMES_UNREAD * MAX_CATALOG_FRAME_BYTES,
@@ -146,11 +122,15 @@ export function createCatalogServer(parts: ServerParts): CatalogServer {
   async function reply(
     messages: MessageStream,
     request: CatalogMessage,
-    asker: Asker,
+    asker: Asking,
     connection: Connection,
   ): Promise<void> {
     try {
-      for (const answer of await answersTo(request, asker, connection)) await send(messages, answer, asker)
+      const answers =
+        request.kind === 'publish'
+          ? [await publish(request, asker)]
+          : timed(asker, answersTo(request, asker, connection))
+      for (const answer of answers) await send(messages, answer, asker)
     } catch (error) {
       if (!(error instanceof FluidError)) {
         await send(messages, { kind: 'refused', code: 'UNEXPECTED', message: 'The broker failed' })
@@ -162,27 +142,37 @@ export function createCatalogServer(parts: ServerParts): CatalogServer {
     }
   }
 
-  async function answersTo(
+  /** Costs what it takes: what is asked for may be cheap to ask and dear to find. */
+  function* timed(asker: Asking, answers: Iterator<CatalogAnswer>): Generator<CatalogAnswer> {
+    for (;;) {
+      const begun = performance.now()
+      const next = answers.next()
+      askers.work.spend(asker, performance.now() - begun)
+      if (next.done) return
+      yield next.value
+    }
+  }
+
+  function* answersTo(
     request: CatalogMessage,
-    asker: Asker,
+    asker: Asking,
     connection: Connection,
-  ): Promise<Iterable<CatalogAnswer>> {
-    if (request.kind === 'publish') return [await publish(request, asker)]
-    if (!requests.take(asker)) throw tooMany('requests')
+  ): Generator<CatalogAnswer> {
+    if (!askers.work.take(asker, 0) || !askers.requests.take(asker)) throw tooMany('requests')
     switch (request.kind) {
       case 'query':
-        return selected(matched(request.request, request))
+        return yield* matching(request.request, request)
       case 'list':
-        return selected({ offers: page(request) })
+        return yield* selected({ offers: page(request) })
       case 'resolve':
-        return [resolved(request)]
+        return yield resolved(request)
       case 'summarise':
         parts.onBroker?.(connection)
-        return summaries(request.prefixes)
+        return yield* summaries(request.prefixes)
       case 'enumerate':
-        return entries(request.prefixes)
+        return yield* entries(request.prefixes)
       case 'fetch':
-        return selected({ offers: request.positions.flatMap((at) => catalog.get(hex(at)) ?? []) })
+        return yield* selected({ offers: request.positions.flatMap((at) => catalog.get(hex(at)) ?? []) })
       default:
         throw new FluidError('PROTOCOL_VIOLATION', `A broker is not asked with ${request.kind}`)
     }
@@ -190,10 +180,13 @@ export function createCatalogServer(parts: ServerParts): CatalogServer {
 
   async function publish(
     { offers: published }: CatalogMessageOf<'publish'>,
-    asker: Asker,
+    asker: Asking,
   ): Promise<CatalogAnswer> {
-    if (offers.take(asker, published.length))
-      return { kind: 'published', verdicts: await catalog.put(published, 'published') }
+    if (askers.offers.take(asker, published.length))
+      return {
+        kind: 'published',
+        verdicts: await catalog.put(published, 'published', hostShare(asker.host)),
+      }
     catalog.count('hasty', published.length)
     asker.hasty++
     const verdict = { outcome: 'hasty', message: 'Too many offers at once; try again in a minute' } as const
@@ -201,11 +194,14 @@ export function createCatalogServer(parts: ServerParts): CatalogServer {
   }
 
   /** Such as fit, best first, then such as fail. */
-  function matched(request: MatchRequest, options: { limit: number; failing: number }): Selected {
+  function* matching(
+    request: MatchRequest,
+    options: { limit: number; failing: number },
+  ): Generator<CatalogAnswer> {
     const offers = catalog.offers.map(({ offer }) => offer)
     const { candidates, considered, fitting } = match(offers, request, options)
     const chosen = candidates.flatMap(({ offer }) => catalog.get(hex(offerPosition(offer))) ?? [])
-    return { offers: chosen, considered, fitting }
+    yield* selected({ offers: chosen, considered, fitting })
   }
 
   /** The hosts of the shortest chain, or why there is none; the asker resolves over them again. */
@@ -268,9 +264,9 @@ export function createCatalogServer(parts: ServerParts): CatalogServer {
   async function watch(
     messages: MessageStream,
     { request, limit }: CatalogMessageOf<'watch'>,
-    asker: Asker,
+    asker: Asking,
   ): Promise<{ next?: Promise<Uint8Array | undefined> }> {
-    if (!requests.take(asker) || watches >= MAX_CATALOG_WATCHES) {
+    if (!askers.work.take(asker, 0) || !askers.requests.take(asker) || watches >= MAX_CATALOG_WATCHES) {
       asker.hasty++
       await send(messages, { kind: 'refused', code: 'LIMIT_EXCEEDED', message: 'Too many watches' })
       return {}
@@ -291,8 +287,8 @@ export function createCatalogServer(parts: ServerParts): CatalogServer {
       wake.resolve()
     })
     try {
-      const first = matched(request, { limit, failing: 0 })
-      for (const answer of selected(first)) await send(messages, answer, asker)
+      const first = timed(asker, matching(request, { limit, failing: 0 }))
+      for (const answer of first) await send(messages, answer, asker)
       const next = messages.receive({ timeoutMs: MAX_TIMER_MS, signal: closing.signal })
       const end = (): void => {
         isOver = true
@@ -320,15 +316,15 @@ export function createCatalogServer(parts: ServerParts): CatalogServer {
     }
   }
 
-  async function send(messages: MessageStream, answer: CatalogAnswer, asker?: Asker): Promise<void> {
+  async function send(messages: MessageStream, answer: CatalogAnswer, asker?: Asking): Promise<void> {
     const body = encodeCatalog(answer)
-    if (asker && !answers.take(asker, body.length)) throw tooMany('answers')
+    if (asker && !askers.answers.take(asker, body.length)) throw tooMany('answers')
     await messages.send(body, { signal: closing.signal })
   }
 
   return {
     get streams() {
-      return total
+      return askers.streams
     },
     serve,
     [Symbol.asyncDispose]: async () => {
@@ -343,16 +339,6 @@ function* selected({ offers, considered = 0, fitting = 0 }: Selected): Generator
   const frames = [...framesOf(offers.map(({ signed }) => signed))]
   for (const [at, part] of frames.entries())
     yield { kind: 'offers', offers: part, more: at < frames.length - 1, considered, fitting }
-}
-
-/** Bounds on one peer, and on all of one host. */
-function allowances(burst: number, perSecond: number) {
-  const [peers, hosts] = [1, PEERS_PER_HOST].map((times) =>
-    createAllowance({ burst: burst * times, perSecond: perSecond * times, maxKeys: MAX_REMEMBERED }),
-  )
-  return {
-    take: ({ peer, host }: Asker, tokens = 1) => peers.take(peer, tokens) && hosts.take(host, tokens),
-  }
 }
 
 function tooMany(what: string): FluidError {

@@ -21,6 +21,7 @@ import {
 } from '../protocol/limits.ts'
 import { createPositionIndex, type PositionIndex } from './position-index.ts'
 import { createPartSharing } from './share-parts.ts'
+import type { Share } from './shares.ts'
 
 /** How an offer came: published here, gossiped by a broker, or fetched from one. */
 export type Origin = 'published' | 'gossiped' | 'fetched'
@@ -43,10 +44,10 @@ export interface Catalog extends AsyncDisposable {
   /** True when there is nothing newer to learn about `position` than what is known, held or not. */
   knows(position: string, sequence: number): boolean
   /**
-   * Examines offers and keeps those that hold. What was kept is on disk when it resolves, unless it was gossiped.
-   * Verdicts are in the order of the offers.
+   * Examines offers and keeps those that hold, as far as `share` has room for those that are new. What was kept is on disk
+   * when it resolves, unless it was gossiped. Verdicts are in the order of the offers.
    */
-  put(offers: readonly SignedOffer[], origin: Origin): Promise<Verdict[]>
+  put(offers: readonly SignedOffer[], origin: Origin, share?: Share): Promise<Verdict[]>
   /** Counts what was refused without coming this far. */
   count(outcome: Outcome, times?: number): void
   /** Offers refused since the start, by reason. */
@@ -86,6 +87,8 @@ interface Known {
   readonly untilMs: number
   /** Of the body; counted while the position is known. */
   readonly bytes: number
+  /** Name of the share that it was new in; unknown after a restart. */
+  readonly share?: string
   /** Undefined once the lease is over. */
   readonly held?: HeldOffer
 }
@@ -115,6 +118,7 @@ export async function openCatalog(
   await rows.open()
   const known = new Map<string, Known>()
   const sharing = createPartSharing()
+  /** By provider, and by share. */
   const usage = new Map<string, Usage>()
   const total: Usage = { offers: 0, bytes: 0 }
   const index = createPositionIndex()
@@ -130,22 +134,24 @@ export async function openCatalog(
     ),
   )
 
-  function account(peer: string, offers: number, bytes: number): void {
-    const used = usage.get(peer) ?? { offers: 0, bytes: 0 }
-    for (const each of [used, total]) {
-      each.offers += offers
-      each.bytes += bytes
+  function account({ peer, share, bytes }: Known, sign: 1 | -1): void {
+    for (const key of share === undefined ? [peer] : [peer, share]) {
+      const used = usageOf(key)
+      add(used, sign, sign * bytes)
+      if (used.offers > 0) usage.set(key, used)
+      else usage.delete(key)
     }
-    if (used.offers > 0) usage.set(peer, used)
-    else usage.delete(peer)
+    add(total, sign, sign * bytes)
   }
+
+  const usageOf = (key: string): Usage => usage.get(key) ?? { offers: 0, bytes: 0 }
 
   /** Replaces what is known about a position; undefined: nothing. */
   function learn(position: string, next: Known | undefined): void {
     const before = known.get(position)
-    if (before) account(before.peer, -1, -before.bytes)
+    if (before) account(before, -1)
     if (next) {
-      account(next.peer, 1, next.bytes)
+      account(next, 1)
       known.set(position, next)
     } else known.delete(position)
     if (next?.held) index.set(position, next.sequence)
@@ -153,14 +159,15 @@ export async function openCatalog(
     live = undefined
   }
 
-  function crowds({ peer }: Offer, bytes: number, before: Known | undefined): boolean {
-    const used = usage.get(peer) ?? { offers: 0, bytes: 0 }
+  function crowds({ peer }: Offer, bytes: number, before: Known | undefined, share?: Share): boolean {
     const [offers, more] = before ? [0, bytes - before.bytes] : [1, bytes]
+    const exceeds = (used: Usage, most: Usage): boolean =>
+      used.offers + offers > most.offers || used.bytes + more > most.bytes
     return (
-      used.offers + offers > bounds.offersPerProvider ||
-      used.bytes + more > bounds.bytesPerProvider ||
-      total.offers + offers > bounds.offers ||
-      total.bytes + more > bounds.bytes
+      exceeds(usageOf(peer), { offers: bounds.offersPerProvider, bytes: bounds.bytesPerProvider }) ||
+      // A newer version stays where the first was new.
+      (share !== undefined && !before && exceeds(usageOf(share.name), share)) ||
+      exceeds(total, bounds)
     )
   }
 
@@ -192,30 +199,32 @@ export async function openCatalog(
     return { position, offer }
   }
 
-  function keep(position: string, signed: SignedOffer, offer: Offer): Verdict | Change {
+  function keep(position: string, signed: SignedOffer, offer: Offer, share?: Share): Verdict | Change {
     // Another may have come while signatures were checked.
     const known_ = stale(position, signed, offer)
     if (known_) return known_
     const before = known.get(position)
-    if (crowds(offer, signed.body.length, before)) {
+    if (crowds(offer, signed.body.length, before, share)) {
       return {
         outcome: 'crowded',
-        message: 'The provider, or the catalogue, holds as many offers as it may',
+        message: 'The provider, its host or the catalogue holds as many offers as it may',
       }
     }
     const untilMs = Math.max(offer.expiresAtMs, before?.untilMs ?? 0)
     const held = { position, signed, offer: sharing(offer) }
-    learn(position, { peer: offer.peer, sequence: offer.sequence, untilMs, bytes: signed.body.length, held })
+    const { peer, sequence } = offer
+    const shared = before ? before.share : share?.name
+    learn(position, { peer, sequence, untilMs, bytes: signed.body.length, share: shared, held })
     return { type: 'put', key: Buffer.from(position, 'hex'), value: encodeRow(signed, untilMs) }
   }
 
-  async function put(offers: readonly SignedOffer[], origin: Origin): Promise<Verdict[]> {
+  async function put(offers: readonly SignedOffer[], origin: Origin, share?: Share): Promise<Verdict[]> {
     const examined = await Promise.all(offers.map(examine))
     const changes: Change[] = []
     const kept: HeldOffer[] = []
     const verdicts = examined.map((found, at): Verdict => {
       if ('outcome' in found) return found
-      const result = keep(found.position, offers[at], found.offer)
+      const result = keep(found.position, offers[at], found.offer, share)
       if ('outcome' in result) return result
       changes.push(result)
       kept.push({ ...found, signed: offers[at] })
@@ -300,6 +309,11 @@ export async function openCatalog(
       await commit([])
     },
   }
+}
+
+function add(used: Usage, offers: number, bytes: number): void {
+  used.offers += offers
+  used.bytes += bytes
 }
 
 /** Writes changes in the order of the calls; those that come while one write runs go together in the next. */

@@ -14,6 +14,7 @@ import {
 } from '../protocol/limits.ts'
 import type { CatalogClient } from './catalog-client.ts'
 import type { Catalog } from './catalog.ts'
+import type { Share } from './shares.ts'
 
 export interface Comparison {
   /** Versions that the other named and this broker did not know. */
@@ -33,9 +34,11 @@ export async function compare(
     readonly signal?: AbortSignal
     readonly wanted?: (position: string, sequence: number) => boolean
     readonly onRefused?: (position: string, sequence: number) => void
+    /** Where what is new is kept. */
+    readonly share?: Share
   } = {},
 ): Promise<Comparison> {
-  const { signal, wanted = () => true, onRefused } = options
+  const { signal, wanted = () => true, onRefused, share } = options
   const differing = await differences(client, catalog, signal)
   const sequences = new Map<string, number>()
   for (let at = 0; at < differing.length; at += MAX_ENTRY_PREFIXES) {
@@ -57,8 +60,10 @@ export async function compare(
       part.map((position) => Buffer.from(position, 'hex')),
       { signal },
     )
-    const verdicts = await catalog.put(offers, 'fetched')
+    const verdicts = await catalog.put(offers, 'fetched', share)
     kept += verdicts.filter(({ outcome }) => outcome === 'kept').length
+    // There is no room for the rest either.
+    if (offers.length > 0 && verdicts.every(({ outcome }) => outcome === 'crowded')) break
     for (const position of part) {
       const sequence = sequences.get(position)!
       if (!catalog.knows(position, sequence)) onRefused?.(position, sequence)

@@ -19,6 +19,7 @@ import {
 } from '../protocol/limits.ts'
 import { createAllowance } from '../protocol/allowance.ts'
 import type { Catalog } from './catalog.ts'
+import type { Share } from './shares.ts'
 
 /** What gossip needs of a libp2p node. */
 export interface GossipNode extends Pick<
@@ -29,9 +30,9 @@ export interface GossipNode extends Pick<
 }
 
 export interface Gossip extends AsyncDisposable {
-  /** Lets the broker at the other end take part, as long as it is connected. */
-  admit(connection: Connection): void
-  /** The same, from this side: opens the stream. */
+  /** Lets the broker at the other end take part until it is dismissed; what is new of it is kept in `share`. */
+  admit(connection: Connection, share?: Share): void
+  /** Opens the stream to one that was admitted. */
   join(connection: Connection): void
   dismiss(peer: PeerId): void
   /** Tells the neighbours. */
@@ -46,6 +47,8 @@ interface Topology {
 /** An honest broker has examined what it passes on. Clocks and bounds may differ. */
 const OFFENCES: ReadonlySet<Outcome> = new Set(['forged', 'malformed', 'oversized', 'lease'])
 const MESSAGE_ID_BYTES = 16
+/** Neighbours, of now and before, whose haste and offences are remembered. */
+const MAX_REMEMBERED = 4 * MAX_BROKER_NEIGHBOURS
 /** Kademlia-sized buffers are not needed: what a slow neighbour misses it gets with the next comparison. */
 const OUTBOUND_BUFFER_BYTES = 4 * 2 ** 20
 
@@ -56,12 +59,12 @@ export async function openGossip(parts: {
   readonly catalog: Catalog
 }): Promise<Gossip> {
   const { node, privateKey, catalog } = parts
-  const members = new Set<string>()
+  const members = new Map<string, Share | undefined>()
   const offences = new Map<string, number>()
   const allowance = createAllowance({
     burst: GOSSIP_BURST,
     perSecond: GOSSIP_PER_SECOND,
-    maxKeys: MAX_BROKER_NEIGHBOURS,
+    maxKeys: MAX_REMEMBERED,
   })
   let topology: Topology = {}
 
@@ -115,18 +118,18 @@ export async function openGossip(parts: {
       offend(from)
       return TopicValidatorResult.Ignore
     }
-    const outcome = await examine(data)
+    const outcome = await examine(data, members.get(peer))
     if (outcome === 'kept') return TopicValidatorResult.Accept
     if (!OFFENCES.has(outcome)) return TopicValidatorResult.Ignore
     offend(from)
     return TopicValidatorResult.Reject
   }
 
-  async function examine(data: Uint8Array): Promise<Outcome> {
+  async function examine(data: Uint8Array, share: Share | undefined): Promise<Outcome> {
     try {
       // Its signature, and what protobuf adds.
       if (data.length > MAX_OFFER_BYTES + 256) throw new FluidError('PROTOCOL_VIOLATION', 'Too long')
-      const [{ outcome }] = await catalog.put([decodeSignedOffer(data)], 'gossiped')
+      const [{ outcome }] = await catalog.put([decodeSignedOffer(data)], 'gossiped', share)
       return outcome
     } catch (error) {
       if (!(error instanceof FluidError)) throw error
@@ -139,14 +142,13 @@ export async function openGossip(parts: {
     const peer = from.toString()
     const times = (offences.get(peer) ?? 0) + 1
     offences.set(peer, times)
-    if (offences.size > 4 * MAX_BROKER_NEIGHBOURS) offences.delete(offences.keys().next().value!)
+    if (offences.size > MAX_REMEMBERED) offences.delete(offences.keys().next().value!)
     if (times >= MAX_GOSSIP_OFFENCES) dismiss(from)
   }
 
-  function admit(connection: Connection): void {
+  function admit(connection: Connection, share?: Share): void {
     const peer = connection.remotePeer.toString()
-    if ((offences.get(peer) ?? 0) >= MAX_GOSSIP_OFFENCES || members.size >= MAX_BROKER_NEIGHBOURS) return
-    members.add(peer)
+    if ((offences.get(peer) ?? 0) < MAX_GOSSIP_OFFENCES) members.set(peer, share)
   }
 
   function dismiss(peer: PeerId): void {
@@ -167,7 +169,6 @@ export async function openGossip(parts: {
   return {
     admit,
     join: (connection) => {
-      admit(connection)
       if (members.has(connection.remotePeer.toString()))
         topology.onConnect?.(connection.remotePeer, connection)
     },

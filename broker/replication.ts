@@ -10,11 +10,13 @@ import {
   BROKER_RETRY_MS,
   CATALOG_COMPARE_INTERVAL_MS,
   MAX_BROKER_NEIGHBOURS,
+  MAX_HOST_NEIGHBOURS,
 } from '../protocol/limits.ts'
 import { openCatalogClient } from './catalog-client.ts'
 import type { Catalog } from './catalog.ts'
 import { compare, type Comparison } from './compare.ts'
 import type { Gossip } from './gossip.ts'
+import { type Share, STRANGERS } from './shares.ts'
 
 /** What replication needs of the node and its policy. */
 export interface Neighbourhood {
@@ -32,6 +34,8 @@ export interface ReplicationParts {
   readonly catalog: Catalog
   readonly gossip: Gossip
   readonly neighbourhood: Neighbourhood
+  /** Address of the other end, for bounds on hosts. */
+  readonly hostOf: (connection: Connection) => string
   /** First contacts; tried for ever. */
   readonly contacts: readonly string[]
   readonly compareIntervalMs?: number
@@ -50,6 +54,14 @@ export interface Replication extends AsyncDisposable {
   welcome(connection: Connection): void
 }
 
+/** A broker it exchanges offers with. */
+interface Neighbour {
+  readonly connection: Connection
+  readonly host: string
+  /** Named by the owner; else it came by itself, or the mesh told of it. */
+  readonly isContact: boolean
+}
+
 const REFUSED_REMEMBERED = 4096
 /** News that a comparison brought is passed on up to here; more is left to the comparisons of others. */
 const MAX_NEWS_PASSED_ON = 2048
@@ -57,11 +69,11 @@ const MAX_NEWS_PASSED_ON = 2048
 const SECOND_COMPARISON_MS = 2_000
 
 export function createReplication(parts: ReplicationParts): Replication {
-  const { catalog, gossip, neighbourhood, contacts, onCompared, onTrouble } = parts
+  const { catalog, gossip, neighbourhood, hostOf, contacts, onCompared, onTrouble } = parts
   const { compareIntervalMs = CATALOG_COMPARE_INTERVAL_MS } = parts
   const closing = new AbortController()
   const { signal } = closing
-  const neighbours = new Map<string, Connection>()
+  const neighbours = new Map<string, Neighbour>()
   /** Versions that were fetched and refused; they are not fetched again while they are remembered. */
   const refused = new Set<string>()
   const running = new Set<Promise<void>>()
@@ -79,23 +91,35 @@ export function createReplication(parts: ReplicationParts): Replication {
     running.add(ended)
   }
 
+  /** True for one more at `host` that the owner did not name: such are bounded, so that they leave contacts their places. */
+  function isFull(host: string): boolean {
+    const others = [...neighbours.values()].filter(({ isContact }) => !isContact)
+    const fromHost = others.filter((other) => other.host === host).length
+    return others.length >= MAX_BROKER_NEIGHBOURS || fromHost >= MAX_HOST_NEIGHBOURS
+  }
+
   /** Compares with the broker at the other end now and again, as long as it is connected. Who asked first opens the gossip. */
-  async function neighbour(connection: Connection, { asks }: { asks: boolean }): Promise<void> {
+  async function neighbour(
+    connection: Connection,
+    { asks, isContact }: { asks: boolean; isContact: boolean },
+  ): Promise<void> {
     const id = connection.remotePeer
     const peer = id.toString()
-    if (neighbours.has(peer) || neighbours.size >= MAX_BROKER_NEIGHBOURS) return
-    neighbours.set(peer, connection)
+    const host = hostOf(connection)
+    if (neighbours.has(peer) || (!isContact && isFull(host))) return
+    neighbours.set(peer, { connection, host, isContact })
     const gone = new AbortController()
     const onClose = (): void => gone.abort(new FluidError('PEER_UNREACHABLE', 'The broker has gone'))
     connection.addEventListener('close', onClose)
     if (connection.status !== 'open') onClose()
     const within = AbortSignal.any([signal, gone.signal])
     using _kept = neighbourhood.keep(connection)
-    gossip.admit(connection)
+    const share = isContact ? undefined : STRANGERS
+    gossip.admit(connection, share)
     let isFirst = true
     try {
       for (;;) {
-        await compareOver(connection, within)
+        await compareOver(connection, within, share)
         if (asks && isFirst) gossip.join(connection)
         const pauseMs = isFirst ? Math.min(SECOND_COMPARISON_MS, compareIntervalMs) : compareIntervalMs
         isFirst = false
@@ -109,12 +133,17 @@ export function createReplication(parts: ReplicationParts): Replication {
     }
   }
 
-  async function compareOver(connection: Connection, within: AbortSignal): Promise<void> {
+  async function compareOver(
+    connection: Connection,
+    within: AbortSignal,
+    share: Share | undefined,
+  ): Promise<void> {
     const stream = await neighbourhood.openStream(connection, { signal: within })
     await using client = openCatalogClient(stream)
     const key = (position: string, sequence: number) => `${position}${sequence}`
     const comparison = await compare(client, catalog, {
       signal: within,
+      share,
       wanted: (position, sequence) => !refused.has(key(position, sequence)),
       onRefused: (position, sequence) => {
         refused.add(key(position, sequence))
@@ -129,19 +158,19 @@ export function createReplication(parts: ReplicationParts): Replication {
   async function keepUp(contact: string): Promise<void> {
     for (let waitMs = BROKER_RETRY_MS; !signal.aborted; waitMs = Math.min(2 * waitMs, BROKER_RETRY_CAP_MS)) {
       const begun = performance.now()
-      await meet(contact)
+      await meet(contact, { isContact: true })
       if (performance.now() - begun > BROKER_RETRY_CAP_MS) waitMs = BROKER_RETRY_MS
       await delay(waitMs * (0.5 + Math.random()), undefined, { signal, ref: false })
     }
   }
 
   /** One meeting, until it ends for whatever reason. */
-  async function meet(contact: string): Promise<void> {
+  async function meet(contact: string, { isContact }: { isContact: boolean }): Promise<void> {
     try {
       const connection = await neighbourhood.connect(contact, { signal })
       const known = neighbours.get(connection.remotePeer.toString())
-      if (known) await untilClosed(known, signal)
-      else await neighbour(connection, { asks: true })
+      if (known) await untilClosed(known.connection, signal)
+      else await neighbour(connection, { asks: true, isContact })
     } catch (error) {
       signal.throwIfAborted()
       onTrouble?.(contact, asFluidError(error))
@@ -155,7 +184,7 @@ export function createReplication(parts: ReplicationParts): Replication {
       for await (const contact of neighbourhood.discover!({ signal })) {
         if (neighbours.size + meeting.size >= MAX_BROKER_NEIGHBOURS || meeting.has(contact)) continue
         meeting.add(contact)
-        track(meet(contact).finally(() => meeting.delete(contact)))
+        track(meet(contact, { isContact: false }).finally(() => meeting.delete(contact)))
       }
       await delay(compareIntervalMs, undefined, { signal, ref: false })
     }
@@ -171,9 +200,7 @@ export function createReplication(parts: ReplicationParts): Replication {
     meet: (contact) => track(keepUp(contact)),
     welcome: (connection) => {
       // It joins the gossip from its side, as soon as it has its answer.
-      gossip.admit(connection)
-      if (!signal.aborted && !neighbours.has(connection.remotePeer.toString()))
-        track(neighbour(connection, { asks: false }))
+      if (!signal.aborted) track(neighbour(connection, { asks: false, isContact: false }))
     },
     [Symbol.asyncDispose]: async () => {
       closing.abort(new FluidError('INTERRUPTED', 'The broker is stopping'))

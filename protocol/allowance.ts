@@ -4,6 +4,8 @@ import { createTokenBucket, type TokenBucket } from './token-bucket.ts'
 export interface Allowance {
   /** Takes `tokens` from what `key` has; false, taking nothing, when it has less. */
   take(key: string, tokens?: number): boolean
+  /** Takes `tokens` of what is known only afterwards, also more than `key` has: take() gives nothing until that has filled up. */
+  spend(key: string, tokens: number): void
 }
 
 /**
@@ -19,13 +21,17 @@ export function createAllowance(options: {
 }): Allowance {
   const { burst, perSecond, maxKeys = Infinity, now } = options
   const buckets = new Map<string, TokenBucket>()
+
+  function bucketOf(key: string): TokenBucket {
+    const bucket = buckets.get(key) ?? createTokenBucket({ burst, perSecond }, { now })
+    buckets.delete(key)
+    buckets.set(key, bucket)
+    if (buckets.size > maxKeys) buckets.delete(buckets.keys().next().value!)
+    return bucket
+  }
+
   return {
-    take(key, tokens = 1) {
-      const bucket = buckets.get(key) ?? createTokenBucket({ burst, perSecond }, { now })
-      buckets.delete(key)
-      buckets.set(key, bucket)
-      if (buckets.size > maxKeys) buckets.delete(buckets.keys().next().value!)
-      return bucket.take(tokens)
-    },
+    take: (key, tokens = 1) => bucketOf(key).take(tokens),
+    spend: (key, tokens) => bucketOf(key).spend(tokens),
   }
 }

@@ -193,6 +193,14 @@ export const LANE_STREAM_BUFFER_BYTES = 20 * MiB
 export const MAX_MESH_CONNECTIONS = 300
 /** Pings at once on a connection: libp2p's own, those of its meter, of doctor, and whether WebRTC is alive. */
 export const MAX_PINGS = 4
+/** Pings of yamux on a connection, at once and in a second from then on: an honest peer sends one in 30 s. */
+export const YAMUX_PING_BURST = 64
+export const YAMUX_PINGS_PER_SECOND = 8
+/**
+ * Frames of yamux without data that wait for a line that takes nothing, at some 500 bytes each: an honest peer has one for each
+ * half window it sent, and four for each of its streams.
+ */
+export const MAX_BARE_FRAMES_UNSENT = 8192
 /** TCP has so long before WebRTC is tried: a line may swallow it and say nothing. */
 export const TCP_DIAL_TIMEOUT_MS = 3_000
 /** To connect by WebRTC, all addresses of a peer together, before other ways are tried. */
@@ -201,7 +209,7 @@ export const WEBRTC_DIAL_TIMEOUT_MS = 5_000
 export const WEBRTC_PROBE_TIMEOUT_MS = 2_000
 /** Inbound connections of one host in a second: several agents live on one machine, and all come back after a restart. */
 export const MAX_HOST_CONNECTIONS_PER_SECOND = 64
-/** Inbound connections that have not finished their handshake. */
+/** Inbound connections that have not finished their handshake; of more, the host with the most gives way. */
 export const MAX_UPGRADING_CONNECTIONS = 64
 /** Connections of strangers from one host, out of MAX_PENDING_PAIRINGS. */
 export const MAX_HOST_STRANGERS = 16
@@ -367,6 +375,9 @@ export const MAX_CATALOG_BYTES = 48 * MiB
 /** The same of one provider. */
 export const MAX_OFFERS_PER_PROVIDER = 256
 export const MAX_OFFER_BYTES_PER_PROVIDER = 1 * MiB
+/** The same of all that is published from one host. */
+export const MAX_OFFERS_PER_HOST = 8 * MAX_OFFERS_PER_PROVIDER
+export const MAX_OFFER_BYTES_PER_HOST = 8 * MAX_OFFER_BYTES_PER_PROVIDER
 /** How often a broker looks for leases that ended. */
 export const CATALOG_SWEEP_INTERVAL_MS = 5_000
 /** Time for one answer of a broker, and for a client to take it. */
@@ -377,9 +388,10 @@ export const CATALOG_IDLE_TIMEOUT_MS = 60_000
 export const MAX_CATALOG_FRAMES_UNREAD = 4
 /** Positions asked for at a time: their offers, at their longest, wait unread at whoever asked. */
 export const MAX_POSITIONS_PER_FETCH = 512
-/** Catalogue streams a broker serves at once, of these by one peer, and of these that watch. */
+/** Catalogue streams a broker serves at once, of these by one peer and by all of one host, and of these that watch. */
 export const MAX_CATALOG_STREAMS = 512
 export const MAX_CATALOG_STREAMS_PER_PEER = 8
+export const MAX_CATALOG_STREAMS_PER_HOST = 64
 export const MAX_CATALOG_WATCHES = 256
 /** How often who watches is told, at most. */
 export const CATALOG_WATCH_INTERVAL_MS = 1_000
@@ -388,13 +400,20 @@ export const CATALOG_OFFERS_BURST = 512
 export const CATALOG_OFFERS_PER_SECOND = 64
 export const CATALOG_REQUESTS_BURST = 256
 export const CATALOG_REQUESTS_PER_SECOND = 16
+/**
+ * Time of the broker's thread that answers to one peer may take at once, and in a second from then on; one host four times
+ * as much. Of 50,000 offers a match takes 30 ms, and a chain of Migrators 60; but offers that are all Migrators make it seconds.
+ */
+export const CATALOG_WORK_BURST_MS = 2_000
+export const CATALOG_WORK_MS_PER_SECOND = 50
 /** Bytes of answers a peer may ask for at once, and in a second from then on. */
 export const CATALOG_ANSWER_BURST_BYTES = 96 * MiB
 export const CATALOG_ANSWER_BYTES_PER_SECOND = 4 * MiB
 /** Refusals for haste after which a stream is ended: whoever does not listen is not answered. */
 export const MAX_HASTY_REQUESTS = 64
-/** Other brokers that one exchanges offers with. */
+/** Other brokers that one exchanges offers with, beside contacts that its owner named; and of these at one host. */
 export const MAX_BROKER_NEIGHBOURS = 32
+export const MAX_HOST_NEIGHBOURS = 8
 /** How often two brokers compare what they hold, beside gossip; and the longest wait before one that is gone is dialed again. */
 export const CATALOG_COMPARE_INTERVAL_MS = 30_000
 export const BROKER_RETRY_MS = 1_000

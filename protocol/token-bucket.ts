@@ -3,6 +3,8 @@
 export interface TokenBucket {
   /** Takes so many tokens, one unless told; false, taking nothing, when there are fewer. */
   take(tokens?: number): boolean
+  /** Takes so many, also such as are not there yet: none are given until what is owed has filled up. */
+  spend(tokens: number): void
 }
 
 /** Full at first. `now` in ms. */
@@ -12,14 +14,23 @@ export function createTokenBucket(
 ): TokenBucket {
   let left = burst
   let at = now()
+
+  function fill(): void {
+    const later = now()
+    left = Math.min(burst, left + ((later - at) * perSecond) / 1000)
+    at = later
+  }
+
   return {
     take(tokens = 1) {
-      const later = now()
-      left = Math.min(burst, left + ((later - at) * perSecond) / 1000)
-      at = later
+      fill()
       if (left < tokens) return false
       left -= tokens
       return true
+    },
+    spend(tokens) {
+      fill()
+      left -= tokens
     },
   }
 }

@@ -14,6 +14,7 @@ import {
   BROKER_LOOKUP_KEPT_MS,
   BROKER_LOOKUP_TIMEOUT_MS,
   MAX_BROKERS_ASKED,
+  MAX_CATALOG_BYTES,
   MAX_CATALOG_OFFERS,
   MAX_OFFERS_PER_ANSWER,
 } from '../../protocol/limits.ts'
@@ -252,11 +253,13 @@ export function createBrokerClient(parts: BrokerClientParts): BrokerClient {
       named,
       async (client) => {
         const offers: SignedOffer[] = []
+        let bytes = 0
         for (let after: Uint8Array | undefined; ;) {
           const page = await client.list({ peer, after }, waits)
           offers.push(...page)
           if (page.length < MAX_OFFERS_PER_ANSWER) return { offers }
-          if (offers.length > MAX_CATALOG_OFFERS)
+          for (const { body } of page) bytes += body.length
+          if (offers.length > MAX_CATALOG_OFFERS || bytes > MAX_CATALOG_BYTES)
             throw new FluidError('PROTOCOL_VIOLATION', 'The broker lists offers without end')
           after = offerPosition(decodeOffer(page.at(-1)!.body))
         }

@@ -3,7 +3,7 @@ import { peerIdFromString } from '@libp2p/peer-id'
 import { openBroker } from '../../broker/broker.ts'
 import { CATALOG_PROTOCOL } from '../../protocol/ids.ts'
 import { BROKER_CONNECT_TIMEOUT_MS } from '../../protocol/limits.ts'
-import { hostOf } from '../mesh/addresses.ts'
+import { originOf } from '../mesh/addresses.ts'
 import type { AgentService, OpenService } from '../agent.ts'
 import { dialAnywhere } from '../mesh/dial-peer.ts'
 import { parsePeerAddress } from '../mesh/peer-address.ts'
@@ -21,7 +21,7 @@ export const brokerService: OpenService = async ({ config, identity, level, mesh
       level,
       node,
       privateKey: identity.privateKey,
-      hostOf: ({ remoteAddr }) => hostOf(remoteAddr) ?? '',
+      hostOf: ({ remoteAddr }) => originOf(remoteAddr),
       neighbourhood: {
         connect: async (contact, { signal }) => {
           const { peer, addrs } = parsePeerAddress(contact)

@@ -6,7 +6,12 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { match, type Candidate, type Matching } from '../../broker/match.ts'
 import type { MatchRequest, Offer, SignedOffer } from '../../protocol/catalog-message.ts'
 import { FluidError } from '../../protocol/errors.ts'
-import { MAX_OFFERS_PER_ANSWER, RENEWAL_RETRY_CAP_MS, RENEWAL_RETRY_MS } from '../../protocol/limits.ts'
+import {
+  MAX_BROKERS_ASKED,
+  MAX_OFFERS_PER_ANSWER,
+  RENEWAL_RETRY_CAP_MS,
+  RENEWAL_RETRY_MS,
+} from '../../protocol/limits.ts'
 import type { JobReport } from '../reports/job-reports.ts'
 import type { CandidateReport, ChainReport, MatchReport } from '../reports/offer-reports.ts'
 import { findChains } from './broker-chains.ts'
@@ -31,6 +36,8 @@ export interface MatchingOptions {
 
 /** News of several brokers that come together are looked at together. */
 const GATHER_MS = 100
+/** Offers that a standing request knows of: all that its brokers may answer at first. Of more, the worst are forgotten. */
+const MAX_OFFERS_WATCHED = MAX_BROKERS_ASKED * 2 * MAX_OFFERS_PER_ANSWER
 
 export function createMatcher({ client, jobs }: MatcherParts): Matcher {
   async function matched(request: MatchRequest, found: Findings, waits: Waits): Promise<Matching> {
@@ -60,7 +67,11 @@ export function createMatcher({ client, jobs }: MatcherParts): Matcher {
     let found = await query(request, brokers, { signal })
     const news: { broker: string; offers: readonly SignedOffer[] }[] = []
     let wake = Promise.withResolvers<void>()
-    signal.addEventListener('abort', () => wake.resolve())
+    let looked = Promise.withResolvers<void>()
+    signal.addEventListener('abort', () => {
+      wake.resolve()
+      looked.resolve()
+    })
 
     /** Listens to one broker for as long as it takes, coming back when the line breaks. */
     async function listen(broker: string): Promise<void> {
@@ -75,9 +86,9 @@ export function createMatcher({ client, jobs }: MatcherParts): Matcher {
               )) {
                 retryMs = RENEWAL_RETRY_MS
                 news.push({ broker, offers })
-                // Of what nobody looked at in time the oldest goes.
-                if (news.length > MAX_OFFERS_PER_ANSWER) news.shift()
                 wake.resolve()
+                // More is not read before; a broker that goes on is cut off, and asked anew.
+                await looked.promise
               }
             },
             { signal },
@@ -97,7 +108,11 @@ export function createMatcher({ client, jobs }: MatcherParts): Matcher {
         await delay(GATHER_MS, undefined, { signal, ref: false })
         wake = Promise.withResolvers()
         found = await updated(found, news.splice(0))
-        const now = reportOf(await matched(request, found, { signal }), found)
+        looked.resolve()
+        looked = Promise.withResolvers()
+        const matching = await matched(request, found, { signal })
+        const now = reportOf(matching, found)
+        found = bestOf(found, matching)
         if (isBetter(now, best)) yield { ...top(now), better: true }
         best = now
       }
@@ -135,6 +150,13 @@ export function createMatcher({ client, jobs }: MatcherParts): Matcher {
     },
     watch,
   }
+}
+
+/** No more than MAX_OFFERS_WATCHED of what was found. */
+function bestOf(found: Findings, { candidates }: Matching): Findings {
+  if (found.offers.length <= MAX_OFFERS_WATCHED) return found
+  const best = new Set(candidates.slice(0, MAX_OFFERS_WATCHED).map(({ offer }) => offer))
+  return { ...found, offers: found.offers.filter(({ offer }) => best.has(offer)) }
 }
 
 /** True when another offer than before is the best, and not only because that is gone. */

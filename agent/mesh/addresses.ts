@@ -71,6 +71,34 @@ export function hostOf(addr: Multiaddr): string | undefined {
   return first && /^(ip4|ip6|dns|dns4|dns6)$/.test(first.name) ? first.value : undefined
 }
 
+/** Whom bounds on one host count together: see networkOf(). Who comes through a relay counts with all who do. */
+export function originOf(addr: Multiaddr): string {
+  return networkOf(hostOf(addr) ?? '') || (relayOf(addr) ?? '')
+}
+
+/** The 64 bits of an IPv6 address that name its network, of which one host has all addresses; other hosts as they are. */
+export function networkOf(host: string): string {
+  if (isIP(host) !== 6) return host
+  const [head, tail] = host.split('%')[0].split('::')
+  const groups = (part: string | undefined) => (part ? part.split(':') : []).flatMap(groupsOf)
+  const [before, after] = [groups(head), groups(tail)]
+  const all = [...before, ...Array.from({ length: 8 - before.length - after.length }, () => 0), ...after]
+  const [high, low] = all.slice(6)
+  if (all.slice(0, 5).every((group) => group === 0) && all[5] === 0xffff)
+    return [high >> 8, high & 0xff, low >> 8, low & 0xff].join('.')
+  return `${all
+    .slice(0, 4)
+    .map((group) => group.toString(16))
+    .join(':')}::`
+}
+
+/** The numbers of one group of an IPv6 address; two of an IPv4 address at its end. */
+function groupsOf(group: string): number[] {
+  if (!group.includes('.')) return [Number.parseInt(group, 16)]
+  const [a, b, c, d] = group.split('.').map(Number)
+  return [a * 256 + b, c * 256 + d]
+}
+
 /** True for an address that never leaves this machine. */
 export function isLoopback(host: string | undefined): boolean {
   return host !== undefined && (/^(::ffff:)?127\./.test(host) || host === '::1' || host === 'localhost')

@@ -13,9 +13,10 @@ import {
   MAX_DIRECTORY_HOST_CONNECTIONS,
   MAX_HOST_STRANGERS,
   MAX_PENDING_PAIRINGS,
+  MAX_UPGRADING_CONNECTIONS,
   PAIRING_TIMEOUT_MS,
 } from '../../protocol/limits.ts'
-import { hostOf } from './addresses.ts'
+import { createFairPlaces } from './fair-places.ts'
 import type { Refusals } from './refusals.ts'
 import { createTokenBucket } from '../../protocol/token-bucket.ts'
 
@@ -68,8 +69,8 @@ export function createConnectionPolicy(options: ConnectionPolicyOptions): Connec
   const mostStrangers = isOpen ? MAX_DIRECTORY_CONNECTIONS : MAX_PENDING_PAIRINGS
   const mostOfHost = isOpen ? MAX_DIRECTORY_HOST_CONNECTIONS : MAX_HOST_STRANGERS
   const dials = createTokenBucket({ burst: DIRECTORY_DIAL_BURST, perSecond: DIRECTORY_DIALS_PER_SECOND })
-  /** Open connections of strangers, and the host of each. */
-  const strangers = new Map<MultiaddrConnection, string>()
+  const handshakes = createFairPlaces(MAX_UPGRADING_CONNECTIONS)
+  const strangers = createFairPlaces(mostStrangers, { ofHost: mostOfHost })
   const expected = new Map<string, number>()
   const kept = new Map<string, number>()
 
@@ -90,20 +91,14 @@ export function createConnectionPolicy(options: ConnectionPolicyOptions): Connec
   function deniesInbound(peer: string, socket: MultiaddrConnection): boolean {
     if (isKnown(peer)) return false
     if (!isOpen && !acceptsStrangers()) return refuse('stranger')
-    const host = hostOf(socket.remoteAddr) ?? ''
-    const fromHost = [...strangers.values()].filter((other) => other === host).length
-    if (strangers.size >= mostStrangers || fromHost >= mostOfHost) return refuse('stranger-limit')
-    strangers.set(socket, host)
+    if (!strangers.take(socket)) return refuse('stranger-limit')
     const deadline = setInterval(() => {
       if (isKnown(peer) || kept.has(peer) || usesRelay(peer)) return
       if (!isOpen) refusals.count('stranger-timeout')
       socket.abort(new Error(`Not paired within ${strangerTimeoutMs} ms`))
     }, strangerTimeoutMs)
     deadline.unref()
-    socket.addEventListener('close', () => {
-      clearInterval(deadline)
-      strangers.delete(socket)
-    })
+    socket.addEventListener('close', () => clearInterval(deadline))
     return false
   }
 
@@ -118,7 +113,12 @@ export function createConnectionPolicy(options: ConnectionPolicyOptions): Connec
     gater: {
       denyDialPeer: (peer) => deniesDial(peer.toString()),
       denyOutboundEncryptedConnection: (peer) => !directory && !isExpected(peer.toString()),
+      denyInboundConnection: (socket) => !handshakes.take(socket) && refuse('handshake-limit'),
       denyInboundEncryptedConnection: (peer, socket) => deniesInbound(peer.toString(), socket),
+      denyInboundUpgradedConnection: (_, socket) => {
+        handshakes.leave(socket)
+        return false
+      },
     },
     isPaired,
     isKnown,

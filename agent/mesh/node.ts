@@ -15,6 +15,7 @@ import {
   MAX_PINGS,
   MAX_UPGRADING_CONNECTIONS,
 } from '../../protocol/limits.ts'
+import { boundedReplies } from './bounded-replies.ts'
 import type { ConnectionPolicy } from './connection-policy.ts'
 import type { Directory } from './directory.ts'
 import type { Discovery } from './discovery.ts'
@@ -116,22 +117,25 @@ export async function createNode(options: NodeOptions): Promise<MeshNode> {
     connectionEncrypters: [gatheringWrites(noise())],
     streamMuxers: [
       optimistic(
-        yamux({
-          // Windows grow by the ping of the keep-alive: without it 5 MB/s at 40 ms.
-          enableKeepAlive: true,
-          // 16 MiB windows; a read buffer that is not larger resets a paused reader.
-          streamOptions: {
-            maxStreamWindowSize: 16 * 1024 * 1024,
-            maxReadBufferLength: LANE_STREAM_BUFFER_BYTES,
-          },
-        }),
+        boundedReplies(
+          yamux({
+            // Windows grow by the ping of the keep-alive: without it 5 MB/s at 40 ms.
+            enableKeepAlive: true,
+            // 16 MiB windows; a read buffer that is not larger resets a paused reader.
+            streamOptions: {
+              maxStreamWindowSize: 16 * 1024 * 1024,
+              maxReadBufferLength: LANE_STREAM_BUFFER_BYTES,
+            },
+          }),
+        ),
       ),
     ],
     connectionGater: connectionPolicy.gater,
     connectionManager: {
       maxConnections: MAX_MESH_CONNECTIONS,
       inboundConnectionThreshold: MAX_HOST_CONNECTIONS_PER_SECOND,
-      maxIncomingPendingConnections: MAX_UPGRADING_CONNECTIONS,
+      // More, for those that the policy just cut: libp2p would refuse whoever comes next, and not who holds a place.
+      maxIncomingPendingConnections: 2 * MAX_UPGRADING_CONNECTIONS,
       maxPeerAddrsToDial: MAX_ADDRESSES,
     },
     // A busy slow line answers no ping within 5 s, and is no reason to cut it.

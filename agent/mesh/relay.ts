@@ -5,7 +5,7 @@
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { circuitRelayServer, type CircuitRelayServerComponents } from '@libp2p/circuit-relay-v2'
-import type { Connection, Stream, StreamHandler } from '@libp2p/interface'
+import type { Connection, PeerId, Stream, StreamHandler } from '@libp2p/interface'
 import { FluidError } from '../../protocol/errors.ts'
 import { MAX_RELAY_STREAMS, MAX_RELAYED_PER_PEER } from '../../protocol/limits.ts'
 import { isCircuit } from './addresses.ts'
@@ -87,6 +87,14 @@ export function relayService(parts: RelayParts): (components: CircuitRelayServer
       }
     }
 
+    /** A stranger that was here first gives its place to a paired peer. */
+    function makeRoomFor(paired: PeerId): void {
+      const { reservations } = server
+      if (reservations.has(paired) || reservations.size < quota.reservations) return
+      const stranger = [...reservations.keys()].find((id) => !policy.isPaired(id.toString()))
+      if (stranger) reservations.delete(stranger)
+    }
+
     const server = circuitRelayServer({
       maxInboundHopStreams: MAX_RELAY_STREAMS,
       maxOutboundStopStreams: MAX_RELAY_STREAMS,
@@ -95,7 +103,11 @@ export function relayService(parts: RelayParts): (components: CircuitRelayServer
       override(components, {
         registrar: override(components.registrar, { handle }),
         connectionGater: {
-          denyInboundRelayReservation: (source) => !admits(source.toString()) && refuse('relay'),
+          denyInboundRelayReservation: (source) => {
+            if (!admits(source.toString())) return refuse('relay')
+            if (policy.isPaired(source.toString())) makeRoomFor(source)
+            return false
+          },
           denyOutboundRelayedConnection: (source, destination) => {
             if (!admits(source.toString()) || !admits(destination.toString())) return refuse('relay')
             const peers = [source.toString(), destination.toString()]

@@ -3,7 +3,7 @@ import type { Connection } from '@libp2p/interface'
 import { asFluidError, FluidError } from '../../protocol/errors.ts'
 import { MAX_PAIRING_FAILURES_PER_MINUTE } from '../../protocol/limits.ts'
 import type { PairingMessage } from '../../protocol/pairing-codec.ts'
-import { hostOf } from '../mesh/addresses.ts'
+import { originOf } from '../mesh/addresses.ts'
 import { createFailureLimit } from '../mesh/failure-limit.ts'
 import type { PeerRecord, Peers } from '../mesh/peers.ts'
 import type { PendingPairings } from './pending-pairings.ts'
@@ -76,7 +76,7 @@ export function createPairingAnswers(
       return paired(peer)
     }
     if (!acceptsRequests) throw new FluidError('POLICY_DENIED', 'This agent is paired by ticket only')
-    await pending.keepIn({ peer, name: question.name, host: hostOf(connection.remoteAddr) })
+    await pending.keepIn({ peer, name: question.name, host: originOf(connection.remoteAddr) })
     return { kind: 'waiting' }
   }
 
@@ -99,7 +99,7 @@ export function createPairingAnswers(
 
   return async (question, connection) => {
     const peer = connection.remotePeer.toString()
-    const host = hostOf(connection.remoteAddr) ?? ''
+    const host = originOf(connection.remoteAddr)
     try {
       if (failures.isReached(host)) {
         refusals.count('pairing-rate')

@@ -17,7 +17,7 @@ import {
 import { descriptorOf, duplicateFd } from '../../transfer/linux.ts'
 import { parseClientHello } from '../../transfer/lanes/client-hello.ts'
 import { parseServerName } from '../../transfer/lanes/server-name.ts'
-import { isOwnAddress } from '../mesh/addresses.ts'
+import { isOwnAddress, networkOf } from '../mesh/addresses.ts'
 
 /** A socket that asked for an expected lane; fits the 'tls-accept' lane descriptor. */
 export interface AcceptedSocket {
@@ -76,7 +76,7 @@ class Listener implements DataListener {
   /** Sockets that have not shown their ClientHello, oldest first. */
   readonly #waiting = new Map<
     Socket,
-    { readonly address: string; readonly refuse: (reason: Refusal) => void }
+    { readonly network: string; readonly refuse: (reason: Refusal) => void }
   >()
 
   get address(): DataListener['address'] {
@@ -137,8 +137,9 @@ class Listener implements DataListener {
       socket.destroy()
     }
     const timer = setTimeout(() => refuse('slow'), CLIENT_HELLO_TIMEOUT_MS)
-    this.#makeRoom(socket.remoteAddress)
-    this.#waiting.set(socket, { address: socket.remoteAddress, refuse })
+    const network = networkOf(socket.remoteAddress)
+    this.#makeRoom(network)
+    this.#waiting.set(socket, { network, refuse })
     socket.on('error', () => refuse('closed'))
     socket.on('end', () => refuse('closed'))
     socket.on('close', () => refuse('closed'))
@@ -160,9 +161,9 @@ class Listener implements DataListener {
   }
 
   /** The oldest gives way, since an honest socket shows its ClientHello at once. */
-  #makeRoom(address: string): void {
-    const sameAddress = [...this.#waiting.values()].filter((waiting) => waiting.address === address)
-    if (sameAddress.length >= MAX_WAITING_SOCKETS_PER_ADDRESS) sameAddress[0].refuse('crowded')
+  #makeRoom(network: string): void {
+    const others = [...this.#waiting.values()].filter((waiting) => waiting.network === network)
+    if (others.length >= MAX_WAITING_SOCKETS_PER_ADDRESS) others[0].refuse('crowded')
     else if (this.#waiting.size >= MAX_WAITING_SOCKETS) this.#waiting.values().next().value?.refuse('crowded')
   }
 }

@@ -173,6 +173,26 @@ test('all providers together have their bound, and what ends makes room', async 
   t.deepEqual(await outcomes(catalog, await other.publish()), ['kept'])
 })
 
+test('what comes one way has its bound, other ways keep their room, and newer versions always fit', async (t) => {
+  const { catalog, provider, clock } = await setUp(t)
+  const share = { name: 'one way', offers: 2, bytes: 2 ** 20 }
+  const put = async (...offers: SignedOffer[]) =>
+    (await catalog.put(offers, 'published', share)).map(({ outcome }) => outcome)
+  const others = [createProvider({ now: () => clock.ms }), createProvider({ now: () => clock.ms })]
+  const [second, third] = await Promise.all(others)
+  const offer = provider.offer()
+  t.deepEqual(await put(await provider.sign(offer), await second.publish(), await third.publish()), [
+    'kept',
+    'kept',
+    'crowded',
+  ])
+  t.deepEqual(await outcomes(catalog, await third.publish()), ['kept'])
+  t.deepEqual(await put(await provider.sign({ ...offer, sequence: 2 })), ['kept'])
+  clock.ms += 61 * MINUTE_MS
+  await catalog.sweep()
+  t.deepEqual(await put(await third.publish()), ['kept'])
+})
+
 test('onKept() hears what is new, once it is on disk, and no more when disposed', async (t) => {
   const { catalog, provider, open } = await setUp(t)
   const heard: string[] = []

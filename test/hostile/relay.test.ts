@@ -51,6 +51,17 @@ test('a relay for all gives strangers places, as many as its owner said', async 
   t.is(mesh.node.services.relay?.report().reservations, 1)
 })
 
+test('a paired peer gets the place of a stranger that was there first', async (t) => {
+  const mesh = await startMesh(t, 'relay', { relay: true, relayFor: 'all', relayQuota: QUOTA })
+  const [stranger, paired] = [await strangerOf(t, mesh), await strangerOf(t, mesh)]
+  const { ticket } = await mesh.pairing.issueTicket({ expiresMs: 60_000, uses: 1, approve: 'auto' })
+  await paired.redeem(ticket)
+  t.true(isOk(await asked(stranger, HOP_PROTOCOL, RESERVE)))
+  t.true(isOk(await asked(paired, HOP_PROTOCOL, RESERVE)))
+  t.false(isOk(await asked(stranger, HOP_PROTOCOL, RESERVE)))
+  t.is(mesh.node.services.relay?.report().reservations, 1)
+})
+
 test('a stranger cannot play relay to an agent', async (t) => {
   const mesh = await startMesh(t, 'agent')
   const stranger = await strangerOf(t, mesh)

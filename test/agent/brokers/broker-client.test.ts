@@ -1,11 +1,19 @@
+import type { Stream } from '@libp2p/interface'
 import test, { type ExecutionContext } from 'ava'
 import { createBrokerClient, type BrokerClient } from '../../../agent/brokers/broker-client.ts'
-import { decodeCatalog, encodeCatalog } from '../../../protocol/catalog-codec.ts'
-import type { SignedOffer } from '../../../protocol/catalog-message.ts'
+import { createMatcher } from '../../../agent/brokers/broker-matching.ts'
+import { decodeCatalog, encodeCatalog, framesOf } from '../../../protocol/catalog-codec.ts'
+import type { CatalogMessage, SignedOffer } from '../../../protocol/catalog-message.ts'
 import { frameControl, createFrameReader } from '../../../protocol/frame-reader.ts'
 import { CATALOG_PROTOCOL } from '../../../protocol/ids.ts'
-import { MAX_CATALOG_FRAME_BYTES } from '../../../protocol/limits.ts'
+import {
+  MAX_CATALOG_BYTES,
+  MAX_CATALOG_FRAME_BYTES,
+  MAX_OFFER_BYTES,
+  MAX_OFFERS_PER_ANSWER,
+} from '../../../protocol/limits.ts'
 import { connectTo, startBroker, startNode } from '../../helpers/broker-node.ts'
+import { requestWith } from '../../helpers/offers.ts'
 import { startMesh, type TestMesh } from '../../helpers/node-pair.ts'
 import { createProvider } from '../../helpers/providers.ts'
 import { refusedWith } from '../../helpers/refused-with.ts'
@@ -61,6 +69,81 @@ test('what a broker made up, changed, kept beyond its lease or took from a newer
   )
   t.is(found.offers[0].broker, honest.node.peerId.toString())
   t.is(mesh.refusals.snapshot()['broker-offer'], 3)
+})
+
+/** A broker that has its own way with each request. */
+async function startRogue(
+  t: ExecutionContext,
+  answer: (request: CatalogMessage, send: (answer: CatalogMessage) => boolean, stream: Stream) => void,
+): Promise<string> {
+  const node = await startNode(t)
+  await node.handle(CATALOG_PROTOCOL, (stream) => {
+    const reader = createFrameReader(MAX_CATALOG_FRAME_BYTES)
+    const send = (message: CatalogMessage) => stream.send(frameControl(encodeCatalog(message)))
+    stream.addEventListener('message', ({ data }) => {
+      for (const frame of reader.push(data.subarray())) answer(decodeCatalog(frame), send, stream)
+    })
+  })
+  return node.getMultiaddrs()[0].toString()
+}
+
+function offersOf(offers: readonly SignedOffer[], more = false): CatalogMessage {
+  return { kind: 'offers', offers, more, considered: 0, fitting: 0 }
+}
+
+const junkOf = (bytes: number): SignedOffer => ({
+  body: new Uint8Array(bytes),
+  signature: new Uint8Array(64),
+})
+
+test('a broker that lists more than any may hold is not listened to for longer', async (t) => {
+  // Believed to be there, so that the next page is asked for.
+  const last = await (await createProvider()).publish()
+  const page = [...Array.from({ length: MAX_OFFERS_PER_ANSWER - 1 }, () => junkOf(MAX_OFFER_BYTES)), last]
+  let pages = 0
+  const rogue = await startRogue(t, (_, send) => {
+    pages++
+    const frames = [...framesOf(page)]
+    for (const [at, part] of frames.entries()) send(offersOf(part, at < frames.length - 1))
+  })
+  const { client } = await clientOf(t)
+  await refusedWith(t, 'PROTOCOL_VIOLATION', client.list([rogue]))
+  t.is(pages, Math.floor(MAX_CATALOG_BYTES / (page.length * MAX_OFFER_BYTES)) + 1)
+})
+
+test('a broker that answers with longer offers than there are is not listened to', async (t) => {
+  const rogue = await startRogue(t, (_, send) => send(offersOf([junkOf(MAX_OFFER_BYTES + 65)])))
+  const { client } = await clientOf(t)
+  await refusedWith(t, 'PROTOCOL_VIOLATION', client.list([rogue]))
+})
+
+test('a broker that tells a watcher more news than it looks at is cut off', async (t) => {
+  const cut = Promise.withResolvers<string>()
+  const frame = offersOf(Array.from({ length: 15 }, () => junkOf(MAX_OFFER_BYTES)))
+  const FRAMES = 256
+  const rogue = await startRogue(t, (request, send, stream) => {
+    send(offersOf([]))
+    if (request.kind !== 'watch') return
+    stream.addEventListener('close', () => cut.resolve('cut'))
+    let sent = 0
+    const pour = (): void => {
+      while (sent < FRAMES && stream.status === 'open') {
+        sent++
+        if (!send(frame)) return
+      }
+      if (sent === FRAMES) cut.resolve('all was taken')
+    }
+    stream.addEventListener('drain', pour)
+    pour()
+  })
+  const { client } = await clientOf(t)
+  const matcher = createMatcher({ client, jobs: () => [] })
+  const stop = new AbortController()
+  const watching = matcher.watch(requestWith({}), { brokers: [rogue] }, { signal: stop.signal })
+  await watching.next()
+  t.is(await cut.promise, 'cut')
+  stop.abort()
+  await watching.return(undefined)
 })
 
 test('an offer that one broker leaves out is found at another', async (t) => {

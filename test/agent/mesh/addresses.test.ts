@@ -1,6 +1,6 @@
 import { multiaddr } from '@multiformats/multiaddr'
 import test from 'ava'
-import { dataAddrs, dialableAddrs } from '../../../agent/mesh/addresses.ts'
+import { dataAddrs, dialableAddrs, networkOf, originOf } from '../../../agent/mesh/addresses.ts'
 import { MAX_ADDRESSES } from '../../../protocol/limits.ts'
 
 const PEER = '/p2p/12D3KooWPVXFYaYn5UFMwj7LDNFi28unWZMZqiZvL2jdmmZEvES8'
@@ -47,4 +47,27 @@ test('dialableAddrs() and dataAddrs() give each address once, and at most MAX_AD
   t.is(dialableAddrs(node(...many)).length, MAX_ADDRESSES)
   t.is(dataAddrs(node(...many), { port: 5 }).length, MAX_ADDRESSES)
   t.deepEqual(dataAddrs(node('/ip4/192.0.2.1', '/ip4/192.0.2.1'), { port: 5 }), ['192.0.2.1:5'])
+})
+
+test('networkOf() is one for all addresses that one host of IPv6 can have', (t) => {
+  for (const host of [
+    '2001:db8::1',
+    '2001:db8:0:0:ffff:1:2:3',
+    '2001:db8::ffff:192.0.2.7',
+    '2001:DB8::9%eth0',
+  ])
+    t.is(networkOf(host), '2001:db8:0:0::', host)
+  t.is(networkOf('2001:db8:0:1::1'), '2001:db8:0:1::')
+  t.is(networkOf('::1'), '0:0:0:0::')
+  t.is(networkOf('fe80::1'), 'fe80:0:0:0::')
+  for (const host of ['192.0.2.7', '::ffff:192.0.2.7', '::ffff:c000:207']) t.is(networkOf(host), '192.0.2.7')
+  t.is(networkOf('agent.example.org'), 'agent.example.org')
+})
+
+test('originOf() tells who comes directly from who comes through a relay, and relays apart', (t) => {
+  const other = PEER.replace('ES8', 'ES9')
+  t.is(originOf(multiaddr('/ip6/2001:db8::7/tcp/4001')), '2001:db8:0:0::')
+  t.is(originOf(multiaddr('/ip4/192.0.2.7/tcp/4001')), '192.0.2.7')
+  for (const relay of [PEER, other])
+    t.is(originOf(multiaddr(`/ip4/192.0.2.7/tcp/4001${relay}/p2p-circuit`)), relay.slice(5))
 })
