@@ -113,7 +113,7 @@ export async function openBlockSink(path: string): Promise<Sink> {
     async [Symbol.asyncDispose]() {
       const isFirst = open
       open = false
-      await Promise.all([reads.close(), writes.close()])
+      await Promise.all([reads.close(), writes.close(), syncs.close()])
       if (isFirst) closeSync(fd)
     },
   }

@@ -146,7 +146,7 @@ export async function openRawSink(path: string): Promise<Sink> {
     async [Symbol.asyncDispose]() {
       const isFirst = open
       open = false
-      await Promise.all([reads.close(), writes.close()])
+      await Promise.all([reads.close(), writes.close(), syncs.close()])
       if (isFirst) closeSync(fd)
     },
   }

@@ -58,6 +58,16 @@ test(`openBlockSource() and openBlockSink() touch nothing more once they are clo
   }
 })
 
+test(`openBlockSink() keeps its descriptor until what is being synced has reached the disk${why}`, async (t) => {
+  const sink = await openBlockSink(await emptyDevice(t, 1 << 20))
+  await sink.write(Buffer.alloc(1 << 20, 7), 0)
+  let ended = false
+  const synced = sink.sync().then(() => void (ended = true))
+  await sink[Symbol.asyncDispose]()
+  t.true(ended)
+  await synced
+})
+
 test(`openExclusively() says that a device is in use${why}`, async (t) => {
   const device = await emptyDevice(t, 1 << 20)
   const hold = openExclusively(device)

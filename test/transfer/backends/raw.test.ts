@@ -113,6 +113,16 @@ test('openRawSink() touches nothing more once it is closed, whoever has its desc
   t.is(await readFile(other, 'utf8'), 'else')
 })
 
+test('openRawSink() keeps its descriptor until what is being synced has reached the disk', async (t) => {
+  const sink = await openRawSink(await emptyFile(t, 1 << 20))
+  await sink.write(Buffer.alloc(1 << 20, 7), 0)
+  let ended = false
+  const synced = sink.sync().then(() => void (ended = true))
+  await sink[Symbol.asyncDispose]()
+  t.true(ended)
+  await synced
+})
+
 test('what looks for data in a file moves no descriptor once it is closed, whoever has it then', async (t) => {
   const folder = await tempDir(t)
   const [path, other] = [join(folder, 'disk'), join(folder, 'other')]
