@@ -3,6 +3,7 @@ import { open, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import anyTest, { type ExecutionContext } from 'ava'
 import { openBlockSink, openBlockSource, openExclusively } from '../../../transfer/backends/block-device.ts'
+import { blockUrl, dropCached, openSource } from '../../../transfer/open.ts'
 import { testSink } from '../../conformance/sink.ts'
 import { testSource } from '../../conformance/source.ts'
 import { loopDevice, noLoopDevices } from '../../helpers/programs.ts'
@@ -66,6 +67,23 @@ test(`openBlockSink() keeps its descriptor until what is being synced has reache
   await sink[Symbol.asyncDispose]()
   t.true(ended)
   await synced
+})
+
+test(`dropCached() has a device read from its disk, not from the page cache${why}`, async (t) => {
+  const disk = join(await tempDir(t), 'disk')
+  await writeFile(disk, Buffer.alloc(1 << 20, 1))
+  const device = await loopDevice(t, disk)
+  // The cache is the device's own as long as someone has it open.
+  await using sink = await openBlockSink(device)
+  await sink.write(Buffer.alloc(1 << 20, 2), 0)
+  await sink.sync()
+  await using backing = await open(disk, 'r+')
+  await backing.write(Buffer.alloc(1 << 20, 3), 0, 1 << 20, 0)
+  dropCached(blockUrl(device))
+  await using source = await openSource(blockUrl(device))
+  const back = Buffer.alloc(1 << 20)
+  await source.read(back, 0)
+  t.true(back.equals(Buffer.alloc(1 << 20, 3)))
 })
 
 test(`openExclusively() says that a device is in use${why}`, async (t) => {
