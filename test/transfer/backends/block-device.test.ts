@@ -1,12 +1,15 @@
 import { closeSync } from 'node:fs'
-import { open, writeFile } from 'node:fs/promises'
+import { open, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import anyTest, { type ExecutionContext } from 'ava'
 import { openBlockSink, openBlockSource, openExclusively } from '../../../transfer/backends/block-device.ts'
+import { openDeviceZeros } from '../../../transfer/backends/device-zeros.ts'
+import { openWrites } from '../../../transfer/backends/writes.ts'
 import { blockUrl, dropCached, openSource } from '../../../transfer/open.ts'
 import { testSink } from '../../conformance/sink.ts'
 import { testSource } from '../../conformance/source.ts'
 import { loopDevice, noLoopDevices } from '../../helpers/programs.ts'
+import { slowDisk } from '../../helpers/slow-disk.ts'
 import { tempDir } from '../../helpers/temp-dir.ts'
 
 const skip = noLoopDevices()
@@ -45,6 +48,48 @@ test(`openBlockSink() zero() works while another descriptor holds the device${wh
   } finally {
     closeSync(hold)
   }
+})
+
+test(`openBlockSink() zero() of a large range lets others have their turns, and ends with its sink${why}`, async (t) => {
+  const device = await emptyDevice(t, 64 << 20)
+  const sink = await openBlockSink(device)
+  await sink.write(Buffer.alloc(64 << 20, 1), 0)
+  let turns = 0
+  const zeroing = Promise.resolve(sink.zero(1000, (64 << 20) - 2000)).finally(() => (turns = -1))
+  while (turns >= 0 && turns < 2) {
+    await new Promise((resolve) => setImmediate(resolve))
+    turns++
+  }
+  t.is(turns, 2, 'it went on meanwhile')
+  await zeroing
+  const back = Buffer.alloc(64 << 20)
+  await sink.read(back, 0)
+  t.true(back.equals(Buffer.alloc(64 << 20, 1).fill(0, 1000, (64 << 20) - 1000)))
+  await sink[Symbol.asyncDispose]()
+  const closing = await openBlockSink(device)
+  const late = Promise.resolve(closing.zero(0, 64 << 20))
+  await closing[Symbol.asyncDispose]()
+  await t.throwsAsync(late, { code: 'INTERRUPTED' })
+})
+
+test(`zeros are written where the device is not prompt, exactly their range${why}`, async (t) => {
+  const device = await emptyDevice(t, 8 << 20)
+  await using file = await open(device, 'r+')
+  const expected = Buffer.alloc(8 << 20, 1)
+  await file.write(expected, 0, expected.length, 0)
+  const writes = openWrites(file.fd)
+  const zeros = openDeviceZeros(file.fd, writes, () => {}, slowDisk())
+  for (const [offset, length] of [
+    [1000, 5_000_000],
+    [6_000_000, 3],
+    [6_291_456, 1 << 20],
+    [7_340_033, 0],
+  ]) {
+    await zeros.zero(offset, length)
+    expected.fill(0, offset, offset + length)
+  }
+  await writes.close()
+  t.true((await readFile(device)).equals(expected))
 })
 
 test(`openBlockSource() and openBlockSink() touch nothing more once they are closed${why}`, async (t) => {
