@@ -8,6 +8,7 @@
 import { closeSync, openSync } from 'node:fs'
 import type { Range } from '../protocol/extent.ts'
 import { WINDOW_BYTES } from '../protocol/limits.ts'
+import { checkOpen } from './backends/bounds.ts'
 import { readBack } from './backends/positional-io.ts'
 import { openRawSink } from './backends/raw.ts'
 import type { Sink } from './sink.ts'
@@ -131,6 +132,7 @@ export async function openAdoptedSink({ part, undo, soundBytes, former }: Adopte
 
   /** Undefined: [from, to) may be written at once; else when. */
   function mayWrite(from: number, to: number): Promise<unknown> | undefined {
+    checkOpen(isOpen, part)
     if (append(from, to)) void settle([{ start: from, end: to }])
     const waits: Promise<void>[] = []
     for (let cell = Math.floor(from / CELL_BYTES); cell * CELL_BYTES < to && pending.size > 0; cell++) {
@@ -140,12 +142,14 @@ export async function openAdoptedSink({ part, undo, soundBytes, former }: Adopte
     return waits.length > 0 ? Promise.all(waits) : undefined
   }
 
+  let isOpen = true
   const owned = stack.move()
   return {
     sizeBytes: inner.sizeBytes,
     supports: inner.supports,
     former,
     prepare(ranges) {
+      checkOpen(isOpen, part)
       const fresh = ranges.filter(({ start, end }) => append(start, end))
       if (fresh.length > 0) void settle(fresh)
     },
@@ -162,6 +166,7 @@ export async function openAdoptedSink({ part, undo, soundBytes, former }: Adopte
     sync: () => inner.sync(),
     forgetCached: () => inner.forgetCached?.(),
     async [Symbol.asyncDispose]() {
+      isOpen = false
       await Promise.allSettled(pending.values())
       await owned.disposeAsync()
     },

@@ -72,6 +72,7 @@ export function createHeldChunks(
   const scratch = () => (memory ??= new DirectMemory(WINDOW_BYTES))
   const sampling = createLookupSampling<Candidate>()
   const files = new Map<number, OpenFile>()
+  let isOpen = true
   /** What could not be opened: not looked into again, nor looked up, by this lane. The index still knows it. */
   const gone = new Set<number>()
   /** Files of the index that are what the sink itself was before. */
@@ -258,6 +259,8 @@ export function createHeldChunks(
   }
 
   function open(file: number): OpenFile | undefined {
+    // A lane that failed may still fill a window.
+    if (!isOpen) return undefined
     const known = files.get(file)
     if (known !== undefined) return known
     if (gone.has(file)) return undefined
@@ -311,6 +314,7 @@ export function createHeldChunks(
     fill,
     complete,
     async [Symbol.asyncDispose]() {
+      isOpen = false
       await Promise.all(Array.from(files.values(), close))
       files.clear()
     },

@@ -8,6 +8,7 @@ import { createGeneratedSource, parseGeneratedUrl } from './backends/generated.t
 import { openNbdSink, openNbdSource } from './backends/nbd.ts'
 import { isNbdUrl } from './backends/nbd-url.ts'
 import { openRawSink, openRawSource } from './backends/raw.ts'
+import { dropCachedPages } from './linux.ts'
 import type { Sink } from './sink.ts'
 import type { Source } from './source.ts'
 
@@ -31,6 +32,15 @@ export async function openSink(url: string): Promise<Sink> {
   const discardBytes = parseDiscardUrl(url)
   if (discardBytes !== undefined) return createDiscardSink(discardBytes)
   throw unknownAddress(url)
+}
+
+/**
+ * Has the system forget what its page cache holds of a raw file or block device, where all is synced: what is read next comes
+ * from the disk. Nothing at other addresses.
+ */
+export function dropCached(url: string): void {
+  if (url.startsWith('file:')) dropCachedPages(fileURLToPath(url))
+  if (url.startsWith('block:')) dropCachedPages(pathOfBlockUrl(url))
 }
 
 /** The address of a raw file, from an absolute path. */

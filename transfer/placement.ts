@@ -10,7 +10,7 @@ import { reason } from './backends/bounds.ts'
 import { openNbdSink } from './backends/nbd.ts'
 import type { Destination, Placement, PlacementOptions } from './destination.ts'
 import { openFilePlacement } from './file-placement.ts'
-import { blockUrl } from './open.ts'
+import { blockUrl, dropCached } from './open.ts'
 import type { Sink } from './sink.ts'
 
 /**
@@ -20,9 +20,26 @@ import type { Sink } from './sink.ts'
 export async function openPlacement(destination: Destination, options: PlacementOptions): Promise<Placement> {
   options.signal?.throwIfAborted()
   if (!/^[A-Za-z0-9_-]{1,64}$/.test(options.job)) throw new TypeError(`Not a job id: ${options.job}`)
+  await using stack = new AsyncDisposableStack()
+  const placement = stack.use(await openKind(destination, options))
+  if (placement.resumed) await forgetUnwritten(placement)
+  stack.move()
+  return placement
+}
+
+function openKind(destination: Destination, options: PlacementOptions): Promise<Placement> {
   if (destination.kind === 'file') return openFilePlacement(destination, options)
   if (destination.kind === 'block') return openBlockPlacement(destination.path, options)
   return openNbdPlacement(destination.url, options)
+}
+
+/**
+ * What an earlier attempt left is looked for on the disk. What of it the disk refused counts as clean once that was told to
+ * someone, and may lie in the page cache as if it were there: the agent was killed, or another lane wrote beside it.
+ */
+async function forgetUnwritten({ sink, sinkUrl, readUrl = sinkUrl }: Placement): Promise<void> {
+  await sink.sync()
+  dropCached(readUrl)
 }
 
 /** Throws NO_SPACE when the file system of `folder` has less than `neededBytes` free now; nothing is reserved. */

@@ -82,7 +82,7 @@ function write(
   const writes: Promise<void>[] = []
   const begin = (piece: Uint8Array, offset: number) => {
     const clock = startStage()
-    const writing = sink.write(piece, offset)
+    const writing = attempted(() => sink.write(piece, offset))
     endStage('write', clock)
     if (!writing) return
     writing.catch(() => {}) // Awaited once all are begun.
@@ -107,6 +107,15 @@ function write(
   }
   if (writes.length > 0) return settled(writes).then(note)
   note()
+}
+
+/** What fails at once fails no sooner than what was begun before has ended. */
+function attempted(write: () => void | Promise<void>): void | Promise<void> {
+  try {
+    return write()
+  } catch (error) {
+    return Promise.reject(error)
+  }
 }
 
 /** Like Promise.all(), but not before the last one has ended. */

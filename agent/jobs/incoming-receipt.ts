@@ -1,5 +1,4 @@
 /** The end of an attempt that receives: roots are compared, the volume read back, put in its place, and signed for. */
-import { fileURLToPath } from 'node:url'
 import type { ControlMessageOf, Receipt } from '../../protocol/control-message.ts'
 import { FluidError } from '../../protocol/errors.ts'
 import { formatRoot } from '../../protocol/manifest.ts'
@@ -9,8 +8,7 @@ import type { Chunking } from '../../transfer/chunker.ts'
 import type { Placement } from '../../transfer/destination.ts'
 import { digestOf } from '../../transfer/hasher.ts'
 import type { Journal } from '../../transfer/journal.ts'
-import { dropCachedPages } from '../../transfer/linux.ts'
-import { openSource } from '../../transfer/open.ts'
+import { dropCached, openSource } from '../../transfer/open.ts'
 import type { VolumeDigest } from '../../transfer/leading-digest.ts'
 import { journaledDigest, readDigest } from '../../transfer/root.ts'
 import type { IncomingAttempt } from './attempt.ts'
@@ -129,7 +127,7 @@ async function readPlaced(
   await placement.sink.sync()
   const { readUrl: url = placement.sinkUrl } = placement
   await using source = await openSource(url)
-  if (url.startsWith('file:')) dropCachedPages(fileURLToPath(url))
+  dropCached(url)
   const totalBytes = agreement.sizeBytes
   let toldAt = 0
   return await readDigest(

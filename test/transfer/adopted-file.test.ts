@@ -386,6 +386,30 @@ test('the undo log holds what was overwritten, and once', async (t) => {
   t.is((await stat(it.undo)).size, once)
 })
 
+test('an adopted file and its undo log are touched no more once they are closed, whoever has their descriptors', async (t) => {
+  const it = await trial(t)
+  await using placed = await it.place()
+  const lane = await openSink(placed.sinkUrl)
+  const other = join(it.folder, 'other')
+  await writeFile(other, it.old)
+  const closing = lane[Symbol.asyncDispose]()
+  const touch = () => {
+    t.throws(() => lane.prepare!([{ start: 0, end: 8192 }]), { code: 'INTERRUPTED' })
+    t.throws(() => lane.write(Buffer.alloc(8192), 0), { code: 'INTERRUPTED' })
+    t.throws(() => lane.zero(0, 8192), { code: 'INTERRUPTED' })
+  }
+  touch()
+  await closing
+  // One of these has the number that the log had.
+  const others = await Promise.all(Array.from({ length: 64 }, () => open(other, 'r+')))
+  try {
+    touch()
+    t.true((await readFile(other)).equals(it.old))
+  } finally {
+    await Promise.all(others.map((file) => file.close()))
+  }
+})
+
 test('old bytes that reached the disk in part are saved again before they are overwritten', async (t) => {
   const it = await trial(t)
   const first = await it.place()

@@ -337,6 +337,30 @@ test('fill() asks for what the sink cannot read back', async (t) => {
   t.is(window.missingCount, entryCount(window.entries))
 })
 
+test('fill() that goes on once all is closed opens nothing, and reads from nothing that was open', async (t) => {
+  const { chunks, path } = await indexed(t)
+  const target = watchedSink()
+  const [reading, read] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  target.bytes.set(chunkOf(0))
+  target.sink.read = () => {
+    reading.resolve()
+    return read.promise
+  }
+  const held = createHeldChunks(target.sink, table(), { chunks, scopes: [MINE] })
+  await held.fill(openWindow(1, 10 * CHUNK, SIZE, entriesFor(ALL.slice(10))))
+  const filling = held.fill(openWindow(2, 0, 10 * CHUNK, entriesFor(ALL.slice(0, 10))))
+  await reading.promise
+  await held[Symbol.asyncDispose]()
+  read.resolve()
+  await filling
+  t.deepEqual(
+    target.written.filter(([offset]) => offset < 10 * CHUNK),
+    [],
+  )
+  const links = readdirSync('/proc/self/fd').map(linkOf)
+  t.false(links.includes(path))
+})
+
 test('createHeldChunks() keeps few files open, and none once it is disposed', async (t) => {
   const chunks = openChunkIndex((await stateLevel(t)).level)
   const folder = await tempDir(t)

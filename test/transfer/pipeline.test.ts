@@ -341,6 +341,24 @@ test('receive() fails with the error of a write that comes while nothing else do
   await t.throwsAsync(transfer({ source, sink: { ...sink, write } }), { code: 'TARGET_WRITE' })
 })
 
+test('receive() that fails leaves no write under way, also of a frame of which another write fails at once', async (t) => {
+  const content = Buffer.concat([noise(MiB / 4, 14), Buffer.alloc(MiB / 4), noise(MiB / 4, 15)])
+  let underWay = 0
+  const sink: Sink = {
+    ...createMemorySink(new Uint8Array(content.length)),
+    write(_chunk, offset) {
+      if (offset > 0) throw new FluidError('NO_SPACE', 'The target is full')
+      underWay++
+      return (async () => {
+        for (let turn = 0; turn < 100; turn++) await new Promise((resolve) => setImmediate(resolve))
+        underWay--
+      })()
+    },
+  }
+  await t.throwsAsync(transfer({ source: sourceOf(content, 'blocks'), sink }), { code: 'NO_SPACE' })
+  t.is(underWay, 0)
+})
+
 test('send() and receive() both fail when the line is cut, at any byte, and never tell a window that is not there', async (t) => {
   const content = Buffer.concat([noise(6 * MiB, 9), prose(3 * MiB, 10)])
   await fc.assert(

@@ -19,6 +19,7 @@ import { join } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import anyTest from 'ava'
+import { dropCachedPages } from '../../transfer/linux.ts'
 import { openSink } from '../../transfer/open.ts'
 import type { FileDestination } from '../../transfer/destination.ts'
 import { checkSpace, openPlacement } from '../../transfer/placement.ts'
@@ -394,6 +395,41 @@ qemu('discard() of a qcow2 leaves nothing while lanes still hold it (needs qemu-
   await lane[Symbol.asyncDispose]()
   t.deepEqual(await readdir(folder), [])
 })
+
+root(
+  'openPlacement() takes nothing for staged that the disk refused, whatever the page cache holds (needs root)',
+  async (t) => {
+    const folder = await tempDir(t)
+    const [backing, mount] = [join(folder, 'backing'), join(folder, 'mount')]
+    for (const each of [backing, mount]) await mkdir(each)
+    // A disk that takes less than it says: what it does not take is noticed when it is written back.
+    await run('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', backing])
+    t.teardown(() => run('umount', ['--lazy', backing]))
+    const image = join(backing, 'image')
+    await writeFile(image, '')
+    await truncate(image, 64 << 20)
+    await run('mkfs.ext4', ['-q', '-F', '-O', '^has_journal', '-N', '64', image], {
+      env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` },
+    })
+    await run('mount', ['-o', 'loop', image, mount])
+    t.teardown(() => run('umount', ['--lazy', mount]))
+    const options = { job: 'j1', sizeBytes: 8 << 20, lanes: 1 }
+    await (await openPlacement(raw(mount), options))[Symbol.asyncDispose]()
+    const part = join(mount, '.disk.raw.j1.part')
+    {
+      // An agent that is killed when it is told.
+      await using file = await open(part, 'r+')
+      await file.write(Buffer.alloc(options.sizeBytes, 7), 0, options.sizeBytes, 0)
+      await t.throwsAsync(file.datasync())
+    }
+    await using placement = await openPlacement(raw(mount), options)
+    t.true(placement.resumed)
+    const staged = Buffer.alloc(options.sizeBytes)
+    await placement.sink.read(staged, 0)
+    dropCachedPages(part)
+    t.true(staged.equals(await readFile(part)))
+  },
+)
 
 block(
   'openPlacement() holds a block device alone, with room for lanes (needs root and loop devices)',

@@ -6,19 +6,17 @@ import { closeSync, constants, fstatSync, openSync, fsync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { promisify } from 'node:util'
 import { FluidError, type ErrorCode } from '../../protocol/errors.ts'
-import { adviseWillNeed, blockDeviceSize, zeroRange } from '../linux.ts'
+import { adviseWillNeed, blockDeviceSize } from '../linux.ts'
 import type { Sink } from '../sink.ts'
 import type { Source } from '../source.ts'
-import { checkBounds, checkOpen, errnoOf, reason, targetWriteError } from './bounds.ts'
+import { checkBounds, checkOpen, errnoOf, reason } from './bounds.ts'
+import { openDeviceZeros } from './device-zeros.ts'
 import { wholeRange } from './file-extents.ts'
-import { writeZeros } from './positional-io.ts'
 import { openReads } from './reads.ts'
 import { openSyncs } from './syncs.ts'
 import { openWrites } from './writes.ts'
 
 const fsyncOf = promisify(fsync)
-/** Ranges given to BLKZEROOUT are cut to this: the largest sector, and the page of the cache. */
-const ZERO_ALIGN_BYTES = 4096
 
 /** Opens a block device for reading. Its fingerprint counts the sectors written to it since boot. */
 export async function openBlockSource(path: string): Promise<Source> {
@@ -79,6 +77,7 @@ export async function openBlockSink(path: string): Promise<Sink> {
   const reads = openReads(fd, path, 'target')
   const writes = openWrites(fd)
   let open = true
+  const zeros = openDeviceZeros(fd, writes, () => checkOpen(open, path))
   const syncs = openSyncs(fd)
   return {
     sizeBytes,
@@ -93,7 +92,7 @@ export async function openBlockSink(path: string): Promise<Sink> {
       checkOpen(open, path)
       checkBounds(sizeBytes, offset, lengthBytes)
       syncs.requireSound()
-      zeroDevice(fd, offset, lengthBytes)
+      return zeros.zero(offset, lengthBytes)
     },
     read(target, offset) {
       checkOpen(open, path)
@@ -113,26 +112,9 @@ export async function openBlockSink(path: string): Promise<Sink> {
     async [Symbol.asyncDispose]() {
       const isFirst = open
       open = false
-      await Promise.all([reads.close(), writes.close()])
+      await Promise.all([reads.close(), writes.close(), syncs.close()])
       if (isFirst) closeSync(fd)
     },
-  }
-}
-
-function zeroDevice(fd: number, offset: number, lengthBytes: number): void {
-  const end = offset + lengthBytes
-  const start = Math.min(end, Math.ceil(offset / ZERO_ALIGN_BYTES) * ZERO_ALIGN_BYTES)
-  const stop = Math.max(start, Math.floor(end / ZERO_ALIGN_BYTES) * ZERO_ALIGN_BYTES)
-  writeZeros(fd, offset, start - offset)
-  if (stop > start && !zeroedByDevice(fd, start, stop - start)) writeZeros(fd, start, stop - start)
-  writeZeros(fd, stop, end - stop)
-}
-
-function zeroedByDevice(fd: number, offset: number, lengthBytes: number): boolean {
-  try {
-    return zeroRange(fd, offset, lengthBytes)
-  } catch (error) {
-    throw targetWriteError(error, offset)
   }
 }
 

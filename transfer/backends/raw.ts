@@ -37,9 +37,11 @@ export async function openRawSource(path: string): Promise<Source> {
     sizeBytes,
     supports: { holes: tellsHoles(fd) },
     async *extents(from, { signal } = {}) {
+      checkOpen(open, path)
       for (const extent of fileExtents(fd, from, sizeBytes)) {
         signal?.throwIfAborted()
         yield extent
+        checkOpen(open, path)
       }
       // What was cut off looks like a hole: without this it would arrive as zeros.
       const now = fstatSync(fd).size
@@ -127,7 +129,12 @@ export async function openRawSink(path: string): Promise<Sink> {
       return reads.read(target, offset)
     },
     async *written(from, to) {
-      yield* extents.within(from, Math.min(to, sizeBytes))
+      checkOpen(open, path)
+      for (const extent of extents.within(from, Math.min(to, sizeBytes))) {
+        yield extent
+        // To look for the next one moves the descriptor.
+        checkOpen(open, path)
+      }
     },
     async sync() {
       checkOpen(open, path)
@@ -139,7 +146,7 @@ export async function openRawSink(path: string): Promise<Sink> {
     async [Symbol.asyncDispose]() {
       const isFirst = open
       open = false
-      await Promise.all([reads.close(), writes.close()])
+      await Promise.all([reads.close(), writes.close(), syncs.close()])
       if (isFirst) closeSync(fd)
     },
   }

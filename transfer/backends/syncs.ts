@@ -16,6 +16,8 @@ export interface Syncs {
   sync(): Promise<void>
   /** Throws what a sync failed with: nothing more is to be written. */
   requireSound(): void
+  /** Ends when nothing is under way: only then may the descriptor be closed. */
+  close(): Promise<void>
 }
 
 /** Syncs of `fd`. They fail with NO_SPACE or TARGET_WRITE. */
@@ -45,6 +47,9 @@ export function openSyncs(fd: number): Syncs {
     },
     requireSound() {
       if (lost) throw lost
+    },
+    async close() {
+      await last.catch(() => {}) // Heard of by whoever asked for it.
     },
   }
 }

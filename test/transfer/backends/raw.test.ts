@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { closeSync, openSync } from 'node:fs'
+import { closeSync, openSync, readSync } from 'node:fs'
 import { link, open, readFile, rename, symlink, truncate, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
@@ -111,6 +111,45 @@ test('openRawSink() touches nothing more once it is closed, whoever has its desc
   await t.throwsAsync(sink.sync(), { code: 'INTERRUPTED' })
   t.is(target.toString(), '\0\0\0\0')
   t.is(await readFile(other, 'utf8'), 'else')
+})
+
+test('openRawSink() keeps its descriptor until what is being synced has reached the disk', async (t) => {
+  const sink = await openRawSink(await emptyFile(t, 1 << 20))
+  await sink.write(Buffer.alloc(1 << 20, 7), 0)
+  let ended = false
+  const synced = sink.sync().then(() => void (ended = true))
+  await sink[Symbol.asyncDispose]()
+  t.true(ended)
+  await synced
+})
+
+test('what looks for data in a file moves no descriptor once it is closed, whoever has it then', async (t) => {
+  const folder = await tempDir(t)
+  const [path, other] = [join(folder, 'disk'), join(folder, 'other')]
+  const lengthBytes = 1 << 20
+  for (const each of [path, other]) {
+    await using file = await open(each, 'w')
+    await file.truncate(lengthBytes)
+    await file.write('else', lengthBytes / 2)
+    await file.write('data', 0)
+  }
+  const [source, sink] = [await openRawSource(path), await openRawSink(path)]
+  const looking = [source.extents(0), sink.written(0, lengthBytes)].map((found) =>
+    found[Symbol.asyncIterator](),
+  )
+  const before = [source.extents(0), sink.written(0, lengthBytes)].map((found) =>
+    found[Symbol.asyncIterator](),
+  )
+  for (const each of looking) await each.next()
+  await Promise.all([source, sink].map((volume) => volume[Symbol.asyncDispose]()))
+  const others = Array.from({ length: 64 }, () => openSync(other, 'r'))
+  t.teardown(() => others.forEach((fd) => closeSync(fd)))
+  for (const each of [...looking, ...before]) await t.throwsAsync(each.next(), { code: 'INTERRUPTED' })
+  const first = Buffer.alloc(4)
+  for (const fd of others) {
+    readSync(fd, first)
+    t.is(first.toString(), 'data')
+  }
 })
 
 test('openRawSource() refuses what is not a regular file', async (t) => {
