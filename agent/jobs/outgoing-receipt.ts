@@ -98,9 +98,11 @@ export async function countersign(
 
 /** What this side counted just before it was killed is lost here; the receipt that it signs has what the receiver counted. */
 function countAsReceived({ counters, wireByPath }: Job['record'], said: Receipt): void {
-  const missedBytes = Math.max(0, said.wireBytes - counters.wireBytes)
-  wireByPath[said.path] = (wireByPath[said.path] ?? 0) + missedBytes
-  counters.wireBytes += missedBytes
+  const missedBytes = said.wireBytes - counters.wireBytes
+  if (missedBytes > 0) {
+    wireByPath[said.path] = (wireByPath[said.path] ?? 0) + missedBytes
+    counters.wireBytes += missedBytes
+  }
   counters.sentBytes = Math.max(counters.sentBytes, said.sentBytes)
   counters.resumedBytes = Math.max(counters.resumedBytes, said.resumedBytes)
 }
