@@ -10,8 +10,8 @@ import { digestPosition, ENTRY_BYTES, writeEntry } from '../protocol/manifest.ts
 import { MAX_WINDOW_CHUNKS } from '../protocol/limits.ts'
 import { createChunkList, type ChunkList, type Chunker } from './chunker.ts'
 import { digestInto } from './hasher.ts'
+import { ReadAhead } from './read-ahead.ts'
 import type { Source } from './source.ts'
-import { StepReads } from './step-reads.ts'
 import { endStage, startStage, waitStage } from './stage-clock.ts'
 import type { Window } from './window.ts'
 
@@ -120,16 +120,22 @@ async function scanWindow(
   let at = 0
   for (const extent of window.extents) {
     const scanner = chunker.scan(slot, at, extent.offset, list)
-    const reads = new StepReads(source, extent, bytes.subarray(at, at + extent.length), STEP_BYTES)
+    const target = bytes.subarray(at, at + extent.length)
+    let ahead: ReadAhead | undefined
     try {
       for (let have = 0; have < extent.length;) {
+        const step = Math.min(STEP_BYTES, extent.length - have)
         let clock = startStage()
-        const reading = reads.next()
+        const reading = ahead
+          ? ahead.next()
+          : source.read(target.subarray(have, have + step), extent.offset + have)
+        have += step
         if (reading) {
+          const rest = { offset: extent.offset + have, length: extent.length - have }
+          ahead ??= new ReadAhead(source, rest, target.subarray(have), STEP_BYTES)
           await waitStage('wait-read', reading)
           clock = startStage()
         } else clock = endStage('read', clock)
-        have = Math.min(have + STEP_BYTES, extent.length)
         scanner.feed(have, have === extent.length)
         clock = endStage('cut', clock)
         for (; written < list.count; written++) {
@@ -144,7 +150,8 @@ async function scanWindow(
         await nextTurn()
       }
     } finally {
-      await reads.settle()
+      // Nothing may still be read into the slot when it is given back.
+      if (ahead) await ahead.settle()
     }
     at = Math.ceil((at + extent.length) / ALIGN_BYTES) * ALIGN_BYTES
   }

@@ -1,10 +1,11 @@
 import test from 'ava'
 import { FluidError } from '../../protocol/errors.ts'
-import { StepReads } from '../../transfer/step-reads.ts'
+import { ReadAhead } from '../../transfer/read-ahead.ts'
 import { bufferSource } from '../helpers/buffer-source.ts'
 import { noise } from '../helpers/volume.ts'
 
 const STEP_BYTES = 1000
+/** That which is cut next, and those ahead of it. */
 const STEPS_UNDER_WAY = 8
 const content = noise(20 * STEP_BYTES + 77, 3)
 const extent = { offset: STEP_BYTES / 2, length: content.length - STEP_BYTES }
@@ -40,7 +41,7 @@ function slowSource({ promptFrom = Infinity } = {}) {
 test('steps that have to be waited for are asked for ahead, so many at most, and come in order', async (t) => {
   const source = slowSource()
   const target = Buffer.alloc(extent.length)
-  const reads = new StepReads(source, extent, target, STEP_BYTES)
+  const reads = new ReadAhead(source, extent, target, STEP_BYTES)
   for (let done = 0, steps = 0; done < extent.length; done += STEP_BYTES, steps++) {
     const step = reads.next()
     t.is(source.asked.length, Math.min(steps + STEPS_UNDER_WAY, Math.ceil(extent.length / STEP_BYTES)))
@@ -54,7 +55,7 @@ test('steps that have to be waited for are asked for ahead, so many at most, and
 
 test('what is at hand is read when its turn comes', (t) => {
   const source = bufferSource(content)
-  const reads = new StepReads(source, extent, Buffer.alloc(extent.length), STEP_BYTES)
+  const reads = new ReadAhead(source, extent, Buffer.alloc(extent.length), STEP_BYTES)
   for (const steps of [1, 2, 3]) {
     t.is(reads.next(), undefined)
     t.is(source.readBytes, steps * STEP_BYTES)
@@ -64,7 +65,7 @@ test('what is at hand is read when its turn comes', (t) => {
 test('a source may stop being slow', async (t) => {
   const source = slowSource({ promptFrom: extent.offset + 2 * STEP_BYTES })
   const target = Buffer.alloc(extent.length)
-  const reads = new StepReads(source, extent, target, STEP_BYTES)
+  const reads = new ReadAhead(source, extent, target, STEP_BYTES)
   for (let steps = 0; steps * STEP_BYTES < extent.length; steps++) {
     const step = reads.next()
     t.is(step === undefined, steps >= 2)
@@ -77,7 +78,7 @@ test('a source may stop being slow', async (t) => {
 test('a step that fails does so when its turn comes; settle() waits for the others', async (t) => {
   const source = slowSource()
   const target = Buffer.alloc(extent.length)
-  const reads = new StepReads(source, extent, target, STEP_BYTES)
+  const reads = new ReadAhead(source, extent, target, STEP_BYTES)
   const first = reads.next()
   source.asked[1].fail(new FluidError('SOURCE_READ', 'A broken sector'))
   source.asked[0].arrive()
