@@ -96,7 +96,7 @@ export interface AgentApi {
   relocationResume(options: { job: string }): Promise<RelocationReport>
   /** Does not wait for a downtime that fits. */
   cutover(options: { job: string }): Promise<RelocationReport>
-  /** The machines run here again, and nothing is left there; `targetGone`: its word that nothing runs there is not waited for. */
+  /** The machines run here again, and nothing is left there; `targetGone`: also if the target does not answer. */
   rollback(options: { job: string; targetGone?: boolean }): Promise<RelocationReport>
   /** Removes machines and disks here. */
   finalize(options: { job: string; keepDisks?: boolean }): Promise<RelocationReport>

@@ -59,7 +59,7 @@ export function addRelocationCommands(program: Command, runtime: Runtime): void 
     program
       .command('rollback')
       .argument('<job>', 'the relocation')
-      .option('--target-gone', 'the target is gone for good: do not wait for its word')
+      .option('--target-gone', 'the target is gone for good: go on though it does not answer')
       .option('--detach', 'do not wait until it is done'),
     'Take a relocation back: the service runs here again, and nothing stays there',
     'Possible until it is finalized. The machines run here only once nothing can run there. After the cut-over what was written there since is lost.\nA target that is live and does not answer is waited for, since its machines may run. If it is lost for good say --target-gone: should it ever come back, its machines run there too until it is reached. It is told to end them until it was, or is no peer any more (fluidcloud pair rm).',

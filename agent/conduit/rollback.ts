@@ -45,9 +45,13 @@ async function surelyNotThere(
 ): Promise<void> {
   const { record } = relocation
   if (record.givenAway === 'no' || record.released) return
-  if (record.givenAway === 'for-good' && record.targetGone) return
   await relocation.update({ detail: 'waiting until nothing runs at the target' })
-  if (record.givenAway === 'for-good') return await abortThere(parts, relocation, signal)
+  if (record.givenAway === 'for-good')
+    return await abortThere(parts, relocation, signal).catch((error: unknown) => {
+      signal.throwIfAborted()
+      // One that answers is not gone, whatever its owner believes.
+      if (!record.targetGone || !isUnheard(error)) throw error
+    })
   const over = new AbortController()
   const either = AbortSignal.any([signal, over.signal])
   try {
@@ -59,6 +63,10 @@ async function surelyNotThere(
   } finally {
     over.abort(new Error('Settled'))
   }
+}
+
+function isUnheard(error: unknown): boolean {
+  return isPassing(error) || asFluidError(error).code === 'NOT_PAIRED'
 }
 
 async function leaseEnded(relocation: Relocation, signal: AbortSignal): Promise<void> {

@@ -326,6 +326,21 @@ test('rollback of what is live does without the word of a target that its owner 
   t.is(target.did.at(-1), 'abort')
 })
 
+test('a target that is said to be gone, and answers, ends its machines before they run here', async (t) => {
+  const ending = Promise.withResolvers<void>()
+  const { relocations, cloud, target } = await openScripted({ script: { onAbort: () => ending.promise } })
+  const { record } = await relocations.begin(recordOf())
+  await until(relocations, 'live')
+  await relocations.rollBack(ID, { targetGone: true })
+  await eventually(() => record.detail === 'waiting until nothing runs at the target' || undefined)
+  t.is(cloud.state.web, 'paused')
+  t.falsy(record.restored)
+  ending.resolve()
+  await until(relocations, 'rolled-back')
+  t.is(cloud.state.web, 'running')
+  t.is(target.did.at(-1), 'abort')
+})
+
 test('rollback while disks travel leaves the machine running and cancels their jobs', async (t) => {
   const { relocations, cloud, carrier, target } = await openScripted()
   const begun = Promise.withResolvers<void>()
