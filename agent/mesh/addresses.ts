@@ -1,8 +1,12 @@
 /** Where this agent can be reached, as it tells others: multiaddrs of the mesh, host:port of the data port. */
 import { isIP } from 'node:net'
 import { networkInterfaces, type NetworkInterfaceInfo } from 'node:os'
-import type { Multiaddr } from '@multiformats/multiaddr'
+import { multiaddr, type Multiaddr } from '@multiformats/multiaddr'
 import { MAX_ADDRESSES } from '../../protocol/limits.ts'
+
+const IP6_BYTES = 16
+/** How an IPv6 address begins whose last bytes are one of IPv4. */
+const IP4_MAPPED = Buffer.from('00000000000000000000ffff', 'hex')
 
 /** Anything with addresses; a libp2p node. */
 interface Addressed {
@@ -79,24 +83,10 @@ export function originOf(addr: Multiaddr): string {
 /** The 64 bits of an IPv6 address that name its network, of which one host has all addresses; other hosts as they are. */
 export function networkOf(host: string): string {
   if (isIP(host) !== 6) return host
-  const [head, tail] = host.split('%')[0].split('::')
-  const groups = (part: string | undefined) => (part ? part.split(':') : []).flatMap(groupsOf)
-  const [before, after] = [groups(head), groups(tail)]
-  const all = [...before, ...Array.from({ length: 8 - before.length - after.length }, () => 0), ...after]
-  const [high, low] = all.slice(6)
-  if (all.slice(0, 5).every((group) => group === 0) && all[5] === 0xffff)
-    return [high >> 8, high & 0xff, low >> 8, low & 0xff].join('.')
-  return `${all
-    .slice(0, 4)
-    .map((group) => group.toString(16))
-    .join(':')}::`
-}
-
-/** The numbers of one group of an IPv6 address; two of an IPv4 address at its end. */
-function groupsOf(group: string): number[] {
-  if (!group.includes('.')) return [Number.parseInt(group, 16)]
-  const [a, b, c, d] = group.split('.').map(Number)
-  return [a * 256 + b, c * 256 + d]
+  const bytes = Buffer.from(multiaddr(`/ip6/${host.split('%')[0]}`).bytes).subarray(-IP6_BYTES)
+  if (bytes.indexOf(IP4_MAPPED) === 0) return bytes.subarray(IP4_MAPPED.length).join('.')
+  const groups = [0, 2, 4, 6].map((at) => bytes.readUInt16BE(at).toString(16))
+  return `${groups.join(':')}::`
 }
 
 /** True for an address that never leaves this machine. */

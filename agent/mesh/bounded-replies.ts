@@ -6,6 +6,7 @@ import type { MessageStream, StreamMuxerFactory } from '@libp2p/interface'
 import { FluidError } from '../../protocol/errors.ts'
 import { MAX_BARE_FRAMES_UNSENT, YAMUX_PING_BURST, YAMUX_PINGS_PER_SECOND } from '../../protocol/limits.ts'
 import { createTokenBucket } from '../../protocol/token-bucket.ts'
+import { override } from './override.ts'
 
 /** A frame without data is its header: version, type, flags and so on (https://github.com/hashicorp/yamux/blob/master/spec.md). */
 const HEADER_BYTES = 12
@@ -22,7 +23,7 @@ export function boundedReplies<C>(
       boundReplies(connection)
       return factory.createStreamMuxer(connection)
     }
-    return Object.assign(Object.create(factory) as StreamMuxerFactory, { createStreamMuxer })
+    return override(factory, { createStreamMuxer })
   }
 }
 

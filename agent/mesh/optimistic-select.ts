@@ -7,6 +7,7 @@
  */
 import type { CreateStreamOptions, NewStreamOptions, Stream, StreamMuxerFactory } from '@libp2p/interface'
 import { select } from '@libp2p/multistream-select'
+import { override } from './override.ts'
 
 const selecting = new WeakMap<Stream, Promise<unknown>>()
 
@@ -32,7 +33,7 @@ export function optimistic<C>(
       }
       return muxer
     }
-    return Object.assign(Object.create(factory) as StreamMuxerFactory, { createStreamMuxer })
+    return override(factory, { createStreamMuxer })
   }
 }
 

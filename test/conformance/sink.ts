@@ -161,3 +161,13 @@ function cuts(sizeBytes: number, seed: number): [number, number][] {
   }
   return pieces
 }
+
+/** A sink that is closed while it syncs is open until that is done: of such as have a descriptor. */
+export async function closesOnceSynced(t: ExecutionContext, sink: Sink): Promise<void> {
+  await sink.write(Buffer.alloc(sink.sizeBytes, 7), 0)
+  let ended = false
+  const synced = sink.sync().then(() => void (ended = true))
+  await sink[Symbol.asyncDispose]()
+  t.true(ended)
+  await synced
+}

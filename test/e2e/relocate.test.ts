@@ -76,17 +76,12 @@ test('finalize leaves a machine alone that its owner has made anew under the old
 
 test('a name that a relocation from here has yet to let go of is taken by none to here', async (t) => {
   const pair = await startRelocationPair(t)
-  const { alpine, boreal, here } = pair
+  const { alpine, here } = pair
   const job = await pair.begin()
   await untilState(alpine, job, 'live')
   await here.undefine('web', { disks: true })
   await alpine.tell('policy', 'set', 'boreal', '--relocate', 'local')
-  const file = join(dirname(pair.file), 'back.toml')
-  await writeFile(file, '[[machine]]\nname = "web-there"\n[machine.target]\nname = "web"\n')
-  const ask = async () => {
-    const { lines } = await boreal.run('relocate', file, '--to', 'alpine', '--dry-run')
-    return lines.find(({ type }) => type === 'plan')
-  }
+  const ask = () => planBack(pair, 'web')
   const refused = (await ask())?.reasons as { code: string; message: string }[]
   t.deepEqual(
     refused.map(({ code, message }) => ({ code, message })),
@@ -101,22 +96,25 @@ test('a name that a relocation from here has yet to let go of is taken by none t
 
 test('what its source may take back is relocated to nobody else before', async (t) => {
   const pair = await startRelocationPair(t)
-  const { alpine, boreal } = pair
+  const { alpine } = pair
   const job = await pair.begin()
   await untilState(alpine, job, 'live')
   await alpine.tell('policy', 'set', 'boreal', '--relocate', 'local')
-  const file = join(dirname(pair.file), 'on.toml')
-  await writeFile(file, '[[machine]]\nname = "web-there"\n[machine.target]\nname = "web-on"\n')
-  const ask = async () => {
-    const { lines } = await boreal.run('relocate', file, '--to', 'alpine', '--dry-run')
-    return lines.find(({ type }) => type === 'plan')
-  }
+  const ask = () => planBack(pair, 'web-on')
   const refused = (await ask())?.reasons as { code: string; hint: string }[]
   t.is(refused[0].code, 'JOB_STATE')
   t.regex(refused[0].hint, new RegExp(`finalize ${job}`))
   await alpine.tell('finalize', job)
   t.like(await ask(), { type: 'plan', feasible: true })
 })
+
+/** What the target's agent would say to relocating the machine back to here, as `name`. */
+async function planBack({ boreal, file }: RelocationPair, name: string) {
+  const back = join(dirname(file), 'back.toml')
+  await writeFile(back, `[[machine]]\nname = "web-there"\n[machine.target]\nname = "${name}"\n`)
+  const { lines } = await boreal.run('relocate', back, '--to', 'alpine', '--dry-run')
+  return lines.find(({ type }) => type === 'plan')
+}
 
 /** Both ends have the same words of both, and each can prove them. */
 async function showsWhatWasSigned(t: ExecutionContext, { alpine, boreal }: RelocationPair, job: string) {

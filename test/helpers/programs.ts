@@ -56,15 +56,44 @@ export async function smallFileSystem(
   kind: FileSystem = 'ext4',
 ): Promise<string> {
   const [image, mount] = [join(folder, `small.${kind}`), join(folder, 'small')]
+  await makeFileSystem(image, sizeBytes, [
+    `mkfs.${kind}`,
+    ...(kind === 'ext4' ? ['-q', '-F', '-m', '0'] : ['-q']),
+  ])
+  await mountFor(t, mount, ['-o', 'loop', image])
+  return mount
+}
+
+/**
+ * The same of a disk that says it has `sizeBytes` and takes 4 MiB: what it does not take is noticed when it is written back,
+ * and is lost.
+ */
+export async function losingFileSystem(
+  t: ExecutionContext,
+  folder: string,
+  sizeBytes: number,
+): Promise<string> {
+  const [backing, mount] = [join(folder, 'backing'), join(folder, 'mount')]
+  await mountFor(t, backing, ['-t', 'tmpfs', '-o', 'size=4m', 'tmpfs'])
+  const image = join(backing, 'image')
+  await makeFileSystem(image, sizeBytes, ['mkfs.ext4', '-q', '-F', '-O', '^has_journal', '-N', '64'])
+  await mountFor(t, mount, ['-o', 'loop', image])
+  return mount
+}
+
+async function makeFileSystem(image: string, sizeBytes: number, [mkfs, ...options]: string[]): Promise<void> {
   await writeFile(image, '')
   await truncate(image, sizeBytes)
-  await run(`mkfs.${kind}`, [...(kind === 'ext4' ? ['-q', '-F', '-m', '0'] : ['-q']), image], {
+  await run(mkfs, [...options, image], {
     env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` },
   })
-  await mkdir(mount)
-  await run('mount', ['-o', 'loop', image, mount])
-  t.teardown(() => run('umount', ['--lazy', mount]))
-  return mount
+}
+
+/** Until the test ends. */
+async function mountFor(t: ExecutionContext, folder: string, what: readonly string[]): Promise<void> {
+  await mkdir(folder)
+  await run('mount', [...what, folder])
+  t.teardown(() => run('umount', ['--lazy', folder]))
 }
 
 /** Why smallFileSystem() cannot be used here, or undefined. */

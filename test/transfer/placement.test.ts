@@ -25,6 +25,7 @@ import type { FileDestination } from '../../transfer/destination.ts'
 import { checkSpace, openPlacement } from '../../transfer/placement.ts'
 import { discardStaging, isPlaced } from '../../transfer/file-placement.ts'
 import {
+  losingFileSystem,
   hasProgram,
   loopDevice,
   nbdkit,
@@ -399,20 +400,7 @@ qemu('discard() of a qcow2 leaves nothing while lanes still hold it (needs qemu-
 root(
   'openPlacement() takes nothing for staged that the disk refused, whatever the page cache holds (needs root)',
   async (t) => {
-    const folder = await tempDir(t)
-    const [backing, mount] = [join(folder, 'backing'), join(folder, 'mount')]
-    for (const each of [backing, mount]) await mkdir(each)
-    // A disk that takes less than it says: what it does not take is noticed when it is written back.
-    await run('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', backing])
-    t.teardown(() => run('umount', ['--lazy', backing]))
-    const image = join(backing, 'image')
-    await writeFile(image, '')
-    await truncate(image, 64 << 20)
-    await run('mkfs.ext4', ['-q', '-F', '-O', '^has_journal', '-N', '64', image], {
-      env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` },
-    })
-    await run('mount', ['-o', 'loop', image, mount])
-    t.teardown(() => run('umount', ['--lazy', mount]))
+    const mount = await losingFileSystem(t, await tempDir(t), 64 << 20)
     const options = { job: 'j1', sizeBytes: 8 << 20, lanes: 1 }
     await (await openPlacement(raw(mount), options))[Symbol.asyncDispose]()
     const part = join(mount, '.disk.raw.j1.part')

@@ -1,9 +1,8 @@
-import { mkdir, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test from 'ava'
 import { createUndoLog, UNDO_ENTRY_BYTES } from '../../transfer/undo-log.ts'
 import { openUndoWriter } from '../../transfer/undo-writer.ts'
-import { noSmallFileSystems, run } from '../helpers/programs.ts'
+import { losingFileSystem, noSmallFileSystems } from '../helpers/programs.ts'
 import { tempDir } from '../helpers/temp-dir.ts'
 
 const SIZE_BYTES = 64 << 20
@@ -12,20 +11,7 @@ const loop = noSmallFileSystems() === undefined ? test : test.skip
 loop(
   'sync() of what the disk lost fails, for all who wait for it and from then on (needs root)',
   async (t) => {
-    const folder = await tempDir(t)
-    const [backing, mount] = [join(folder, 'backing'), join(folder, 'mount')]
-    for (const each of [backing, mount]) await mkdir(each)
-    // A disk that takes less than it says: what it does not take is noticed when it is written back.
-    await run('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', backing])
-    t.teardown(() => run('umount', ['--lazy', backing]))
-    const image = join(backing, 'image')
-    await writeFile(image, '')
-    await truncate(image, SIZE_BYTES)
-    await run('mkfs.ext4', ['-q', '-F', '-O', '^has_journal', '-N', '64', image], {
-      env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` },
-    })
-    await run('mount', ['-o', 'loop', image, mount])
-    t.teardown(() => run('umount', ['--lazy', mount]))
+    const mount = await losingFileSystem(t, await tempDir(t), SIZE_BYTES)
     const path = join(mount, 'undo')
     await createUndoLog(path, { sizeBytes: SIZE_BYTES, mode: 0o600, inode: 1n })
     using log = openUndoWriter(path)

@@ -6,15 +6,13 @@
  */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { MAX_EXTENT_BYTES, WINDOW_BYTES } from '../../protocol/limits.ts'
-import { DirectMemory } from '../direct-memory.ts'
+import { DIRECT_BLOCK_BYTES, DirectMemory } from '../direct-memory.ts'
 import { zeroRange } from '../linux.ts'
 import { targetWriteError } from './bounds.ts'
 import { writeZeros } from './positional-io.ts'
 import { Promptness, SLOW_MS } from './promptness.ts'
 import type { Writes } from './writes.ts'
 
-/** Ranges given to BLKZEROOUT are cut to this: the largest sector, and the page of the cache. */
-const ZERO_ALIGN_BYTES = 4096
 /** Written at once. */
 const ZEROS_BYTES = 1024 * 1024
 
@@ -46,7 +44,7 @@ export function openDeviceZeros(
   async function write(offset: number, lengthBytes: number): Promise<void> {
     zeros ??= new DirectMemory(ZEROS_BYTES).take(ZEROS_BYTES, 0)
     // They lie in memory as on the disk: it takes them as they are.
-    const start = offset % ZERO_ALIGN_BYTES
+    const start = offset % DIRECT_BLOCK_BYTES
     await writes.write(zeros.subarray(start, start + lengthBytes), offset)
   }
 
@@ -54,7 +52,7 @@ export function openDeviceZeros(
     for (let at = offset; at < end;) {
       requireOpen()
       const here = promptness.prompt
-      const next = Math.min(end, at + (here ? pieceBytes : ZEROS_BYTES - (at % ZERO_ALIGN_BYTES)))
+      const next = Math.min(end, at + (here ? pieceBytes : ZEROS_BYTES - (at % DIRECT_BLOCK_BYTES)))
       if (here) {
         askDevice(at, next - at)
         await nextTurn()
@@ -71,10 +69,11 @@ export function openDeviceZeros(
   }
 }
 
+/** Whole blocks by BLKZEROOUT: the largest sectors, and pages of the cache. */
 function zeroDevice(fd: number, offset: number, lengthBytes: number): void {
   const end = offset + lengthBytes
-  const start = Math.min(end, Math.ceil(offset / ZERO_ALIGN_BYTES) * ZERO_ALIGN_BYTES)
-  const stop = Math.max(start, Math.floor(end / ZERO_ALIGN_BYTES) * ZERO_ALIGN_BYTES)
+  const start = Math.min(end, Math.ceil(offset / DIRECT_BLOCK_BYTES) * DIRECT_BLOCK_BYTES)
+  const stop = Math.max(start, Math.floor(end / DIRECT_BLOCK_BYTES) * DIRECT_BLOCK_BYTES)
   writeZeros(fd, offset, start - offset)
   if (stop > start && !zeroedByDevice(fd, start, stop - start)) writeZeros(fd, start, stop - start)
   writeZeros(fd, stop, end - stop)

@@ -6,7 +6,7 @@ import { openBlockSink, openBlockSource, openExclusively } from '../../../transf
 import { openDeviceZeros } from '../../../transfer/backends/device-zeros.ts'
 import { openWrites } from '../../../transfer/backends/writes.ts'
 import { blockUrl, dropCached, openSource } from '../../../transfer/open.ts'
-import { testSink } from '../../conformance/sink.ts'
+import { closesOnceSynced, testSink } from '../../conformance/sink.ts'
 import { testSource } from '../../conformance/source.ts'
 import { loopDevice, noLoopDevices } from '../../helpers/programs.ts'
 import { slowDisk } from '../../helpers/slow-disk.ts'
@@ -105,13 +105,7 @@ test(`openBlockSource() and openBlockSink() touch nothing more once they are clo
 })
 
 test(`openBlockSink() keeps its descriptor until what is being synced has reached the disk${why}`, async (t) => {
-  const sink = await openBlockSink(await emptyDevice(t, 1 << 20))
-  await sink.write(Buffer.alloc(1 << 20, 7), 0)
-  let ended = false
-  const synced = sink.sync().then(() => void (ended = true))
-  await sink[Symbol.asyncDispose]()
-  t.true(ended)
-  await synced
+  await closesOnceSynced(t, await openBlockSink(await emptyDevice(t, 1 << 20)))
 })
 
 test(`dropCached() has a device read from its disk, not from the page cache${why}`, async (t) => {

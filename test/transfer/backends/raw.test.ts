@@ -4,7 +4,7 @@ import { link, open, readFile, rename, symlink, truncate, utimes, writeFile } fr
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { openRawSink, openRawSource } from '../../../transfer/backends/raw.ts'
-import { testSink } from '../../conformance/sink.ts'
+import { closesOnceSynced, testSink } from '../../conformance/sink.ts'
 import { testSource } from '../../conformance/source.ts'
 import { collect } from '../../helpers/collect.ts'
 import { noLoopDevices, run } from '../../helpers/programs.ts'
@@ -114,13 +114,7 @@ test('openRawSink() touches nothing more once it is closed, whoever has its desc
 })
 
 test('openRawSink() keeps its descriptor until what is being synced has reached the disk', async (t) => {
-  const sink = await openRawSink(await emptyFile(t, 1 << 20))
-  await sink.write(Buffer.alloc(1 << 20, 7), 0)
-  let ended = false
-  const synced = sink.sync().then(() => void (ended = true))
-  await sink[Symbol.asyncDispose]()
-  t.true(ended)
-  await synced
+  await closesOnceSynced(t, await openRawSink(await emptyFile(t, 1 << 20)))
 })
 
 test('what looks for data in a file moves no descriptor once it is closed, whoever has it then', async (t) => {
